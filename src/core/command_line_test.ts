@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { parseCommandLine } from "./command_line.ts";
+import { KrunError } from "./errors.ts";
+
+const run = (argv: string[]) => ({ action: "run", checkFormat: "text", argv });
+
+Deno.test("parseCommandLine() gives the program everything from the first word without a dash", () => {
+  assert.deepEqual(
+    parseCommandLine(["./server", "--port", "8080", "--help"]),
+    run(["./server", "--port", "8080", "--help"]),
+  );
+});
+
+Deno.test("parseCommandLine() ends its own options at --", () => {
+  assert.deepEqual(parseCommandLine(["--", "-odd", "--", "x"]), run(["-odd", "--", "x"]));
+  assert.deepEqual(parseCommandLine(["--"]), run([]));
+});
+
+Deno.test("parseCommandLine() gives a side process when there is no program", () => {
+  assert.deepEqual(parseCommandLine([]), run([]));
+});
+
+Deno.test("parseCommandLine() reads --check, --check=json, --help and --version before a program", () => {
+  assert.deepEqual(parseCommandLine(["--check", "--", "./server"]), {
+    action: "check",
+    checkFormat: "text",
+    argv: ["./server"],
+  });
+  assert.equal(parseCommandLine(["--check=json"]).checkFormat, "json");
+  assert.equal(parseCommandLine(["-h"]).action, "help");
+  assert.equal(parseCommandLine(["--version"]).action, "version");
+});
+
+Deno.test("parseCommandLine() refuses an option that is not krun's", () => {
+  for (const arg of ["--chekc", "--port=1", "-x", "-"]) {
+    assert.throws(() => parseCommandLine([arg]), (e) => e instanceof KrunError && e.code === "ArgumentInvalid");
+  }
+});
+
+Deno.test("parseCommandLine() never changes a program's arguments", () => {
+  fc.assert(fc.property(fc.array(fc.string()), (argv) => {
+    assert.deepEqual(parseCommandLine(["--", ...argv]).argv, argv);
+  }));
+});

@@ -1,0 +1,325 @@
+/**
+ * The process environment goes in, krun's settings come out.
+ *
+ * @module
+ */
+import { KrunError } from "./errors.ts";
+import type { LogLevel } from "./log.ts";
+import type { LogFormat } from "./log_format.ts";
+import { isMountSetting, parseMountSetting } from "./mount_setting.ts";
+import type { MountSetting } from "./mount_setting.ts";
+import { nearestName } from "./nearest_name.ts";
+import { isLabelKey, isLabelValue } from "./object_name.ts";
+import type { Env } from "./pod_inputs.ts";
+import { readHttpProbe, readMainPort, readNamedPort, readTcpProbe } from "./port_setting.ts";
+import type { PortSetting, StartupProbeSetting } from "./port_setting.ts";
+import { answerReserved } from "./reserved_settings.ts";
+import { quoted, settingInvalid } from "./setting_invalid.ts";
+import {
+  readBoolean,
+  readChoice,
+  readDurationMs,
+  readListenAddress,
+  readNames,
+  readUser,
+  readWholeSeconds,
+} from "./setting_value.ts";
+import type { SettingText } from "./setting_value.ts";
+import { SETTINGS } from "./settings_table.ts";
+import type { SettingName, SettingPrefix } from "./settings_table.ts";
+import { FORWARDED, signalName, signalNumber } from "./signals.ts";
+
+export { SETTINGS };
+
+/** What happens to the program when a mounted object changes. */
+export type OnChange =
+  | { readonly kind: "none" }
+  | { readonly kind: "restart" }
+  /** The signal's name, as `SIGHUP`. */
+  | { readonly kind: "signal"; readonly signal: string };
+
+/** An address to listen on. */
+export interface ListenAddress {
+  /** Without brackets. */
+  readonly hostname: string;
+  /** 0: any free one. */
+  readonly port: number;
+}
+
+/** The variables that name the workload, as they were set. */
+export interface WorkloadSettings {
+  /** WORKLOAD_NAMESPACE. */
+  readonly namespace?: string | undefined;
+  /** WORKLOAD_NAME. */
+  readonly name?: string | undefined;
+  /** WORKLOAD_SERVICE_ACCOUNT. */
+  readonly serviceAccount?: string | undefined;
+  /** K_SERVICE. */
+  readonly service?: string | undefined;
+}
+
+/** Where a cluster may be found, as far as variables say it. */
+export interface ClusterSettings {
+  /** KRUN_MANIFESTS. */
+  readonly manifests?: string | undefined;
+  /** The files of KUBECONFIG, in their order. */
+  readonly kubeconfig?: readonly string[] | undefined;
+  /** KRUN_CONTEXT. */
+  readonly context?: string | undefined;
+  /** HOME. */
+  readonly home?: string | undefined;
+  /** KUBERNETES_SERVICE_HOST. */
+  readonly serviceHost?: string | undefined;
+  /** KUBERNETES_SERVICE_PORT. */
+  readonly servicePort?: string | undefined;
+  /** SSL_CERT_FILE. */
+  readonly certFile?: string | undefined;
+}
+
+/** Everything that variables say to krun. */
+export interface Settings {
+  /** Who the workload is. */
+  readonly workload: WorkloadSettings;
+  /** Where a cluster may be. */
+  readonly cluster: ClusterSettings;
+  /** The variables that ask for a cluster; empty: none is needed. */
+  readonly clusterAskedBy: readonly string[];
+  /** In the order of the variables' names. */
+  readonly mounts: readonly MountSetting[];
+  /** KRUN_POD. */
+  readonly podFile?: string | undefined;
+  /** Label key → value, from `LABEL_<key>`. */
+  readonly labels: ReadonlyMap<string, string>;
+  /** Each number once; those with a name first. */
+  readonly ports: readonly PortSetting[];
+  /** `startupProbe.http`, `startupProbe.tcp`. */
+  readonly startupProbe?: StartupProbeSetting | undefined;
+  /** KRUN_RUN_AS, or K8S_UID of the original program. */
+  readonly runAs?: { readonly uid: number; readonly gid?: number } | undefined;
+  /** KRUN_GRACE_PERIOD. */
+  readonly gracePeriodSeconds?: number | undefined;
+  /** The platform is Cloud Run: it gives 10 s from SIGTERM to SIGKILL. */
+  readonly cloudRun: boolean;
+  /** KRUN_SERVICE_LINKS; unset: off for a Pod made from variables, the manifest's own otherwise. */
+  readonly serviceLinks?: boolean | undefined;
+  /** MESH_BASE_DIR. */
+  readonly baseDir?: string | undefined;
+  /** KRUN_FILES=keep: files stay after a normal end. */
+  readonly keepFiles: boolean;
+  /** KRUN_REFRESH=never: krun replaces itself by the program once files and environment are made. */
+  readonly oneShot: boolean;
+  /** KRUN_ON_CHANGE. */
+  readonly onChange: OnChange;
+  /** KRUN_START_TIMEOUT, in milliseconds. */
+  readonly startTimeoutMs: number;
+  /** KRUN_LOG: the quietest level that is still written. */
+  readonly logLevel: LogLevel;
+  /** KRUN_LOG_FORMAT. */
+  readonly logFormat: LogFormat;
+  /** KRUN_STATUS. */
+  readonly status?: ListenAddress | undefined;
+  /** KRUN_PASS_ENV: variables of krun's own that the program gets all the same. */
+  readonly passEnv: readonly string[];
+  /** One line each, for the log. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads every setting. An empty value is the same as none.
+ *
+ * Never throws anything but a {@linkcode KrunError}, for whatever environment.
+ *
+ * @throws {KrunError} `SettingInvalid`, `SettingConflict`, `PathInvalid`, `ClusterNotFound` (a setting names a cluster of a
+ * kind that krun cannot look up).
+ */
+export function parseSettings(env: Env): Settings {
+  const variables = new Variables(env);
+  const { text, read } = variables;
+  const warnings: string[] = [];
+  const passEnv = read("KRUN_PASS_ENV", readNames) ?? [];
+  const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
+  const ports = readPorts(variables, warnings);
+  const oneShot = read("KRUN_REFRESH", (s) => readChoice(s, ["always", "never"])) === "never";
+  const settings: Omit<Settings, "warnings"> = {
+    workload: {
+      namespace: text("WORKLOAD_NAMESPACE"),
+      name: text("WORKLOAD_NAME"),
+      serviceAccount: text("WORKLOAD_SERVICE_ACCOUNT"),
+      service: text("K_SERVICE"),
+    },
+    cluster: readCluster(variables),
+    clusterAskedBy: [...ASKS_FOR_CLUSTER.filter((name) => text(name)), ...mounts.map((mount) => mount.env)],
+    mounts,
+    podFile: text("KRUN_POD"),
+    labels: readLabels(variables, warnings),
+    ports,
+    startupProbe: readStartupProbe(variables, { ports, warnings }),
+    runAs: readRunAs(variables),
+    gracePeriodSeconds: read("KRUN_GRACE_PERIOD", readWholeSeconds),
+    cloudRun: isCloudRun(variables),
+    serviceLinks: read("KRUN_SERVICE_LINKS", readBoolean),
+    baseDir: text("MESH_BASE_DIR"),
+    keepFiles: read("KRUN_FILES", (s) => readChoice(s, ["remove", "keep"])) === "keep",
+    oneShot,
+    onChange: read("KRUN_ON_CHANGE", readOnChange) ?? { kind: "none" },
+    startTimeoutMs: read("KRUN_START_TIMEOUT", readDurationMs) ?? 60_000,
+    logLevel: read("KRUN_LOG", (s) => readChoice(s, ["info", "error", "warn", "debug"])) ?? "info",
+    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json"])) ?? "text",
+    status: read("KRUN_STATUS", readListenAddress),
+    passEnv,
+  };
+  checkOneShot(settings);
+  warnings.push(...answerReserved(text, passEnv), ...unknownNames(variables.names));
+  return { ...settings, warnings };
+}
+
+/** These ask for a cluster. K_SERVICE does not: the platform sets it for every program, whatever it wants. */
+const ASKS_FOR_CLUSTER: readonly SettingName[] = [
+  "KRUN_MANIFESTS",
+  "KUBECONFIG",
+  "KRUN_CONTEXT",
+  "KRUN_POD",
+  "WORKLOAD_NAMESPACE",
+  "WORKLOAD_NAME",
+  "WORKLOAD_SERVICE_ACCOUNT",
+  "CLUSTER_NAME",
+  "MESH",
+];
+
+/** The one way to the environment: by names of the table. */
+class Variables {
+  /** All names, in the order of their letters. */
+  readonly names: readonly string[];
+  readonly #env: Env;
+
+  constructor(env: Env) {
+    this.#env = env;
+    this.names = Object.keys(env).sort();
+  }
+
+  /** The text of a variable; `undefined` when it is not set or empty. @throws {KrunError} `SettingInvalid` when it is no UTF-8. */
+  readonly text = (name: SettingName): string | undefined => {
+    const text = (Object.hasOwn(this.#env, name) && this.#env[name]) || undefined;
+    // Nobody has set HOME for krun; where it is no UTF-8, there is just no kubeconfig below it.
+    if (text !== undefined && name !== "HOME") checkUtf8({ env: name, text });
+    return text;
+  };
+
+  /** The value of a variable; `undefined` when it is not set or empty. */
+  readonly read = <T>(name: SettingName, reader: (setting: SettingText) => T): T | undefined => {
+    const text = this.text(name);
+    return text === undefined ? undefined : reader({ env: name, text });
+  };
+
+  /** The variables whose name begins so, those with an empty value too. */
+  startingWith(prefix: SettingPrefix): SettingText[] {
+    return this.names.filter((name) => name.startsWith(prefix))
+      .map((env) => ({ env, text: this.#env[env]! }));
+  }
+}
+
+/** Names of objects and audiences are UTF-8, and so are the paths that krun can make. */
+function checkUtf8({ env, text }: SettingText): void {
+  const [isName, isValue] = [env.isWellFormed(), text.isWellFormed()];
+  if (isName && isValue) return;
+  const fault = `its ${isName ? "value" : "name"} is no UTF-8`;
+  throw new KrunError("SettingInvalid", `Cannot read setting ${quoted(env)}: ${fault}`, "write it in UTF-8");
+}
+
+function readMount(setting: SettingText): MountSetting | [] {
+  if (isMountSetting(setting.env)) checkUtf8(setting);
+  return parseMountSetting(setting.env, setting.text) ?? [];
+}
+
+function readCluster({ text }: Variables): ClusterSettings {
+  const files = text("KUBECONFIG")?.split(":").filter((file) => file !== "");
+  return {
+    manifests: text("KRUN_MANIFESTS"),
+    kubeconfig: files?.length ? files : undefined,
+    context: text("KRUN_CONTEXT"),
+    home: text("HOME"),
+    serviceHost: text("KUBERNETES_SERVICE_HOST"),
+    servicePort: text("KUBERNETES_SERVICE_PORT"),
+    certFile: text("SSL_CERT_FILE"),
+  };
+}
+
+function readLabels(variables: Variables, warnings: string[]): Map<string, string> {
+  const labels = new Map<string, string>();
+  for (const { env, text } of variables.startingWith("LABEL_")) {
+    const key = env.slice("LABEL_".length);
+    if (!isLabelKey(key)) warnings.push(`${env} makes no label: ${quoted(key)} is not a label key`);
+    else if (!isLabelValue(text)) warnings.push(`${env} makes no label: ${quoted(text)} is not a label value`);
+    else labels.set(key, text);
+  }
+  return labels;
+}
+
+/** Each number once: a container cannot have one port twice. */
+function readPorts(variables: Variables, warnings: string[]): PortSetting[] {
+  const named = variables.startingWith("PORT_").map((setting) => readNamedPort(setting, warnings));
+  const all = [...named, variables.read("PORT", readMainPort)].filter((port) => port !== undefined);
+  return all.filter((port, index) => all.findIndex((other) => other.port === port.port) === index);
+}
+
+function readStartupProbe(
+  { text, read }: Variables,
+  { ports, warnings }: { ports: readonly PortSetting[]; warnings: string[] },
+): StartupProbeSetting | undefined {
+  if (text("startupProbe.http") && text("startupProbe.tcp")) {
+    warnings.push("startupProbe.tcp has no effect: startupProbe.http is set too");
+  }
+  return read("startupProbe.http", (setting) => readHttpProbe(setting, ports)) ??
+    read("startupProbe.tcp", readTcpProbe);
+}
+
+function readRunAs({ read }: Variables): Settings["runAs"] {
+  const runAs = read("KRUN_RUN_AS", readUser);
+  const original = read("K8S_UID", readUser);
+  if (runAs && original && runAs.uid !== original.uid) {
+    throw new KrunError(
+      "SettingConflict",
+      `Cannot choose the program's user: KRUN_RUN_AS says ${runAs.uid} and K8S_UID says ${original.uid}`,
+      "unset K8S_UID or KRUN_RUN_AS",
+    );
+  }
+  return runAs ?? original;
+}
+
+/** Knative sets K_SERVICE and K_REVISION as well, but in a Pod. */
+function isCloudRun({ text }: Variables): boolean {
+  if (text("KUBERNETES_SERVICE_HOST")) return false;
+  const isService = text("K_SERVICE") !== undefined && text("K_REVISION") !== undefined;
+  return isService || text("CLOUD_RUN_JOB") !== undefined || text("CLOUD_RUN_WORKER_POOL") !== undefined;
+}
+
+function readOnChange({ env, text }: SettingText): OnChange {
+  if (text === "none" || text === "restart") return { kind: text };
+  const signal = text.startsWith("signal:") ? signalNumber(text.slice("signal:".length)) : undefined;
+  if (signal === undefined || !FORWARDED.includes(signal)) {
+    throw settingInvalid(env, `${quoted(text)} is not none, restart or signal:<name of a signal>`, "signal:HUP");
+  }
+  return { kind: "signal", signal: `SIG${signalName(signal)}` };
+}
+
+/** One-shot mode leaves no krun behind that could do these. */
+function checkOneShot({ oneShot, onChange, status }: Pick<Settings, "oneShot" | "onChange" | "status">): void {
+  if (!oneShot) return;
+  const other = onChange.kind !== "none" ? "KRUN_ON_CHANGE" : status ? "KRUN_STATUS" : undefined;
+  if (other === undefined) return;
+  throw new KrunError(
+    "SettingConflict",
+    `Cannot do what ${other} says: with KRUN_REFRESH=never krun is gone once the program runs`,
+    `unset ${other} or KRUN_REFRESH`,
+  );
+}
+
+function unknownNames(names: readonly string[]): string[] {
+  const known = SETTINGS.map((setting) => setting.env).filter((env) => /^(K8S|KRUN)_/.test(env));
+  const isKnown = (name: string) =>
+    known.some((env) => env.includes("<") ? name.startsWith(env.split("<")[0]!) : name === env);
+  return names.filter((name) => /^(K8S|KRUN)_/.test(name) && !isKnown(name)).map((name) => {
+    const nearest = nearestName(name, known);
+    return `${name} is not a setting of krun; ${nearest ? `the nearest is ${nearest}` : "krun --help lists them"}`;
+  });
+}

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { KrunError, type KrunErrorOptions } from "./errors.ts";
+import { startFailure } from "./start_failure.ts";
+
+function forbidden(name: string, options: KrunErrorOptions = {}): KrunError {
+  return new KrunError("Forbidden", `Cannot read Secret "shop/${name}": 403`, "grant it", options);
+}
+
+const away = new KrunError("ClusterUnreachable", "Cannot reach x: refused", "start it", { transient: true });
+
+Deno.test("startFailure() keeps a single failure and adds who asked for it", () => {
+  const cause = forbidden("db", { details: "kind: Role" });
+  const error = startFailure([{ error: cause, askedBy: "K8S_SECRET_db" }]);
+  assert.equal(error.code, "Forbidden");
+  assert.equal(error.message, 'Cannot read Secret "shop/db": 403 (asked for by K8S_SECRET_db)');
+  assert.equal(error.hint, "grant it");
+  assert.equal(error.details, "kind: Role");
+  assert.equal(error.cause, cause);
+});
+
+Deno.test("startFailure() tells one error that several settings met once", () => {
+  const error = forbidden("db");
+  const all = startFailure([{ error, askedBy: "A" }, { error, askedBy: "B" }, { error, askedBy: "A" }]);
+  assert.equal(all.message, 'Cannot read Secret "shop/db": 403 (asked for by A, B)');
+  assert.equal(all.details, undefined);
+});
+
+Deno.test("startFailure() does not name a setting twice", () => {
+  const error = new KrunError("TargetInUse", 'Cannot mount at "/x" for K8S_SECRET_db: a file stands there', "move it");
+  assert.equal(startFailure([{ error, askedBy: "K8S_SECRET_db" }]).message, error.message);
+});
+
+Deno.test("startFailure() lists every failure and each Role once when there are several", () => {
+  const role = { details: "kind: Role" };
+  const all = startFailure([
+    { error: away, askedBy: "K_A" },
+    { error: forbidden("db", role), askedBy: "K_B" },
+    { error: forbidden("tls", role), askedBy: "K_C" },
+  ]);
+  assert.equal(all.code, "Forbidden", "the first that will not pass by itself");
+  assert.equal(all.message, 'Cannot read Secret "shop/db": 403 (asked for by K_B), and 2 more failures');
+  assert.equal(
+    all.details,
+    [
+      "- Cannot reach x: refused (asked for by K_A); start it",
+      '- Cannot read Secret "shop/db": 403 (asked for by K_B); grant it',
+      '- Cannot read Secret "shop/tls": 403 (asked for by K_C); grant it',
+      "kind: Role",
+    ].join("\n"),
+  );
+  assert.ok(all.cause instanceof AggregateError);
+});
+
+Deno.test("startFailure() puts Roles last, as YAML documents of their own", () => {
+  const all = startFailure([
+    { error: forbidden("db", { details: "apiVersion: v1\nkind: Role\n" }), askedBy: "K_A" },
+    { error: forbidden("tls", { details: "words" }), askedBy: "K_B" },
+    { error: forbidden("ca", { details: "apiVersion: v1\nkind: Other\n" }), askedBy: "K_C" },
+  ]);
+  const details = all.details ?? "";
+  assert.ok(details.endsWith("\nwords\napiVersion: v1\nkind: Role\n---\napiVersion: v1\nkind: Other\n"), details);
+});
+
+Deno.test("startFailure() counts what a person would not read", () => {
+  const failures = Array.from({ length: 500 }, (_, i) => ({ error: forbidden(`s${i}`), askedBy: "A" }));
+  const lines = startFailure(failures).details?.split("\n");
+  assert.equal(lines?.length, 21);
+  assert.equal(lines.at(-1), "- and 480 more");
+});
+
+Deno.test("startFailure() is transient when every failure is", () => {
+  assert.equal(startFailure([{ error: away, askedBy: "A" }]).transient, true);
+});
+
+Deno.test("startFailure() throws RangeError when nothing failed", () => {
+  assert.throws(() => startFailure([]), RangeError);
+});

@@ -1,0 +1,235 @@
+/**
+ * `krun --check`: what a start would find and do, without starting anything or touching a file.
+ *
+ * @module
+ */
+import type { V1ConfigMap, V1Secret, V1Volume } from "@kubernetes/client-node";
+import type { Cluster, ObjectKind, TokenRef } from "../core/cluster.ts";
+import { containerEnvNeeds } from "../core/container_env.ts";
+import { KrunError } from "../core/errors.ts";
+import { jwtClaims } from "../core/jwt.ts";
+import { mountPath } from "../core/mount_path.ts";
+import type { ObjectNeed } from "../core/pod_inputs.ts";
+import { parseSettings, type Settings } from "../core/settings.ts";
+import { failureTexts, type StartFailure } from "../core/start_failure.ts";
+import { distinctMounts, mountedVolumes, podContainers } from "../core/volume_mounts.ts";
+import { volumeNeeds } from "../core/volume.ts";
+import { type CheckedPod, checkPod } from "../pod/checked_pod.ts";
+import { programFailures } from "./check_program.ts";
+import { type CheckedObject, type CheckedToken, type CheckReport, checkText, type Finding } from "./check_report.ts";
+import { createLogger } from "./logger.ts";
+import { nodeFacts } from "./node_facts.ts";
+import { type Plan, planStart } from "./plan.ts";
+import { sourceText } from "./summary.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/** Options of {@linkcode check}. */
+export interface CheckOptions {
+  /** The program and its arguments; empty: none was named. */
+  readonly argv: readonly string[];
+  /** For a person, or for machines. */
+  readonly format: "text" | "json";
+}
+
+/** An object with every place that refers to it. */
+interface AskedObject extends ObjectNeed {
+  readonly askedBy: readonly string[];
+  readonly paths: readonly string[];
+}
+
+/** A token with every place that it goes to. */
+interface AskedToken {
+  readonly ref: TokenRef;
+  readonly askedBy: readonly string[];
+  readonly paths: readonly string[];
+}
+
+/**
+ * Prints the report; resolves to 0 when a start would succeed, to 1 when it would not, also when it fails before there is
+ * anything to mount: a setting that cannot be read, a cluster that is not found.
+ *
+ * Tokens are requested as a start would, looked at and thrown away.
+ */
+export async function check(outer: Surroundings, options: CheckOptions): Promise<number> {
+  const report = await reportOf(outer, options);
+  outer.writeOutput(options.format === "json" ? `${JSON.stringify(report, null, 2)}\n` : checkText(report));
+  return report.ok ? 0 : 1;
+}
+
+async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<CheckReport> {
+  await using undo = new AsyncDisposableStack();
+  let settings: Settings | undefined;
+  try {
+    settings = parseSettings(outer.env);
+    const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
+    const plan = await planStart(outer, { settings, argv, log, keepKey: false });
+    if (plan.cluster) undo.use(plan.cluster);
+    return await reportOfPlan(outer, { plan, settings });
+  } catch (error) {
+    if (!(error instanceof KrunError) || error.code === "Internal") throw error;
+    const verdict = verdictOf([{ error, askedBy: "" }]);
+    return { ...verdict, findings: [], objects: [], tokens: [], warnings: settings?.warnings ?? [] };
+  }
+}
+
+async function reportOfPlan(
+  outer: Surroundings,
+  { plan, settings }: { plan: Plan; settings: Settings },
+): Promise<CheckReport> {
+  const { asked, tokens: wanted } = references(plan, outer.cwd);
+  const pod = await checkPod(plan.planned, plan.cluster, {
+    base: plan.base,
+    takesBase: plan.takesBase,
+    inPlace: plan.isSideProcess,
+    node: nodeFacts(),
+  });
+  const [objects, tokens] = await Promise.all([
+    Promise.all(asked.map((need) => checkObject({ plan, pod }, need))),
+    Promise.all(wanted.map((need) => checkToken(pod, need))),
+  ]);
+  const failures = pod.failures.length > 0
+    ? pod.failures
+    : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
+  return {
+    ...verdictOf([...failures, ...await statusFailures(settings)]),
+    findings: findings(plan),
+    objects,
+    tokens,
+    warnings: [...settings.warnings, ...plan.planned.warnings],
+  };
+}
+
+/** Why the status endpoint could not be served. */
+async function statusFailures({ status }: Settings): Promise<StartFailure[]> {
+  if (!status) return [];
+  const { checkStatusAddress } = await import("./status_server.ts");
+  try {
+    checkStatusAddress(status);
+    return [];
+  } catch (error) {
+    if (!(error instanceof KrunError)) throw error;
+    return [{ error, askedBy: "" }];
+  }
+}
+
+function verdictOf(failures: readonly StartFailure[]): Pick<CheckReport, "ok" | "problems" | "details"> {
+  const { lines, details } = failureTexts(failures);
+  return { ok: failures.length === 0, problems: lines, details };
+}
+
+function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideProcess }: Plan): Finding[] {
+  const { namespace, name, serviceAccount } = identity;
+  const user = cluster?.source.user;
+  const inCluster = planned.inClusterFailure;
+  const noCluster = leftOut
+    ? `${sourceText(leftOut.source)} is left out: ${leftOut.reason}`
+    : "nothing asks for one and none was found";
+  return [
+    cluster
+      ? { what: "cluster", value: sourceText(cluster.source), because: cluster.endpoint?.server ?? "no API server" }
+      : { what: "cluster", value: "none", because: noCluster },
+    ...(user === undefined ? [] : [{ what: "krun's identity", value: user, because: "user of the context" }]),
+    { what: "namespace", value: namespace.value, because: namespace.rule },
+    { what: "name", value: name.value, because: name.rule },
+    { what: "service account", value: serviceAccount.value, because: serviceAccount.rule },
+    { what: "base", value: base, because: baseRule },
+    {
+      what: "program",
+      value: isSideProcess ? "none" : planned.program,
+      because: isSideProcess ? "side process" : "container",
+    },
+    ...(planned.hidesKubeconfig
+      ? [{ what: "program's KUBECONFIG", value: "/dev/null", because: "the one of the home folder is krun's" }]
+      : []),
+    ...(inCluster === undefined ? [] : [{ what: "in-cluster clients", value: "will not work", because: inCluster }]),
+  ];
+}
+
+/** Every object and token that the Pod refers to, with who asks for it and where it goes. */
+function references({ planned, base }: Plan, cwd: string): { asked: AskedObject[]; tokens: AskedToken[] } {
+  const { pod, origins, localObjects } = planned;
+  const objects = new Map<string, AskedObject>();
+  const tokens = new Map<string, AskedToken>();
+  const addObject = (need: ObjectNeed, askedBy: string, paths: readonly string[]) => {
+    const id = `${need.kind}/${need.name}`;
+    if (localObjects.has(id)) return;
+    const known = objects.get(id);
+    objects.set(id, {
+      ...need,
+      optional: need.optional && (known?.optional ?? true),
+      askedBy: [...new Set([...(known?.askedBy ?? []), askedBy])],
+      paths: [...(known?.paths ?? []), ...paths],
+    });
+  };
+  for (const volume of mountedVolumes(pod)) {
+    const askedBy = origins.get(volume.name) ?? volume.name;
+    const paths = pathsOf(volume, { pod, base, cwd });
+    const needs = volumeNeeds(volume, pod);
+    for (const need of needs.objects) addObject(need, askedBy, paths);
+    for (const ref of needs.tokens) {
+      const known = tokens.get(JSON.stringify(ref));
+      tokens.set(JSON.stringify(ref), {
+        ref,
+        askedBy: [...(known?.askedBy ?? []), askedBy],
+        paths: [...(known?.paths ?? []), ...paths],
+      });
+    }
+  }
+  for (const container of podContainers(pod)) {
+    for (const need of containerEnvNeeds(container).objects) addObject(need, `environment of "${container.name}"`, []);
+  }
+  return { asked: [...objects.values()], tokens: [...tokens.values()] };
+}
+
+/** Every path at which something is mounted. */
+function allPaths({ planned: { pod }, base }: Plan, cwd: string): string[] {
+  return mountedVolumes(pod).flatMap((volume) => pathsOf(volume, { pod, base, cwd }));
+}
+
+/** A subPathExpr is shown as it is written: its variables have values only at a start. */
+function pathsOf(volume: V1Volume, { pod, base, cwd }: { pod: Plan["planned"]["pod"]; base: string; cwd: string }) {
+  const place = (path: string) => mountPath(path, { base, cwd });
+  try {
+    return distinctMounts(pod, volume.name, { place, expand: (expr) => expr }).map(({ path }) => path);
+  } catch (error) {
+    if (error instanceof KrunError) return []; // The check of the Pod tells it.
+    throw error;
+  }
+}
+
+async function checkObject({ plan, pod }: { plan: Plan; pod: CheckedPod }, need: AskedObject): Promise<CheckedObject> {
+  const { kind, name, paths } = need;
+  const row = { kind, name, askedBy: need.askedBy.join(", "), paths };
+  const namespace = plan.identity.namespace.value;
+  const [access, read] = await Promise.all([
+    plan.cluster ? accessText(plan.cluster, { kind, name, namespace }) : "unknown",
+    pod.object(need),
+  ]);
+  if ("failure" in read) return { ...row, found: false, keys: [], access, problem: read.failure.message };
+  return { ...row, found: read.value !== undefined, keys: read.value ? keysOf(read.value) : [], access };
+}
+
+function keysOf(object: V1Secret & V1ConfigMap): string[] {
+  return [...Object.keys(object.data ?? {}), ...Object.keys(object.binaryData ?? {})].sort();
+}
+
+async function accessText(
+  cluster: Cluster,
+  { kind, name, namespace }: { kind: ObjectKind; name: string; namespace: string },
+): Promise<string> {
+  const resource = kind === "Secret" ? "secrets" : "configmaps";
+  const verdicts = await Promise.all((["get", "watch"] as const).map(async (verb) => {
+    const verdict = await cluster.access({ verb, resource, namespace, name }).catch(() => undefined);
+    return `${verb} ${verdict === undefined ? "unknown" : verdict.allowed ? "yes" : "no"}`;
+  }));
+  return verdicts.join(", ");
+}
+
+async function checkToken(pod: CheckedPod, { ref, askedBy, paths }: AskedToken): Promise<CheckedToken> {
+  const { serviceAccount, audience } = ref;
+  const row = { serviceAccount, audience, askedBy: askedBy.join(", "), paths };
+  const read = await pod.token(ref);
+  if ("failure" in read) return { ...row, claims: {}, problem: read.failure.message };
+  const { token, expiresAtMs } = read.value;
+  return { ...row, claims: jwtClaims(token) ?? {}, secondsLeft: Math.round((expiresAtMs - Date.now()) / 1000) };
+}

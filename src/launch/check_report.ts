@@ -1,0 +1,95 @@
+/**
+ * What `--check` found, and its text for a person. In: the report. Out: a table. It holds names, never contents.
+ *
+ * @module
+ */
+import type { ObjectKind } from "../core/cluster.ts";
+
+/** A value and why it is so. */
+export interface Finding {
+  readonly what: string;
+  readonly value: string;
+  readonly because: string;
+}
+
+/** An object that would be mounted or read. */
+export interface CheckedObject {
+  readonly kind: ObjectKind;
+  readonly name: string;
+  readonly askedBy: string;
+  /** Final paths; empty for one that only an environment refers to. */
+  readonly paths: readonly string[];
+  readonly found: boolean;
+  readonly keys: readonly string[];
+  /** Whether krun's identity may get and watch it, in the API server's words. */
+  readonly access: string;
+  /** Why it could not be read. One that does not exist is told in the report's `problems`, unless it is optional. */
+  readonly problem?: string;
+}
+
+/** A token that would be mounted. */
+export interface CheckedToken {
+  readonly serviceAccount: string;
+  readonly audience: string;
+  readonly askedBy: string;
+  readonly paths: readonly string[];
+  readonly claims: Readonly<Record<string, unknown>>;
+  readonly secondsLeft?: number;
+  readonly problem?: string;
+}
+
+/** Everything `--check` found. */
+export interface CheckReport {
+  readonly ok: boolean;
+  readonly findings: readonly Finding[];
+  readonly objects: readonly CheckedObject[];
+  readonly tokens: readonly CheckedToken[];
+  /** Why a start would fail, each with what to do about it. */
+  readonly problems: readonly string[];
+  /** Texts that belong to the problems: the Role and RoleBinding that would end a 403. */
+  readonly details: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** Rows as columns of equal width, two spaces apart. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd());
+}
+
+function section(title: string, rows: readonly (readonly string[])[]): string[] {
+  return rows.length === 0 ? [] : [title, ...table(rows), ""];
+}
+
+function objectRow(object: CheckedObject): string[] {
+  const keys = object.found ? object.keys.join(",") || "no keys" : "missing";
+  return [
+    `${object.kind}/${object.name}`,
+    object.paths.join(" ") || "environment",
+    keys,
+    object.access,
+    object.askedBy,
+  ];
+}
+
+/** Claims that say what a token is good for; the rest is in the JSON report. */
+function tokenRow({ serviceAccount, audience, claims, paths, secondsLeft, askedBy }: CheckedToken): string[] {
+  const aud = Array.isArray(claims["aud"]) ? claims["aud"].join(",") : audience;
+  const left = secondsLeft === undefined ? "none" : `${secondsLeft} s left`;
+  return [String(claims["sub"] ?? serviceAccount), `aud ${aud}`, paths.join(" "), left, askedBy];
+}
+
+/** The report for a person at a terminal; ends with one line that says whether a start would succeed. */
+export function checkText(report: CheckReport): string {
+  return [
+    ...section("DETECTED", report.findings.map(({ what, value, because }) => [what, value, because])),
+    ...section("OBJECTS", report.objects.map(objectRow)),
+    ...section("TOKENS", report.tokens.map(tokenRow)),
+    ...section("WARNINGS", report.warnings.map((warning) => [warning])),
+    ...section("PROBLEMS", report.problems.map((problem) => [problem])),
+    // Not indented: a Role is to be applied as it is printed.
+    ...report.details.flatMap((text) => [text.trimEnd(), ""]),
+    report.ok ? "ok: a start would succeed" : "not ok: a start would fail",
+    "",
+  ].join("\n");
+}

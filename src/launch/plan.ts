@@ -1,0 +1,217 @@
+/**
+ * Everything a start decides before it touches a file: the cluster, who the workload is, and its Pod. `--check` prints it, a
+ * start carries it out.
+ *
+ * @module
+ */
+import type { Cluster, ClusterSource } from "../core/cluster.ts";
+import { KrunError } from "../core/errors.ts";
+import { type Identity, workloadIdentity } from "../core/identity.ts";
+import { SERVICE_ACCOUNT_FOLDER } from "../core/in_cluster.ts";
+import type { Logger } from "../core/log.ts";
+import { STATE_FOLDER } from "../core/mount_path.ts";
+import { type PlannedPod, podFromSettings } from "../core/pod_from_settings.ts";
+import { dirname, join, resolve } from "../core/posix_path.ts";
+import type { Settings } from "../core/settings.ts";
+import { proxySettings } from "../core/proxy_choice.ts";
+import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
+import { volumeNeeds } from "../core/volume.ts";
+import { abortable } from "../kube/abort.ts";
+import { findCluster } from "../kube/find_cluster.ts";
+import { machineRoots } from "../kube/machine_roots.ts";
+import { requireRuntime } from "../kube/runtime.ts";
+import { anyFile } from "../pod/special_files.ts";
+import { readPodFile } from "./pod_file.ts";
+import { ProbedCluster } from "./probed_cluster.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/** What a start will do. */
+export interface Plan {
+  /** Undefined when nothing asks for one and none was found, or the found one was left out. */
+  readonly cluster: Cluster | undefined;
+  /** The cluster that was found and is of no use. */
+  readonly leftOut?: LeftOutCluster;
+  readonly identity: Identity;
+  readonly planned: PlannedPod;
+  /** Absolute path of the base folder. */
+  readonly base: string;
+  /** Why it is that one. */
+  readonly baseRule: string;
+  /** The base is locked and written in: there is something to mount, or MESH_BASE_DIR says which it is. */
+  readonly takesBase: boolean;
+  /** No container has a command: krun keeps the files fresh for somebody else. */
+  readonly isSideProcess: boolean;
+}
+
+/** A cluster that nothing asks for and that gave no token. */
+export interface LeftOutCluster {
+  readonly source: ClusterSource;
+  /** Why it gave none, in one clause. */
+  readonly reason: string;
+}
+
+/** Options of {@linkcode planRun}. */
+export interface PlanOptions {
+  readonly settings: Settings;
+  /** The program and its arguments; empty: none was named. */
+  readonly argv: readonly string[];
+  readonly log: Logger;
+  /** False: the signing key of a folder of manifests is not kept. @default {true} */
+  readonly keepKey?: boolean;
+  /** Ends it while it waits. */
+  readonly signal?: AbortSignal;
+  /** Use no cluster, whatever could be found. @default {false} */
+  readonly withoutCluster?: boolean;
+}
+
+/** How long a cluster that nobody asked for may take to answer. */
+const UNASKED_TIMEOUT_MS = 5_000;
+
+/**
+ * As {@linkcode planRun}; where nothing asks for a cluster, one that was merely found and is of no use (away, or krun has no
+ * rights there) is left out, with a warning: the program must not suffer for an old `~/.kube/config`. Whether it is of use
+ * shows in the request for the workload's token, which the start then uses.
+ *
+ * @throws {KrunError} as {@linkcode planRun}; the signal's reason
+ */
+export async function planStart(outer: Surroundings, options: PlanOptions): Promise<Plan> {
+  const plan = await planRun(outer, options);
+  const { cluster, planned: { pod } } = plan;
+  if (!cluster || options.settings.clusterAskedBy.length > 0) return plan;
+  const [ref] = mountedVolumes(pod).flatMap((volume) => volumeNeeds(volume, pod).tokens);
+  if (!ref) return plan; // Nothing will be asked of it.
+  const signal = AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...options.signal ? [options.signal] : []]);
+  try {
+    const granted = await cluster.requestToken(ref, { signal });
+    return { ...plan, cluster: new ProbedCluster(cluster, { ref, granted }) };
+  } catch (cause) {
+    await cluster[Symbol.asyncDispose]();
+    options.signal?.throwIfAborted();
+    const leftOut = { source: cluster.source, reason: reasonOf(cause) };
+    const { where } = cluster.source;
+    options.log.warn("starting without a service account: the cluster that was found is of no use", {
+      cluster: where,
+      reason: leftOut.reason,
+    });
+    return { ...await planRun(outer, { ...options, withoutCluster: true }), leftOut };
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  if (cause instanceof DOMException && cause.name === "TimeoutError") {
+    return `no answer within ${UNASKED_TIMEOUT_MS / 1000} s`;
+  }
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/**
+ * Finds the cluster, decides the identity and makes the Pod. Asks the cluster nothing.
+ *
+ * @throws {KrunError} `ClusterNotFound` when something asks for one, `KubeconfigInvalid`, `ManifestInvalid`,
+ * `NamespaceUnknown`, `SettingInvalid`, `PodInvalid`, `PathInvalid`, and what opening the cluster's credentials throws.
+ */
+export async function planRun(outer: Surroundings, options: PlanOptions): Promise<Plan> {
+  const { settings, argv } = options;
+  const [base, baseRule] = baseFolder(outer, settings);
+  const reading = Promise.all([
+    options.withoutCluster ? undefined : locateCluster(outer, { ...options, stateFolder: join(base, STATE_FOLDER) }),
+    settings.podFile === undefined ? undefined : readPodFile(resolve(outer.cwd, settings.podFile), anyFile),
+  ]);
+  // A file may be a pipe that nobody ever writes into.
+  const [cluster, manifest] = await abortable(reading, options.signal);
+  const identity = workloadIdentity(settings.workload, { source: cluster?.source, manifest });
+  const planned = podFromSettings({
+    settings,
+    identity,
+    argv,
+    manifest,
+    cluster,
+    self: outer.self,
+    base,
+    podUid: crypto.randomUUID(),
+    // The program sees the machine's root, whatever krun's base is.
+    kubeletServiceAccount: await isKubelets(SERVICE_ACCOUNT_FOLDER),
+    homeKubeconfig: await isFile(join(settings.cluster.home ?? "/", ".kube", "config")),
+  });
+  requireForProbes(planned);
+  const isSideProcess = !(planned.pod.spec?.containers ?? []).some((container) => container.command?.length);
+  if (isSideProcess) requireFiles(planned);
+  // In one-shot mode no krun stays that could hold a lock or be found again.
+  const asksForBase = settings.baseDir !== undefined && !settings.oneShot;
+  const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);
+  return { cluster, identity, planned, base, baseRule, takesBase, isSideProcess };
+}
+
+/** A side process without files would wait for ever. */
+function requireFiles({ pod }: PlannedPod): void {
+  if (pod.spec?.volumes?.length) return;
+  throw new KrunError(
+    "NothingToDo",
+    "Cannot start: no program is named, and there is nothing to mount",
+    "name a program, as in krun ./server; krun --help lists the settings",
+  );
+}
+
+/** The kubelet does not verify the certificate of an HTTPS probe or hook; a runtime that cannot do so is refused. */
+function requireForProbes({ pod }: PlannedPod): void {
+  for (const { name, startupProbe, livenessProbe, readinessProbe, lifecycle } of podContainers(pod)) {
+    const handlers = [startupProbe, livenessProbe, readinessProbe, lifecycle?.postStart, lifecycle?.preStop];
+    if (!handlers.some((handler) => handler?.httpGet?.scheme === "HTTPS")) continue;
+    requireRuntime("2.9.0", `an HTTPS probe or hook of container "${name}"`);
+  }
+}
+
+function baseFolder({ self, cwd }: Surroundings, { baseDir }: Settings): [path: string, rule: string] {
+  if (baseDir !== undefined) return [resolve(cwd, baseDir), "MESH_BASE_DIR"];
+  return self.uid === 0 ? ["/", "krun is root"] : [cwd, "the working directory, since krun is not root"];
+}
+
+/** The cluster; `undefined` when nothing asks for one and no source exists. */
+async function locateCluster(
+  outer: Surroundings,
+  { settings, log, signal, keepKey, stateFolder }: PlanOptions & { stateFolder: string },
+): Promise<Cluster | undefined> {
+  const { serviceHost, servicePort, certFile, ...places } = settings.cluster;
+  try {
+    return await findCluster({
+      ...places,
+      kubernetesServiceHost: serviceHost,
+      kubernetesServicePort: servicePort,
+      stateFolder,
+      keepKey,
+      proxy: proxySettings(outer.env),
+      pluginEnv: outer.env,
+      roots: () => machineRoots(certFile),
+      files: anyFile,
+    }, { log, signal });
+  } catch (cause) {
+    const isAbsent = cause instanceof KrunError && cause.code === "ClusterNotFound";
+    if (isAbsent && settings.clusterAskedBy.length === 0) return undefined;
+    if (!isAbsent) throw cause;
+    const askedBy = settings.clusterAskedBy.join(", ");
+    throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The kubelet mounts its folder with a token in it. One that krun made there itself lies in the same file system as its
+ * parent; an empty one is a place that somebody prepared, and a target as any other.
+ */
+async function isKubelets(folder: string): Promise<boolean> {
+  try {
+    const [inside, outside] = await Promise.all([Deno.stat(folder), Deno.stat(dirname(folder))]);
+    if (inside.dev === outside.dev) return false;
+    await Deno.lstat(join(folder, "token"));
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * One-shot mode: files and environment are made, then the program takes krun's place.
+ *
+ * @module
+ */
+import type { V1Container } from "@kubernetes/client-node";
+import { expandArgv } from "../core/container_env.ts";
+import { KrunError } from "../core/errors.ts";
+import { systemClock } from "../pod/clock.ts";
+import { execInPlace } from "../pod/one_shot.ts";
+import type { Plan } from "./plan.ts";
+import { containerEnvironment, runAs } from "./run_containers.ts";
+import type { Run } from "./start.ts";
+import { summary } from "./summary.ts";
+
+/**
+ * Replaces krun by the program: same process, no memory left behind, files stay as they are. Where that fails the caller
+ * removes the files, as after every failed start.
+ *
+ * @throws {KrunError} `SettingConflict` when the Pod is more than one program; `ProgramNotFound`, `ProgramNotExecutable`,
+ * `RunAsDenied`.
+ */
+export async function replaceByProgram(run: Run): Promise<never> {
+  const { mounted, plan, base, log } = run;
+  const container = onlyContainer(plan);
+  mounted.resolveSubPaths(container.name);
+  const env = containerEnvironment(run, container);
+  const [program, ...args] = expandArgv([...(container.command ?? []), ...(container.args ?? [])], env);
+  if (program === undefined) {
+    throw new KrunError("PodInvalid", "Cannot run the program: it has no name", "name a program");
+  }
+  run.phases.end("program");
+  log.info("program takes over", summary(run));
+  await plan.cluster?.[Symbol.asyncDispose]();
+  base?.tendMemory();
+  // The base stays open: its lock ends with execve(2), and when that fails, what was made is removed.
+  const cwd = container.workingDir;
+  // A signal that came until now ends the start; one that comes later meets the program.
+  await systemClock.turn();
+  run.control.stop.throwIfAborted();
+  return execInPlace({ argv: [program, ...args], env, ...runAs(run, container), ...(cwd ? { cwd } : {}) });
+}
+
+/** The one container whose program can take krun's place. @throws {KrunError} `SettingConflict` when there is not just one. */
+export function onlyContainer({ planned, isSideProcess }: Plan): V1Container {
+  const { containers = [], initContainers = [] } = planned.pod.spec ?? {};
+  const [container] = containers;
+  if (container && containers.length === 1 && initContainers.length === 0 && !isSideProcess) return container;
+  const state = isSideProcess
+    ? "there is none"
+    : `the Pod has ${containers.length + initContainers.length} containers to run`;
+  throw new KrunError(
+    "SettingConflict",
+    `Cannot replace krun by the program: ${state}`,
+    "unset KRUN_REFRESH, or name one program",
+  );
+}

@@ -1,0 +1,131 @@
+/**
+ * The life of a Pod whose files are in place. In: what a start has made. Out: the exit status.
+ *
+ * Loaded while a start waits for the network (docs/decisions.md).
+ *
+ * @module
+ */
+import type { V1Container } from "@kubernetes/client-node";
+import { programEnv } from "../core/app_env.ts";
+import type { Env } from "../core/pod_inputs.ts";
+import { containerRunAs, type RunAs } from "../core/run_as.ts";
+import type { Settings } from "../core/settings.ts";
+import { signalNumber } from "../core/signals.ts";
+import { podContainers } from "../core/volume_mounts.ts";
+import { systemClock } from "../pod/clock.ts";
+import type { MountedPod } from "../pod/mounted_pod.ts";
+import { Processes } from "../pod/process.ts";
+import { releaseCode } from "../pod/resident_code.ts";
+import { Supervisor } from "../pod/supervisor.ts";
+import { ChangeReaction } from "./change_reaction.ts";
+import type { Run } from "./start.ts";
+import { summary } from "./summary.ts";
+
+/** When a start is over for good, and idleness begins. */
+const RELEASE_CODE_MS = 2_000;
+
+/** Without a program: until krun is told to stop. */
+export async function keepFilesFresh(run: Run): Promise<number> {
+  await using _status = await statusServer(run, undefined);
+  for (const { name } of podContainers(run.mounted.pod)) run.mounted.resolveSubPaths(name);
+  run.log.info("files ready", summary(run));
+  run.base?.tendMemory();
+  void releaseStartCode(run.control.stop);
+  await run.mounted.keepFresh({ signal: run.control.stop });
+  return 0;
+}
+
+/** Until the program ends; then nothing of its process tree is left. */
+export async function runContainers(run: Run): Promise<number> {
+  const { log, control, mounted, plan, settings, phases, survivors } = run;
+  await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
+  const over = new AbortController();
+  let told = false;
+  const supervisor = new Supervisor({
+    pod: mounted.pod,
+    ...(run.argv.length > 0 && { program: plan.planned.program }),
+    processes,
+    prepare: (container) => mounted.resolveSubPaths(container.name),
+    env: (container) => containerEnvironment(run, container),
+    runAs: (container) => runAs(run, container),
+    onStart: (container, pid) => {
+      survivors?.started(container, pid);
+      if (container !== plan.planned.program || told) return;
+      told = true;
+      phases.end("program");
+      log.info("program started", summary(run));
+    },
+    log,
+    clock: systemClock,
+  });
+  await using _status = await statusServer(run, supervisor);
+  control.attach(supervisor);
+  const status = supervisor.run();
+  // The program first: opening the watches takes milliseconds. A start that fails meanwhile is heard here.
+  await Promise.race([status, systemClock.turn()]);
+  run.base?.tendMemory();
+  const reaction = new ChangeReaction({ react: () => react(settings, supervisor), clock: systemClock, log });
+  const fresh = Promise.all([
+    reaction.run(over.signal),
+    mounted.keepFresh({ signal: over.signal, onChange: () => reaction.changed() }),
+  ]);
+  void releaseStartCode(over.signal);
+  try {
+    return await status;
+  } finally {
+    over.abort();
+    await fresh;
+  }
+}
+
+/** Once the watches are open, which is part of a start too. */
+async function releaseStartCode(signal: AbortSignal): Promise<void> {
+  await systemClock.sleep(RELEASE_CODE_MS, signal);
+  if (!signal.aborted) releaseCode();
+}
+
+async function react({ onChange }: Settings, supervisor: Supervisor): Promise<void> {
+  if (onChange.kind === "restart") await supervisor.restart();
+  if (onChange.kind === "signal") supervisor.kill(signalNumber(onChange.signal) ?? 0);
+}
+
+/** What a container's process sees: krun's own environment less what is krun's, and the Pod's over it. */
+export function containerEnvironment(
+  { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & { mounted: Pick<MountedPod, "env"> },
+  container: V1Container,
+): Env {
+  const { ownsKubernetesEnv } = plan.planned;
+  return programEnv(outer.env, mounted.env(container.name), { passEnv: settings.passEnv, ownsKubernetesEnv });
+}
+
+/** As whom a container runs on this machine. */
+export function runAs(
+  { outer, mounted }: Pick<Run, "outer"> & { mounted: Pick<MountedPod, "pod"> },
+  container: V1Container,
+): RunAs {
+  const read = (path: string) => {
+    try {
+      return Deno.readTextFileSync(path);
+    } catch {
+      return ""; // A distroless image may have neither file.
+    }
+  };
+  const { self } = outer;
+  return containerRunAs(container, { pod: mounted.pod, self, passwd: read("/etc/passwd"), group: read("/etc/group") });
+}
+
+async function statusServer({ settings, mounted, plan }: Run, supervisor: Supervisor | undefined) {
+  if (!settings.status) return { [Symbol.asyncDispose]: () => Promise.resolve() };
+  const stale = () => mounted.status().volumes.some((volume) => volume.error !== undefined);
+  const { serveStatus } = await import("./status_server.ts");
+  return await serveStatus({
+    ...settings.status,
+    ready: () => (supervisor?.ready ?? true) && !stale(),
+    state: () => ({
+      mounts: mounted.status(),
+      containers: supervisor?.status() ?? [],
+      requests: plan.cluster?.counts ?? { requests: 0, errors: 0 },
+      nowMs: Date.now(),
+    }),
+  });
+}

@@ -1,0 +1,159 @@
+/**
+ * The order of a start and of a stop. In: what surrounds krun and its settings. Out: the exit status.
+ *
+ * @module
+ */
+import type { Logger } from "../core/log.ts";
+import { containerRunAs } from "../core/run_as.ts";
+import type { Settings } from "../core/settings.ts";
+import { podContainers } from "../core/volume_mounts.ts";
+import { type BaseFolder, openBase } from "../pod/base_folder.ts";
+import { systemClock } from "../pod/clock.ts";
+import { loadLibc } from "../pod/libc.ts";
+import { type MountedPod, mountPod } from "../pod/mounted_pod.ts";
+import { receiveSignals } from "../pod/signals.ts";
+import { suspendSelf } from "../pod/terminal.ts";
+import { Control } from "./control.ts";
+import { nodeFacts } from "./node_facts.ts";
+import { dropPermissions } from "./permissions.ts";
+import { Phases } from "./phases.ts";
+import { type Plan, planStart } from "./plan.ts";
+import { Survivors } from "./survivors.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/** Options of {@linkcode start}. */
+export interface StartOptions {
+  readonly settings: Settings;
+  /** The program and its arguments; empty: none was named. */
+  readonly argv: readonly string[];
+  readonly log: Logger;
+}
+
+/** What the steps of a run share. */
+export interface Run extends StartOptions {
+  readonly outer: Surroundings;
+  readonly plan: Plan;
+  readonly control: Control;
+  readonly phases: Phases;
+  readonly base: BaseFolder | undefined;
+  /** Of the base. */
+  readonly survivors: Survivors | undefined;
+  readonly mounted: MountedPod;
+}
+
+/**
+ * Runs the program as a Pod until it ends, or keeps the files fresh until krun is told to stop.
+ *
+ * Resolves to the exit status: the program's own; 128 + signal where a signal ended the start. What was made is removed
+ * before it resolves or throws.
+ *
+ * @throws {KrunError} every code that a start can fail with.
+ */
+export async function start(outer: Surroundings, options: StartOptions): Promise<number> {
+  const control = new Control({ suspend: suspendSelf });
+  loadLibc();
+  await using undo = new AsyncDisposableStack();
+  undo.use(receiveSignals((signal, { from }) => control.signal(signal, from)));
+  const onUnforeseen = (event: PromiseRejectionEvent) => {
+    // Without this Deno would end krun on the spot, and the program and its Secrets would stay behind. It is never taken away:
+    // Deno 2.6 may tell of a rejection only after it was handled, when this start has long since failed with it.
+    event.preventDefault();
+    control.fail(event.reason);
+  };
+  globalThis.addEventListener("unhandledrejection", onUnforeseen);
+  try {
+    const status = await startPod(outer, { ...options, control, undo });
+    if (control.failure) throw control.failure.cause;
+    return status;
+  } catch (cause) {
+    if (control.by !== undefined && control.stop.aborted && cause === control.stop.reason) return 128 + control.by;
+    throw cause;
+  }
+}
+
+async function startPod(
+  outer: Surroundings,
+  options: StartOptions & { control: Control; undo: AsyncDisposableStack },
+): Promise<number> {
+  const { settings, log, undo } = options;
+  const phases = new Phases();
+  const plan = await planStart(outer, { ...options, signal: options.control.stop });
+  if (plan.cluster) undo.use(plan.cluster);
+  requireUsers(plan, outer);
+  if (settings.oneShot) (await import("./replace.ts")).onlyContainer(plan);
+  for (const warning of [...settings.warnings, ...plan.planned.warnings]) log.warn(warning);
+  const { inClusterFailure, hidesKubeconfig } = plan.planned;
+  if (hidesKubeconfig) {
+    log.info("the program gets an empty KUBECONFIG: the one of the home folder is krun's, not the workload's");
+  }
+  if (inClusterFailure) {
+    log.info("a program that only knows the in-cluster configuration will not work", {
+      reason: inClusterFailure,
+    });
+  }
+  phases.end("plan");
+  const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, log });
+  return await carryOut(outer, { ...options, plan, phases, confine });
+}
+
+/**
+ * Refuses a user whom krun may not become before anything is made; later it would be met as a file that krun may not give away.
+ * The verdict is the same for every /etc/passwd and /etc/group.
+ */
+function requireUsers({ planned: { pod } }: Plan, { self }: Surroundings): void {
+  for (const container of podContainers(pod)) containerRunAs(container, { pod, self, passwd: "", group: "" });
+}
+
+/** What {@linkcode carryOut} is given. */
+export interface CarryOutOptions extends StartOptions {
+  readonly plan: Plan;
+  readonly control: Control;
+  readonly phases: Phases;
+  /** Gives up the permissions that are not needed from here on; called before the first file is touched. */
+  confine?(): void;
+  /** Takes what must be undone at the end. */
+  readonly undo: AsyncDisposableStack;
+}
+
+/** Makes a plan true: files, then the program, then freshness until the end. Resolves to the exit status. */
+export async function carryOut(outer: Surroundings, options: CarryOutOptions): Promise<number> {
+  const { plan, settings, log, control, phases, undo } = options;
+  // None of this needs the network: it is done while the answers travel.
+  const taken = systemClock.turn().then(() => {
+    void loadLibc().spawn;
+    options.confine?.();
+    return takeBase(outer, { plan, settings, log, undo });
+  });
+  const containers = import("./run_containers.ts");
+  const mounted = await mountPod(plan.planned, plan.cluster, {
+    base: taken.then(({ base }) => base),
+    basePath: plan.base,
+    log,
+    signal: control.stop,
+    deadlineMs: Date.now() + settings.startTimeoutMs,
+    inPlace: plan.isSideProcess,
+    node: nodeFacts(),
+  }).finally(() => taken.catch(() => {})); // Nothing is undone while something is still made.
+  phases.end("mount");
+  const run: Run = { ...options, ...await taken, outer, mounted };
+  if (settings.oneShot) {
+    const { replaceByProgram } = await import("./replace.ts");
+    return await replaceByProgram(run);
+  }
+  const { keepFilesFresh, runContainers } = await containers;
+  return plan.isSideProcess ? await keepFilesFresh(run) : await runContainers(run);
+}
+
+/** The base folder, free of what a killed krun left; none where {@linkcode Plan.takesBase} says so. */
+async function takeBase(
+  outer: Surroundings,
+  { plan, settings, log, undo }: Pick<CarryOutOptions, "plan" | "settings" | "log" | "undo">,
+): Promise<Pick<Run, "base" | "survivors">> {
+  if (!plan.takesBase) return { base: undefined, survivors: undefined };
+  const base = openBase({ base: plan.base, log, pid: outer.pid });
+  undo.defer(() => base.close({ keep: settings.keepFiles }));
+  const survivors = new Survivors(base, log);
+  await survivors.stop((plan.planned.pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000);
+  base.sweep();
+  return { base, survivors };
+}

@@ -1,0 +1,34 @@
+/**
+ * The one line that says what a start did.
+ *
+ * @module
+ */
+import type { ClusterSource } from "../core/cluster.ts";
+import type { LogFields } from "../core/log.ts";
+import type { Run } from "./start.ts";
+
+/** A person reads no more mounts than these in one line; `--check` lists them all. */
+const LISTED = 8;
+
+/** Where a cluster was found, in words. */
+export function sourceText({ kind, where, context, cluster }: ClusterSource): string {
+  const parts = [...(context ? [`context ${context}`] : []), ...(cluster ? [`cluster ${cluster}`] : [])];
+  return `${kind} ${where}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`;
+}
+
+/** What was mounted from where, as whom, and how long each phase took. */
+export function summary({ plan, mounted, phases }: Run): LogFields {
+  const { volumes } = mounted.status();
+  const mounts = volumes.map(({ volume, paths }) => `${plan.planned.origins.get(volume) ?? volume}=${paths.join("+")}`);
+  const more = mounts.length > LISTED ? ` and ${mounts.length - LISTED} more` : "";
+  const { identity, cluster, leftOut } = plan;
+  const none = leftOut ? `${sourceText(leftOut.source)} is left out: ${leftOut.reason}` : "no service account";
+  return {
+    cluster: cluster ? sourceText(cluster.source) : `none: ${none}`,
+    namespace: identity?.namespace.value,
+    name: identity?.name.value,
+    serviceAccount: cluster && identity?.serviceAccount.value,
+    mounts: mounts.slice(0, LISTED).join(", ") + more || undefined,
+    took: phases.toString(),
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * Programs that outlived a krun that was killed: recorded when they start, stopped by the next krun in the same base.
+ *
+ * @module
+ */
+import type { Logger } from "../core/log.ts";
+import type { BaseFolder } from "../pod/base_folder.ts";
+import { newRunMark } from "../pod/container_mark.ts";
+import { type ProgramIdentity, programIdentity, stopSurvivors } from "../pod/survivor.ts";
+
+/** Keys of the records in the base's journal: the mark of a run, and its containers' processes. */
+const RUN = "run", PROGRAMS = "programs";
+
+/** The record of one base folder. */
+export class Survivors {
+  /** The mark for every process of this run, by which it is found at whatever moment krun is killed. */
+  readonly run = newRunMark();
+  readonly #base: BaseFolder;
+  readonly #log: Logger;
+  readonly #running = new Map<string, ProgramIdentity>();
+
+  constructor(base: BaseFolder, log: Logger) {
+    this.#base = base;
+    this.#log = log;
+  }
+
+  /**
+   * Stops what a former krun left running, politely first, by SIGKILL after `graceMs`, and records this run in its place; call
+   * it before anything is started. A process that merely has the same id is left alone.
+   *
+   * @throws {KrunError} `NoSpace`, `TargetUnwritable` as `BaseFolder.record`.
+   */
+  async stop(graceMs: number): Promise<void> {
+    const programs = Object.values((this.#base.read(PROGRAMS) ?? {}) as Record<string, ProgramIdentity>);
+    const run = this.#base.read(RUN) as string | undefined;
+    if (programs.length > 0 || run !== undefined) {
+      const onFound = (pids: readonly number[]) =>
+        this.#log.warn("stopping what a killed krun left running", { pids: pids.join() });
+      const left = await stopSurvivors({ programs, run: run === undefined ? run : BigInt(run) }, { graceMs, onFound });
+      if (left.length > 0) this.#log.warn("what a killed krun left running cannot be stopped", { pids: left.join() });
+    }
+    // The mark last: a kill in between must not lose the former one.
+    if (programs.length > 0) this.#base.record(PROGRAMS, undefined);
+    this.#base.record(RUN, String(this.run));
+  }
+
+  /** Records a container's process, in place of the one before. */
+  started(container: string, pid: number): void {
+    const identity = programIdentity(pid);
+    if (identity) this.#running.set(container, identity);
+    this.#base.record(PROGRAMS, Object.fromEntries(this.#running));
+  }
+}

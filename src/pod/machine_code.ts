@@ -1,0 +1,76 @@
+/**
+ * The machine code that krun brings along: two functions of a few instructions, for what can be done neither in JavaScript nor
+ * with a function of libc. In: the machine. Out: bytes, for `Libc.executable`. Pure.
+ *
+ * Both are written down as an assembler gives them (binutils 2.40), beside what they say in it.
+ *
+ * @module
+ */
+
+/** The machines that krun runs on. */
+export type Machine = typeof Deno.build.arch;
+
+/** What a system call takes and gives, as 64-bit numbers: its number, six arguments, and the answer. */
+export const FRAME_LENGTH = 8, FRAME_ANSWER = 7;
+
+/**
+ * `int call(long frame[8], void *)`: makes the system call of a frame and puts the kernel's answer into it, a negative errno
+ * for a failure. errno itself has no part in it. Returns 0.
+ */
+export function systemCallCode(machine: Machine): Uint8Array<ArrayBuffer> {
+  return Uint8Array.fromHex(
+    machine === "x86_64"
+      ? "53" + // push rbx
+        "4889fb" + // mov rbx, rdi
+        "488b03" + // mov rax, [rbx]
+        "488b7b08" + // mov rdi, [rbx + 8]
+        "488b7310" + // mov rsi, [rbx + 16]
+        "488b5318" + // mov rdx, [rbx + 24]
+        "4c8b5320" + // mov r10, [rbx + 32]
+        "4c8b4328" + // mov r8, [rbx + 40]
+        "4c8b4b30" + // mov r9, [rbx + 48]
+        "0f05" + // syscall
+        "48894338" + // mov [rbx + 56], rax
+        "31c0" + // xor eax, eax
+        "5b" + // pop rbx
+        "c3" // ret
+      : "e90300aa" + // mov x9, x0
+        "280140f9" + // ldr x8, [x9]
+        "208540a9" + // ldp x0, x1, [x9, #8]
+        "228d41a9" + // ldp x2, x3, [x9, #24]
+        "249542a9" + // ldp x4, x5, [x9, #40]
+        "010000d4" + // svc #0
+        "201d00f9" + // str x0, [x9, #56]
+        "00008052" + // mov w0, #0
+        "c0035fd6", // ret
+  );
+}
+
+/**
+ * `void handler(int signal, siginfo_t *info, void *)`: `write(fd, info, length)` as a bare system call, which leaves errno
+ * alone. The second argument is already where the call wants it. Both numbers are at most 65,535.
+ */
+export function signalHandlerCode(machine: Machine, fd: number, length: number): Uint8Array<ArrayBuffer> {
+  const code = new DataView(
+    Uint8Array.fromHex(
+      machine === "x86_64"
+        ? "b801000000" + // mov eax, 1 (write)
+          "bf00000000" + // mov edi, fd
+          "ba00000000" + // mov edx, length
+          "0f05" + // syscall
+          "c3" // ret
+        : "000080d2" + // mov x0, fd
+          "020080d2" + // mov x2, length
+          "080880d2" + // mov x8, 64 (write)
+          "010000d4" + // svc #0
+          "c0035fd6", // ret
+    ).buffer,
+  );
+  const put = (at: number, number: number) =>
+    machine === "x86_64"
+      ? code.setUint32(at + 1, number, true)
+      : code.setUint32(at, code.getUint32(at, true) | number << 5, true);
+  put(machine === "x86_64" ? 5 : 0, fd);
+  put(machine === "x86_64" ? 10 : 4, length);
+  return new Uint8Array(code.buffer);
+}

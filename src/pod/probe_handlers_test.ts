@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { createServer as createHttp2, type ServerHttp2Stream } from "node:http2";
+import type { AddressInfo } from "node:net";
+import type { V1Container, V1Probe } from "@kubernetes/client-node";
+import fc from "fast-check";
+import type { ChildEnd } from "../core/exit_status.ts";
+import { systemClock } from "./clock.ts";
+import { healthCheckFrame, isServing, type ProbeTarget, tryProbe } from "./probe_handlers.ts";
+
+function target(options: { end?: ChildEnd; ports?: V1Container["ports"]; seen?: string[][] } = {}): ProbeTarget {
+  const { end = { kind: "exited", code: 0 }, ports = [], seen = [] } = options;
+  return {
+    container: { name: "app", ports, env: [{ name: "A", value: "a" }] },
+    host: "127.0.0.1",
+    clock: systemClock,
+    run: (argv) => {
+      seen.push([...argv]);
+      return Promise.resolve(end);
+    },
+  };
+}
+
+function httpServer(handler: (request: Request) => Response) {
+  const seen: { url: string; headers: Headers }[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    seen.push({ url: request.url, headers: new Headers(request.headers) });
+    return handler(request);
+  });
+  return { port: server.addr.port, seen, [Symbol.asyncDispose]: () => server.shutdown() };
+}
+
+Deno.test("tryProbe() judges an exec probe by exit 0 and expands literals alone", async () => {
+  const seen: string[][] = [];
+  const probe: V1Probe = { exec: { command: ["check", "$(A)", "$(HOME)"] } };
+  assert.equal((await tryProbe(probe, target({ seen }))).result, "success");
+  assert.deepEqual(seen, [["check", "a", "$(HOME)"]]);
+  assert.equal((await tryProbe(probe, target({ end: { kind: "exited", code: 1 } }))).result, "failure");
+  assert.equal((await tryProbe(probe, target({ end: { kind: "signaled", signal: 9 } }))).result, "failure");
+  assert.equal((await tryProbe({ exec: {} }, target())).result, "error");
+});
+
+Deno.test("tryProbe() takes 200 to 399 of an httpGet probe as success", async () => {
+  for (
+    const [status, result] of [
+      [200, "success"],
+      [204, "success"],
+      [304, "success"],
+      [399, "success"],
+      [400, "failure"],
+      [503, "failure"],
+    ] as const
+  ) {
+    await using server = httpServer(() => new Response(null, { status }));
+    assert.equal((await tryProbe({ httpGet: { port: server.port } }, target())).result, result, String(status));
+  }
+});
+
+Deno.test("tryProbe() sends the headers of kube-probe, the probe's own instead, and none for an empty value", async () => {
+  await using server = httpServer(() => new Response("ok"));
+  const probe = (httpHeaders?: { name: string; value: string }[]): V1Probe => ({
+    httpGet: { port: server.port, path: "/ready?full=1", ...(httpHeaders ? { httpHeaders } : {}) },
+  });
+  await tryProbe(probe(), target());
+  await tryProbe(
+    probe([{ name: "User-Agent", value: "me" }, { name: "Accept", value: "" }, { name: "Host", value: "shop" }]),
+    target(),
+  );
+  const [plain, own] = server.seen;
+  assert.equal(new URL(plain!.url).pathname + new URL(plain!.url).search, "/ready?full=1");
+  assert.equal(plain!.headers.get("user-agent"), "kube-probe/1.34");
+  assert.equal(plain!.headers.get("accept"), "*/*");
+  assert.equal(plain!.headers.get("accept-encoding"), null);
+  assert.equal(own!.headers.get("user-agent"), "me");
+  assert.equal(own!.headers.get("accept"), null);
+  assert.equal(own!.headers.get("host"), "shop");
+});
+
+Deno.test("tryProbe() follows redirects to the same host name and takes another one as success", async () => {
+  await using server = httpServer(({ url }) => {
+    const { pathname } = new URL(url);
+    if (pathname === "/there") return new Response("ok");
+    if (pathname === "/here") return new Response(null, { status: 302, headers: { location: "/there" } });
+    if (pathname === "/broken") return new Response(null, { status: 302, headers: { location: "/500" } });
+    if (pathname === "/away") {
+      return new Response(null, { status: 302, headers: { location: "http://elsewhere.invalid/" } });
+    }
+    if (pathname === "/loop") return new Response(null, { status: 302, headers: { location: "/loop" } });
+    return new Response(null, { status: 500 });
+  });
+  for (
+    const [path, result, requests] of [["/here", "success", 2], ["/broken", "failure", 2], ["/away", "success", 1], [
+      "/loop",
+      "failure",
+      10,
+    ]] as const
+  ) {
+    server.seen.length = 0;
+    assert.equal((await tryProbe({ httpGet: { port: server.port, path } }, target())).result, result, path);
+    assert.equal(server.seen.length, requests, path);
+  }
+});
+
+Deno.test("tryProbe() fails an httpGet or tcpSocket probe where nothing listens, and errs on a port that is not there", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  const tcp: V1Probe = { tcpSocket: { port } };
+  assert.equal((await tryProbe(tcp, target())).result, "success");
+  assert.equal(
+    (await tryProbe({ tcpSocket: { port: "web" } }, target({ ports: [{ name: "web", containerPort: port }] }))).result,
+    "success",
+  );
+  listener.close();
+  assert.equal((await tryProbe(tcp, target())).result, "failure");
+  assert.equal((await tryProbe({ httpGet: { port } }, target())).result, "failure");
+  assert.equal((await tryProbe({ httpGet: { port: "nope" } }, target())).result, "error");
+  assert.equal((await tryProbe({}, target())).result, "error");
+});
+
+Deno.test("tryProbe() fails a server that does not answer within timeoutSeconds", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepted = listener.accept();
+  const { result, message } = await tryProbe({ timeoutSeconds: 1, httpGet: { port: listener.addr.port } }, target());
+  assert.deepEqual([result, message], ["failure", "no answer within 1 s"]);
+  (await accepted).close();
+  listener.close();
+});
+
+Deno.test("tryProbe() asks a grpc server's health and takes only SERVING", async () => {
+  const statuses: Record<string, number> = { "": 1, down: 2 };
+  const server = createHttp2();
+  server.on("stream", (stream: ServerHttp2Stream, headers) => {
+    assert.equal(headers[":path"], "/grpc.health.v1.Health/Check");
+    const chunks: Uint8Array[] = [];
+    stream.on("data", (c: Uint8Array) => chunks.push(c));
+    stream.on("end", () => {
+      const service = new TextDecoder().decode(chunks[0]!.slice(7));
+      const status = statuses[service];
+      stream.respond({ "content-type": "application/grpc" }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": status === undefined ? "5" : "0" }));
+      stream.end(status === undefined ? undefined : new Uint8Array([0, 0, 0, 0, 2, 8, status]));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  assert.equal((await tryProbe({ grpc: { port } }, target())).result, "success");
+  assert.equal((await tryProbe({ grpc: { port, service: "down" } }, target())).result, "failure");
+  assert.equal((await tryProbe({ grpc: { port, service: "unknown" } }, target())).result, "failure");
+  await new Promise((resolve) => server.close(resolve));
+  assert.equal((await tryProbe({ grpc: { port } }, target())).result, "failure");
+});
+
+Deno.test("isServing() believes nothing but a whole SERVING answer", () => {
+  assert.ok(isServing(new Uint8Array([0, 0, 0, 0, 2, 8, 1])));
+  fc.assert(fc.property(fc.uint8Array(), (bytes) => {
+    const serving = bytes.length === 7 && `${bytes}` === "0,0,0,0,2,8,1";
+    assert.equal(isServing(bytes), serving);
+  }));
+});
+
+Deno.test("healthCheckFrame() frames a name of any length", () => {
+  fc.assert(fc.property(fc.string({ maxLength: 300 }), (service) => {
+    const frame = healthCheckFrame(service);
+    const view = new DataView(frame.buffer);
+    assert.equal(view.getUint32(1), frame.length - 5);
+    const name = new TextEncoder().encode(service);
+    if (name.length > 0) assert.deepEqual(frame.slice(-name.length), name);
+  }));
+});

@@ -1,0 +1,80 @@
+/**
+ * Starting something as another user. In: user, group and the whole list of groups. Out: a thread of krun that is that user,
+ * for an instant or for good.
+ *
+ * Only the calling thread changes, by raw system calls: glibc's own functions would change every thread (nptl(7)), and the
+ * thread that calls is the one that starts the program.
+ *
+ * @module
+ */
+import { bytesOf, type Libc } from "./libc.ts";
+
+/** A user as the kernel knows it. */
+export interface User {
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups, the whole list. */
+  readonly groups: readonly number[];
+}
+
+const PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4, PR_CAP_AMBIENT = 47, PR_CAP_AMBIENT_CLEAR_ALL = 4;
+
+/** Who this thread is: effective ids and supplementary groups. */
+export function ownUser(libc: Libc): User {
+  const groups = new Uint32Array(libc.call("getgroups", 0, 0));
+  libc.call("getgroups", groups.length, bytesOf(groups));
+  return { uid: effective(libc, "getresuid"), gid: effective(libc, "getresgid"), groups: [...groups] };
+}
+
+function effective(libc: Libc, call: "getresuid" | "getresgid"): number {
+  const ids = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)] as const;
+  libc.call(call, ...ids.map(bytesOf));
+  return ids[1][0] ?? 0;
+}
+
+/** True when two users have the same rights: equal ids, and equal sets of groups. */
+export function sameUser(one: User, other: User): boolean {
+  const groups = (user: User) => [...new Set([...user.groups, user.gid])].sort((a, b) => a - b).join();
+  return one.uid === other.uid && one.gid === other.gid && groups(one) === groups(other);
+}
+
+/**
+ * Calls `body` while this thread is another user: real and effective ids, the whole list of groups, no ambient capabilities.
+ * A program that `body` starts is that user in every respect and cannot come back. `body` must be synchronous.
+ *
+ * Returns errno; when it is not 0, `body` was not called. Throws what `body` throws; krun is itself again in any case.
+ */
+export function asUser(libc: Libc, user: User, body: () => void): number {
+  const self = ownUser(libc);
+  const dumpable = libc.call("prctl", PR_GET_DUMPABLE);
+  try {
+    const errno = change(libc, user, self);
+    if (errno === 0) body();
+    return errno;
+  } finally {
+    // The user first: it brings back the right to change the groups.
+    libc.call("setresuid", self.uid, self.uid, self.uid);
+    libc.call("setresgid", self.gid, self.gid, self.gid);
+    setGroups(libc, self.groups);
+    // The kernel clears it with every change of user (PR_SET_DUMPABLE(2const)); krun's files in /proc would belong to root.
+    libc.call("prctl", PR_SET_DUMPABLE, dumpable);
+  }
+}
+
+/** Makes this thread another user for good, for a program that is about to replace krun. Returns errno. */
+export function becomeUser(libc: Libc, user: User): number {
+  return change(libc, user, user);
+}
+
+/** The saved ids are the way back; exec(2) overwrites them with the effective ones, so the program does not have it. */
+function change(libc: Libc, user: User, saved: User): number {
+  libc.call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+  return setGroups(libc, user.groups) ||
+    libc.attempt("setresgid", user.gid, user.gid, saved.gid) ||
+    libc.attempt("setresuid", user.uid, user.uid, saved.uid);
+}
+
+/** Returns errno. */
+function setGroups(libc: Libc, groups: readonly number[]): number {
+  return libc.attempt("setgroups", groups.length, bytesOf(new Uint32Array(groups)));
+}

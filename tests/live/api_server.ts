@@ -1,0 +1,462 @@
+/**
+ * A real kube-apiserver with its etcd, on free ports and in a temporary folder, for one test file.
+ *
+ * In: nothing but the live tools. Out: an {@linkcode ApiServer} with its own CA, RBAC on, an admin, users at will, calls to
+ * make and change objects, and ways to hurt it: stop, start, freeze, wipe. There is no controller manager: nothing makes
+ * default service accounts; {@linkcode ApiServer.namespace} does.
+ *
+ * ```ts
+ * await using server = await startApiServer();
+ * await server.namespace("payments");
+ * const secret = { apiVersion: "v1", kind: "Secret", metadata: { namespace: "payments", name: "db" } };
+ * await server.create({ ...secret, stringData: { password: "x" } });
+ * const ann = await server.user("ann", ["dev"]);
+ * await server.grant("payments", "ann", [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }]);
+ * // ann.kubeconfig is the path of a kubeconfig file
+ * ```
+ *
+ * @module
+ */
+import { generateKeyPairSync } from "node:crypto";
+import { join } from "node:path";
+import { liveTool } from "../../scripts/live_tools.ts";
+import { CertificateAuthority, type CertificateOptions, type KeyPair } from "./certificate_authority.ts";
+
+/** Any Kubernetes object. */
+export interface KubeObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly [key: string]: unknown };
+  readonly [key: string]: unknown;
+}
+
+/** One rule of a Role. */
+export interface PolicyRule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+  readonly resourceNames?: readonly string[];
+}
+
+/** A user with a client certificate. */
+export interface ApiUser extends KeyPair {
+  readonly name: string;
+  /** Path of a kubeconfig whose only context is `<name>@test`, certificates inline. */
+  readonly kubeconfig: string;
+}
+
+/** Options of {@linkcode startApiServer}. */
+export interface ApiServerOptions {
+  /** More flags for kube-apiserver. A flag given here wins over ours. */
+  readonly args?: readonly string[];
+  /** Address the server listens on. @default {"127.0.0.1"} */
+  readonly address?: string;
+  /** The server's own certificate. */
+  readonly certificate?: CertificateOptions;
+}
+
+/** Starts etcd and kube-apiserver and waits until `/readyz` says ok; about 3 s. */
+export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
+  const folder = await Deno.makeTempDir({ prefix: "krun-live-" });
+  const server = new ApiServer(folder, options, await CertificateAuthority.create(join(folder, "pki")));
+  try {
+    await server.prepare();
+  } catch (error) {
+    await server[Symbol.asyncDispose]();
+    throw error;
+  }
+  return server;
+}
+
+/** A running kube-apiserver. Made by {@linkcode startApiServer}; disposing it ends exactly what it started. */
+export class ApiServer implements AsyncDisposable {
+  /** Path of the admin's kubeconfig (group system:masters). */
+  adminKubeconfig = "";
+  #port = 0;
+  #etcdPort = 0;
+  #server: ServerProcess | undefined;
+  #etcd: ServerProcess | undefined;
+  #admin: Deno.HttpClient | undefined;
+  #certificate: CertificateOptions;
+
+  constructor(readonly folder: string, readonly options: ApiServerOptions, readonly ca: CertificateAuthority) {
+    this.#certificate = options.certificate ?? {};
+  }
+
+  /** `https://127.0.0.1:<port>`; the same after every restart. */
+  get url(): string {
+    return `https://${this.options.address ?? "127.0.0.1"}:${this.#port}`;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get caPem(): string {
+    return this.ca.pem;
+  }
+
+  /** Path of the CA's PEM file. */
+  get caFile(): string {
+    return this.ca.file;
+  }
+
+  /** Process id of kube-apiserver. */
+  get pid(): number {
+    if (!this.#server) throw new Error("kube-apiserver does not run");
+    return this.#server.pid;
+  }
+
+  /** Everything kube-apiserver has written so far. */
+  log(): Promise<string> {
+    return Deno.readTextFile(join(this.folder, "kube-apiserver.log"));
+  }
+
+  /** First start: keys, ports, processes. Called by {@linkcode startApiServer} only. */
+  async prepare(): Promise<void> {
+    await this.#writeServiceAccountKey();
+    // Tests run at the same time and no port can be reserved, so a start that loses its port is tried on another one.
+    for (let attempt = 1;; attempt++) {
+      [this.#port, this.#etcdPort] = [freePort(), freePort()];
+      this.adminKubeconfig = (await this.user("admin", ["system:masters"])).kubeconfig;
+      try {
+        await this.#startEtcd();
+        await this.startServer();
+        return;
+      } catch (error) {
+        await this.#end();
+        await this.#etcd?.end("SIGKILL");
+        await this.#removeData();
+        if (attempt === 5 || !String(error).includes("address already in use")) throw error;
+      }
+    }
+  }
+
+  /** Makes a user: a client certificate of this CA and a kubeconfig. What the user may do: {@linkcode ApiServer.grant}. */
+  async user(name: string, groups: readonly string[] = []): Promise<ApiUser> {
+    const pair = await this.ca.issue({ commonName: name, organizations: groups });
+    const data = { "client-certificate-data": btoa(pair.certPem), "client-key-data": btoa(pair.keyPem) };
+    return { name, ...pair, kubeconfig: await this.kubeconfig(name, data) };
+  }
+
+  /**
+   * Writes a kubeconfig for this server and returns its path. Cluster and user are given as the file spells them.
+   *
+   * @param user fields of `users[0].user`
+   */
+  async kubeconfig(
+    name: string,
+    user: Record<string, unknown>,
+    cluster: Record<string, unknown> = {},
+  ): Promise<string> {
+    const own = { server: this.url, "certificate-authority-data": btoa(this.ca.pem) };
+    const config = {
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "test", cluster: { ...own, ...cluster } }],
+      users: [{ name, user }],
+      contexts: [{ name: `${name}@test`, context: { cluster: "test", user: name, namespace: "default" } }],
+      "current-context": `${name}@test`,
+    };
+    const path = join(this.folder, `${name.replaceAll(/[^\w-]/g, "_")}-${crypto.randomUUID().slice(0, 8)}.kubeconfig`);
+    await Deno.writeTextFile(path, JSON.stringify(config, null, 2), { mode: 0o600 });
+    return path;
+  }
+
+  /** Makes a namespace with what the controllers of a whole cluster put there: service account `default`, kube-root-ca.crt. */
+  async namespace(name: string): Promise<void> {
+    await this.create({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
+    const common = { apiVersion: "v1" };
+    await Promise.all([
+      this.create({ ...common, kind: "ServiceAccount", metadata: { namespace: name, name: "default" } }),
+      this.create({
+        ...common,
+        kind: "ConfigMap",
+        metadata: { namespace: name, name: "kube-root-ca.crt" },
+        data: { "ca.crt": this.ca.pem },
+      }),
+    ]);
+  }
+
+  /** Makes a Role of these rules and binds it to a user; the name of both is returned. */
+  async grant(namespace: string, user: string, rules: readonly PolicyRule[]): Promise<string> {
+    const name = `grant-${crypto.randomUUID()}`;
+    const apiVersion = "rbac.authorization.k8s.io/v1";
+    const apiGroup = "rbac.authorization.k8s.io";
+    await this.create({ apiVersion, kind: "Role", metadata: { namespace, name }, rules });
+    await this.create({
+      apiVersion,
+      kind: "RoleBinding",
+      metadata: { namespace, name },
+      roleRef: { apiGroup, kind: "Role", name },
+      subjects: [{ apiGroup, kind: "User", name: user }],
+    });
+    return name;
+  }
+
+  /** POST. Returns what the server stored. @throws {Error} with the server's words */
+  create(object: KubeObject): Promise<KubeObject> {
+    return this.#send("POST", objectPath(object, ""), object);
+  }
+
+  /** PUT, whatever resourceVersion is there now. */
+  async replace(object: KubeObject): Promise<KubeObject> {
+    return await this.#send("PUT", objectPath(object), object);
+  }
+
+  /** Server-side apply: makes or changes. */
+  apply(object: KubeObject): Promise<KubeObject> {
+    const path = `${objectPath(object)}?fieldManager=test&force=true`;
+    return this.#send("PATCH", path, object, "application/apply-patch+yaml");
+  }
+
+  /** JSON merge patch of the object that `object` names, by the other fields of `object`. */
+  patch(object: KubeObject): Promise<KubeObject> {
+    return this.#send("PATCH", objectPath(object), object, "application/merge-patch+json");
+  }
+
+  /** Reads the object that `object` names. */
+  get(object: KubeObject): Promise<KubeObject> {
+    return this.#send("GET", objectPath(object));
+  }
+
+  /** DELETE, at once. */
+  async delete(object: KubeObject): Promise<void> {
+    await this.#send("DELETE", `${objectPath(object)}?gracePeriodSeconds=0`);
+  }
+
+  /** A request as admin, for everything else. The caller reads the body. */
+  async request(path: string, init: RequestInit = {}): Promise<Response> {
+    if (!this.#admin) throw new Error("the API server is not prepared");
+    return await fetch(this.url + path, { ...init, client: this.#admin });
+  }
+
+  /** Ends kube-apiserver: at once, or in its own orderly way. Objects stay in etcd. */
+  async stopServer(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
+    await this.#server?.end(signal);
+    this.#server = undefined;
+  }
+
+  /** Starts kube-apiserver again on the same port, with another certificate if one is given. */
+  async startServer(options: { certificate?: CertificateOptions } = {}): Promise<void> {
+    if (options.certificate) this.#certificate = options.certificate;
+    const pair = await this.ca.issue({
+      commonName: "kube-apiserver",
+      names: [
+        "DNS:localhost",
+        "DNS:kubernetes.default.svc",
+        `IP:${this.options.address ?? "127.0.0.1"}`,
+        "IP:10.0.0.1",
+      ],
+      ...this.#certificate,
+    });
+    await Deno.writeTextFile(join(this.folder, "server.crt"), pair.certPem);
+    await Deno.writeTextFile(join(this.folder, "server.key"), pair.keyPem, { mode: 0o600 });
+    const argv = [await liveTool("kube-apiserver"), ...this.#arguments()] as const;
+    this.#server = startProcess([...argv], join(this.folder, "kube-apiserver.log"));
+    const verifiable = !this.#certificate.version1 && !this.#certificate.expired && !this.#certificate.names;
+    await this.#waitUntil(this.#server, () => verifiable ? this.#readyz() : canConnect(this.#port));
+  }
+
+  /** Empties etcd: every object is gone and resource versions start again. The API server is down meanwhile. */
+  async wipeEtcd(): Promise<void> {
+    await this.stopServer();
+    await this.#etcd?.end("SIGKILL");
+    await this.#removeData();
+    await this.#startEtcd();
+    await this.startServer();
+  }
+
+  /** Makes etcd forget every version but the present one of each object: whoever goes on from an older one is Gone (410). */
+  async compactEtcd(): Promise<void> {
+    const { header } = await this.#askEtcd("range", { key: btoa("\0") });
+    await this.#askEtcd("compaction", { revision: header.revision });
+  }
+
+  /** The process stops answering, its connections stay open: as a network that swallows every packet. */
+  freeze(): void {
+    Deno.kill(this.pid, "SIGSTOP");
+  }
+
+  /** The opposite of {@linkcode ApiServer.freeze}. */
+  thaw(): void {
+    Deno.kill(this.pid, "SIGCONT");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
+    await this.#etcd?.end("SIGKILL");
+    await Deno.remove(this.folder, { recursive: true });
+  }
+
+  async #end(): Promise<void> {
+    this.#admin?.close();
+    this.#admin = undefined;
+    await this.stopServer();
+  }
+
+  async #send(method: string, path: string, body?: KubeObject, type = "application/json"): Promise<KubeObject> {
+    const init = body ? { body: JSON.stringify(body), headers: { "content-type": type } } : {};
+    const response = await this.request(path, { method, ...init });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${answer.message}`);
+    return answer;
+  }
+
+  #arguments(): string[] {
+    const file = (name: string) => join(this.folder, name);
+    const flags = {
+      "etcd-servers": `http://127.0.0.1:${this.#etcdPort}`,
+      "bind-address": this.options.address ?? "127.0.0.1",
+      "secure-port": `${this.#port}`,
+      "tls-cert-file": file("server.crt"),
+      "tls-private-key-file": file("server.key"),
+      "client-ca-file": this.ca.file,
+      "authorization-mode": "RBAC",
+      "service-cluster-ip-range": "10.0.0.0/24",
+      "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+      "service-account-signing-key-file": file("service-account.key"),
+      "service-account-key-file": file("service-account.key"),
+      // Without it the server wants a default route, to announce itself at the address of that interface.
+      "endpoint-reconciler-type": "none",
+      "advertise-address": this.options.address ?? "127.0.0.1",
+    };
+    return [...Object.entries(flags).map(([name, value]) => `--${name}=${value}`), ...this.options.args ?? []];
+  }
+
+  async #startEtcd(): Promise<void> {
+    const client = `http://127.0.0.1:${this.#etcdPort}`;
+    const peer = `http://127.0.0.1:${freePort()}`;
+    const flags = [
+      ...["--data-dir", join(this.folder, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
+      ...["--listen-client-urls", client, "--advertise-client-urls", client],
+      ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
+    ];
+    this.#etcd = startProcess([await liveTool("etcd"), ...flags], join(this.folder, "etcd.log"));
+    await this.#waitUntil(this.#etcd, async () => {
+      const response = await fetch(`${client}/readyz`);
+      await response.body?.cancel();
+      return response.ok;
+    });
+  }
+
+  async #askEtcd(call: "range" | "compaction", body: unknown): Promise<{ header: { revision: string } }> {
+    const url = `http://127.0.0.1:${this.#etcdPort}/v3/kv/${call}`;
+    const response = await fetch(url, { method: "POST", body: JSON.stringify(body) });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`etcd ${call}: ${text}`);
+    return JSON.parse(text);
+  }
+
+  async #readyz(): Promise<boolean> {
+    // A new client each time: one that met a dead server may still hold its connection.
+    this.#admin?.close();
+    const { users: [admin] } = JSON.parse(await Deno.readTextFile(this.adminKubeconfig));
+    this.#admin = Deno.createHttpClient({
+      caCerts: [this.ca.pem],
+      cert: atob(admin.user["client-certificate-data"]),
+      key: atob(admin.user["client-key-data"]),
+    });
+    const response = await this.request("/readyz");
+    await response.body?.cancel();
+    return response.ok;
+  }
+
+  /** Waits for a server to answer, and no longer than it lives. */
+  async #waitUntil(server: ServerProcess, ready: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + 120_000;
+    while (!await ready().catch(() => false)) {
+      if (server.ended) throw new Error(`a server of the rig ended early: ${await tail(server.log)}`);
+      if (performance.now() > deadline) {
+        throw new Error(`a server of the rig does not answer: ${await tail(server.log)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async #writeServiceAccountKey(): Promise<void> {
+    // SEC 1 is the one form of an EC key that kube-apiserver takes for both signing and checking.
+    const pem = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "sec1", format: "pem" });
+    await Deno.writeTextFile(join(this.folder, "service-account.key"), pem.toString(), { mode: 0o600 });
+  }
+
+  async #removeData(): Promise<void> {
+    await Deno.remove(join(this.folder, "etcd"), { recursive: true }).catch(() => {});
+  }
+}
+
+interface ServerProcess {
+  readonly pid: number;
+  readonly log: string;
+  readonly ended: boolean;
+  end(signal: Deno.Signal): Promise<void>;
+}
+
+/** Standard output and error of a program into the file `$0`: by the shell, so that no test sees a read that is not its own. */
+const LOGGED = 'exec "$@" >>"$0" 2>&1';
+
+/** Starts a server that dies with this process (a test that is killed leaves nothing behind); its output goes to `log`. */
+function startProcess(argv: readonly string[], log: string): ServerProcess {
+  const args = ["--pdeathsig", "KILL", "--", "/bin/sh", "-c", LOGGED, log, ...argv];
+  const child = new Deno.Command("setpriv", { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
+  let ended = false;
+  const status = child.status.then(() => ended = true);
+  return {
+    pid: child.pid,
+    log,
+    get ended() {
+      return ended;
+    },
+    async end(signal) {
+      if (!ended) {
+        child.kill(signal);
+        // One that was frozen hears SIGTERM only when it goes on.
+        if (signal !== "SIGKILL") child.kill("SIGCONT");
+      }
+      await status;
+    },
+  };
+}
+
+async function tail(log: string): Promise<string> {
+  return (await Deno.readTextFile(log)).split("\n").slice(-15).join("\n");
+}
+
+async function canConnect(port: number): Promise<boolean> {
+  (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+  return true;
+}
+
+/**
+ * A port that is free now, below the range from which the kernel takes ports for outgoing connections: a client that tries
+ * to reach a stopped server on a port of that range can be given the very port as its own, and then talks to itself.
+ */
+export function freePort(): number {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    try {
+      Deno.listen({ hostname: "0.0.0.0", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}
+
+/** REST path of an object, or of the collection it belongs to. Namespaced is what has a namespace. */
+export function objectPath(object: KubeObject, name: string = object.metadata.name): string {
+  const { apiVersion, kind, metadata: { namespace } } = object;
+  const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const scope = namespace ? `/namespaces/${namespace}` : "";
+  return `${root}${scope}/${plural(kind)}${name ? `/${name}` : ""}`;
+}
+
+function plural(kind: string): string {
+  const word = kind.toLowerCase();
+  if (word.endsWith("y")) return `${word.slice(0, -1)}ies`;
+  return word.endsWith("s") && !word.endsWith("endpoints")
+    ? `${word}es`
+    : word.endsWith("endpoints")
+    ? word
+    : `${word}s`;
+}

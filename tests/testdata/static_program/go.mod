@@ -1,0 +1,3 @@
+module krun.test/static_program
+
+go 1.21

@@ -113,12 +113,17 @@ function reasonOf(cause: unknown): string {
 export async function planRun(outer: Surroundings, options: PlanOptions): Promise<Plan> {
   const { settings, argv } = options;
   const [base, baseRule] = baseFolder(outer, settings);
-  const reading = Promise.all([
-    options.withoutCluster ? undefined : locateCluster(outer, { ...options, stateFolder: join(base, STATE_FOLDER) }),
+  // Both are waited for: what one reads must not go on when the other has failed, and a found cluster is closed then.
+  const reading = Promise.allSettled([
     settings.podFile === undefined ? undefined : readPodFile(resolve(outer.cwd, settings.podFile), anyFile),
+    options.withoutCluster ? undefined : locateCluster(outer, { ...options, stateFolder: join(base, STATE_FOLDER) }),
   ]);
   // A file may be a pipe that nobody ever writes into.
-  const [cluster, manifest] = await abortable(reading, options.signal);
+  const [podFile, search] = await abortable(reading, options.signal);
+  await using onFailure = new AsyncDisposableStack();
+  const cluster = onFailure.use(search.status === "fulfilled" ? search.value : undefined);
+  const manifest = valueOf(podFile);
+  valueOf(search);
   const identity = workloadIdentity(settings.workload, { source: cluster?.source, manifest });
   const planned = podFromSettings({
     settings,
@@ -139,7 +144,13 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   // In one-shot mode no krun stays that could hold a lock or be found again.
   const asksForBase = settings.baseDir !== undefined && !settings.oneShot;
   const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);
+  onFailure.move();
   return { cluster, identity, planned, base, baseRule, takesBase, isSideProcess };
+}
+
+function valueOf<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === "rejected") throw settled.reason;
+  return settled.value;
 }
 
 /** A side process without files would wait for ever. */

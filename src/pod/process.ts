@@ -31,7 +31,7 @@ import { asUser, ownUser } from "./user.ts";
 
 /** What to start, and as whom. */
 export interface ProcessSpec extends ProgramSpec {
-  /** Make it the terminal's foreground group, where krun has a terminal and is itself in the foreground. @default {false} */
+  /** Make it the terminal's foreground group, where krun has a terminal and its group alone is in the foreground. @default {false} */
   readonly foreground?: boolean;
   /** `stdin-null`: standard input is /dev/null; `null`: all three. @default {"inherit"} */
   readonly stdio?: "inherit" | "stdin-null" | "null";
@@ -169,7 +169,7 @@ export class Processes implements AsyncDisposable {
   /** Whether a program that asks for the foreground can have it now. */
   #takesTerminal(): boolean {
     this.#terminal ??= Terminal.open();
-    return this.#terminal?.isOurs ?? false;
+    return this.#terminal?.isOursAlone ?? false;
   }
 
   #kill(pid: number, signal: number): void {

@@ -4,6 +4,8 @@
  * 11.1 "General Terminal Interface".
  *
  * The program's group is the foreground group, so Ctrl-C, Ctrl-Z and window changes go from the terminal to the program alone.
+ * Where others stand in krun's group, as in a pipeline or a script, they would lose the terminal by that: the program gets it
+ * when it wants it, and until then krun passes on what the terminal sends.
  *
  * @module
  */
@@ -40,9 +42,10 @@ export class Terminal implements Disposable {
     this.#unblock = blockTerminalStop(libc);
   }
 
-  /** True when the terminal's foreground is krun's own group, so that krun may give it away. */
-  get isOurs(): boolean {
-    return this.#foreground === this.#ourGroup;
+  /** True when the terminal's foreground is krun's own group, and nobody else stands in it, so that krun may give it away. */
+  get isOursAlone(): boolean {
+    return this.#isOurs &&
+      !readProcesses(this.#libc).some(({ group, pid }) => group === this.#ourGroup && pid !== Deno.pid);
   }
 
   /**
@@ -53,11 +56,12 @@ export class Terminal implements Disposable {
    */
   programStopped(group: number, signal: number): boolean {
     const wantsTerminal = signal === SIGTTIN || signal === SIGTTOU;
-    if (!wantsTerminal || !(this.isOurs || this.#foreground === group)) {
-      if (this.#foreground === group) this.#give(this.#ourGroup);
+    const hadTerminal = this.#foreground === group;
+    if (!wantsTerminal || !(this.#isOurs || hadTerminal)) {
+      if (hadTerminal) this.#give(this.#ourGroup);
       if (!suspendJob() && wantsTerminal) return false;
     }
-    if (this.isOurs) this.#give(group);
+    if (this.#isOurs && (wantsTerminal || hadTerminal || this.isOursAlone)) this.#give(group);
     this.#libc.kill(-group, SIGCONT);
     return true;
   }
@@ -75,6 +79,10 @@ export class Terminal implements Disposable {
   [Symbol.dispose](): void {
     this.#unblock();
     this.#libc.call("close", this.fd);
+  }
+
+  get #isOurs(): boolean {
+    return this.#foreground === this.#ourGroup;
   }
 
   get #foreground(): number {

@@ -137,6 +137,24 @@ Deno.test("Ctrl-Z stops the whole job when krun stands in a pipeline", async () 
   await bash.sees(/PROMPT> /);
 });
 
+Deno.test("In a pipeline the others keep the terminal, and Ctrl-C still reaches the program", async () => {
+  await using bash = await shell();
+  // As a pager reads the keys while it is fed.
+  const pager = '(read line; echo "$line"; read line </dev/tty; echo "page $line"; cat)';
+  await bash.type(`krun sh -c 'echo u""p; exec sleep 1000' | ${pager}${ENTER}`);
+  await bash.sees(/\bup\r/);
+  await bash.type(`down${ENTER}`);
+  await bash.sees(/page down\r/);
+  await bash.type(CTRL_C);
+  await bash.sees(/PROMPT> /);
+
+  const script = 'trap "echo in""t; exit 5" INT; echo u""p; while :; do sleep 1000 & wait; done';
+  await bash.type(`krun bash -c '${script}' piped | (trap "" INT; cat); echo status=\${PIPESTATUS[0]}${ENTER}`);
+  await bash.sees(/\bup\r/);
+  await bash.type(CTRL_C);
+  await bash.sees(/int\r[^]*status=5\r/);
+});
+
 Deno.test("bg lets the program run without the terminal; reading stops it, and fg gives it the terminal", async () => {
   await using bash = await shell();
   const script =

@@ -66,6 +66,13 @@ interface Child {
   readonly end: PromiseWithResolvers<ChildEnd>;
 }
 
+/** How a tree of processes is ended. */
+interface EndTreeOptions {
+  readonly waitMs: number;
+  /** Picks the processes that are meant. @default {all of them} */
+  readonly part?: (tree: ProcessStat[]) => ProcessStat[];
+}
+
 const NULL_FDS = { "inherit": [], "stdin-null": [0], "null": [0, 1, 2] } as const;
 
 /** How long a zombie that krun did not start may wait for somebody else to reap it: Deno does so within a millisecond. */
@@ -223,8 +230,8 @@ export class Processes implements AsyncDisposable {
    * Children that this process had before, or started by other means and left in its own process group, are not touched.
    */
   async stopAll({ graceMs }: { graceMs: number }): Promise<void> {
-    if (graceMs > 0) await this.#endTree(SIGTERM, graceMs);
-    const left = await this.#endTree(SIGKILL, KILL_MS);
+    if (graceMs > 0) await this.#endTree(SIGTERM, { waitMs: graceMs });
+    const left = await this.#endTree(SIGKILL, { waitMs: KILL_MS });
     if (left.length > 0) this.#log.warn("processes outlive krun", { pids: left.map((entry) => entry.pid).join() });
     else await Promise.all([...this.#children.values()].map((child) => child.end.promise));
   }
@@ -237,43 +244,45 @@ export class Processes implements AsyncDisposable {
    * as long as no second container has been started.
    */
   async endContainer(container: string): Promise<void> {
-    const left = await this.#endTree(SIGKILL, KILL_MS, () => this.#treeOf(container));
+    const left = await this.#endTree(SIGKILL, { waitMs: KILL_MS, part: (tree) => this.#partOf(container, tree) });
     if (left.length === 0) return;
     this.#log.warn("processes outlive their container", { container, pids: left.map((entry) => entry.pid).join() });
   }
 
   /** Sends a signal to each process of a tree, also to those that appear meanwhile. Resolves to what is left. */
-  async #endTree(signal: number, waitMs: number, tree = () => this.#tree()): Promise<ProcessStat[]> {
+  async #endTree(signal: number, { waitMs, part = (tree) => tree }: EndTreeOptions): Promise<ProcessStat[]> {
     const deadline = performance.now() + waitMs;
     const told = new Set<number>();
-    for (let wasEmpty = false;;) {
+    for (let before = "";;) {
       if (!hasChild(this.#libc)) return [];
-      const left = tree();
+      const table = readProcesses(this.#libc);
+      const left = part(this.#treeIn(table));
       if (performance.now() > deadline) return left;
-      // A process that starts another one and ends, as daemons begin, can hide both from one reading of /proc.
-      if (left.length === 0 && wasEmpty) return left;
-      wasEmpty = left.length === 0;
-      if (wasEmpty) continue;
+      // A process that starts another one and ends can hide both from one reading of /proc; what ended shows as one more zombie.
+      const children = table.filter(({ parent }) => parent === Deno.pid).map(({ pid }) => pid).join();
+      if (left.length === 0 && children === before) return left;
+      before = children;
       const news = left.filter((entry) => !told.has(entry.pid));
       const refused = news.map((entry) => this.#end(entry, signal)).filter((errno) => errno === EPERM);
       for (const { pid } of news) told.add(pid);
-      if (refused.length === left.length) return left;
-      await new Promise((resolve) => setTimeout(resolve, TREE_MS));
+      if (left.length > 0 && refused.length === left.length) return left;
+      // A process that never stays the same one is caught by being quick.
+      const isQuick = left.length === 0 || signal === SIGKILL && news.length > 0;
+      await new Promise((resolve) => setTimeout(resolve, isQuick ? 0 : TREE_MS));
     }
   }
 
   /** What is alive of the programs, and what they left behind. */
-  #tree(): ProcessStat[] {
+  #treeIn(table: readonly ProcessStat[]): ProcessStat[] {
     const ownGroup = this.#libc.ownGroup();
     const isStranger = ({ parent, group, pid, startTicks }: ProcessStat) =>
       parent === Deno.pid && !this.#children.has(pid) &&
       (group === ownGroup || this.#strangers.get(pid) === startTicks);
-    return descendants(readProcesses(this.#libc).filter((entry) => !isStranger(entry)), Deno.pid);
+    return descendants(table.filter((entry) => !isStranger(entry)), Deno.pid);
   }
 
   /** The part of the tree that is a container's: by its mark, by its process groups, and whatever these started. */
-  #treeOf(container: string): ProcessStat[] {
-    const tree = this.#tree();
+  #partOf(container: string, tree: ProcessStat[]): ProcessStat[] {
     if (this.#marks.size === 1 && this.#marks.has(container)) return tree;
     const mark = this.#marks.get(container);
     const leaders = [...this.#children.values()].filter((child) => child.container === container).map(({ pid }) => pid);

@@ -237,6 +237,25 @@ Deno.test("Nothing outlives an orderly end, daemons in sessions of their own inc
   Deno.removeSync(flag);
 });
 
+/** Forks into a new session and ends, every 2 ms, so that a list of processes is out of date once it is read. */
+const RESTLESS = `
+import os, sys, time
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    if os.fork(): os._exit(4)
+    os.setsid()
+    time.sleep(0.002)
+print("still here")
+`;
+
+Deno.test("A process that never stays the same one does not outlive krun either", async () => {
+  for (let round = 0; round < 3; round++) {
+    const { code, stdout } = await run({ program: ["python3", "-c", RESTLESS] });
+    // Its end is the end of the last one that holds the standard output.
+    assert.deepEqual([code, stdout], [4, ""]);
+  }
+});
+
 Deno.test("All of it works with limited permissions, after ffi was given up", async () => {
   const flag = Deno.makeTempFileSync();
   const permissions = ["--allow-read", "--allow-env", "--allow-ffi", "--allow-write=/tmp"];

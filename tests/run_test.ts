@@ -218,6 +218,19 @@ Deno.test("KRUN_REFRESH=never replaces krun by the program: same pid, files stay
   assert.equal((await workspace.run({ args: sh("true") })).code, 0, "the next start removes them");
 });
 
+Deno.test("KRUN_REFRESH=never: a SIGTERM at the moment when the program takes over is not lost", async () => {
+  await using workspace = await Workspace.create();
+  for (let round = 0; round < 10; round++) {
+    await using krun = workspace.start({
+      args: ["sleep", "1000"],
+      env: { K8S_SECRET_db: "./db", KRUN_REFRESH: "never" },
+    });
+    await krun.sees("stderr", /program takes over/);
+    krun.kill("SIGTERM");
+    assert.equal((await krun.end).code, 143);
+  }
+});
+
 Deno.test("krun refuses a second krun in the same base, naming the first", async () => {
   await using workspace = await Workspace.create();
   await using first = workspace.start({ args: sh("echo up; sleep 1000"), env: { K8S_SECRET_db: "./db" } });

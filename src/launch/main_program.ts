@@ -25,7 +25,7 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
     if (command.action === "help") return outer.writeOutput(helpText()), 0;
     if (command.action === "version") return outer.writeOutput(`krun ${VERSION}\n`), 0;
     if (command.action === "check") {
-      obeySignals();
+      await obeySignals();
       const { check } = await import("./check.ts");
       return await check(outer, { argv: command.argv, format: command.checkFormat });
     }

@@ -6,8 +6,8 @@
 import type { V1Container } from "@kubernetes/client-node";
 import { expandArgv } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
-import { systemClock } from "../pod/clock.ts";
 import { execInPlace } from "../pod/one_shot.ts";
+import { obeySignals } from "../pod/signals.ts";
 import type { Plan } from "./plan.ts";
 import { containerEnvironment, runAs } from "./run_containers.ts";
 import type { Run } from "./start.ts";
@@ -35,8 +35,8 @@ export async function replaceByProgram(run: Run): Promise<never> {
   base?.tendMemory();
   // The base stays open: its lock ends with execve(2), and when that fails, what was made is removed.
   const cwd = container.workingDir;
-  // A signal that came until now ends the start; one that comes later meets the program.
-  await systemClock.turn();
+  // A signal that came until now ends the start; one that comes later ends this process, whichever program it is by then.
+  await obeySignals();
   run.control.stop.throwIfAborted();
   return execInPlace({ argv: [program, ...args], env, ...runAs(run, container), ...(cwd ? { cwd } : {}) });
 }

@@ -36,6 +36,8 @@ interface Catching {
 
 let doorbell: Doorbell | undefined;
 let catching: Catching | undefined;
+/** Settles when the receiver has read all that it will get. */
+let receiving: Promise<void> | undefined;
 
 /** What ends or stops a program at a terminal. */
 const OF_A_PERSON = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP];
@@ -62,14 +64,17 @@ export function catchSignals(): void {
 }
 
 /**
- * For a krun that will run no program: whoever wants to end or stop it does so at once, as with any program, those included
- * who wanted it since the signals were caught. All other signals stay caught and go nowhere.
+ * For a krun that will run no program any more, or none at all: whoever wants to end or stop it does so at once from now on, as
+ * with any program. Resolves when the receiver has had those that came before; where there is none, they do what they would have
+ * done then. All other signals stay caught and go nowhere.
  */
-export function obeySignals(): void {
+export async function obeySignals(): Promise<void> {
   if (!catching) return;
   const libc = loadLibc();
   for (const signal of OF_A_PERSON) if (catching.restore.has(signal)) libc.setAction(signal, "default");
+  // Handlers run at once, so whatever was caught stands in the pipe before this.
   ring(libc, catching.bell);
+  if (receiving) return await receiving;
   const bytes = new Uint8Array(SIGNAL_INFO_BYTES);
   for (;;) {
     libc.call("read", catching.bell.readFd, bytes, bytes.length);
@@ -92,7 +97,8 @@ export function receiveSignals(receive: (signal: number, info: SignalInfo) => vo
   catchSignals();
   const { bell, restore, unblock } = catching!;
   const libc = loadLibc();
-  const reading = readSignals(libc, bell, receive);
+  const reading = readSignals(libc, bell, receive).finally(() => receiving = undefined);
+  receiving = reading;
   return {
     async [Symbol.asyncDispose]() {
       if (!wasCaught) {
@@ -100,7 +106,7 @@ export function receiveSignals(receive: (signal: number, info: SignalInfo) => vo
         for (const undo of restore.values()) undo();
         unblock();
       }
-      ring(libc, bell);
+      if (receiving) ring(libc, bell);
       await reading;
       if (!wasCaught) Deno.removeSignalListener("SIGUSR1", onDeno);
     },

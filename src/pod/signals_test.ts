@@ -3,7 +3,7 @@ import { FORWARDED, signalName } from "../core/signals.ts";
 import { startRunner } from "../../tests/runner_process.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { loadLibc } from "./libc.ts";
-import { receiveSignals } from "./signals.ts";
+import { obeySignals, receiveSignals } from "./signals.ts";
 
 const libc = loadLibc();
 
@@ -50,6 +50,19 @@ Deno.test("receiveSignals() gives back what it took, and can begin again", async
   // What Deno itself catches from the first listener on stays: HUP, INT, TERM, USR1.
   const after = signalsCaught();
   assert.equal(after & ~before & ~signalSet([1, 2, 10, 15]), 0n);
+});
+
+Deno.test("obeySignals() hands the receiver all that came before, and then nothing", async () => {
+  const got: number[] = [];
+  const before = signalsCaught();
+  await using _signals = receiveSignals((signal) => got.push(signal));
+  const child = new Deno.Command("sh", {
+    args: ["-c", 'i=0; while [ $i -lt 50 ]; do kill -40 "$0"; i=$((i+1)); done', `${Deno.pid}`],
+  });
+  assert.ok(child.outputSync().success);
+  await obeySignals();
+  assert.equal(got.length, 50);
+  assert.equal(signalsCaught() & signalSet([1, 2, 3, 15, 20]) & ~before, 0n);
 });
 
 function signalsCaught(): bigint {

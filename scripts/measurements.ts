@@ -79,6 +79,12 @@ function mounts(count: number): Record<string, string> {
   return env;
 }
 
+/** The folder in memory where a krun of that base has its Secrets; none where no krun ran. */
+async function memoryFolder(base: string): Promise<string | undefined> {
+  const version = await Deno.readLink(join(base, "m", "0", "..data")).catch(() => "");
+  return /^\/dev\/shm\/krun-\w+/.exec(version)?.[0];
+}
+
 /** krun with the static program under it, from the call that starts it to the program's first output. */
 class Started implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
@@ -106,6 +112,9 @@ class Started implements AsyncDisposable {
         MESH_BASE_DIR: base,
         KUBECONFIG: options.kubeconfig ?? rig.server.adminKubeconfig,
         WORKLOAD_NAMESPACE: NAMESPACE,
+        // ext4 passes over every inode that was deleted within the last minute: after some rounds with 50 mounts a start takes
+        // 40 ms longer by that, which nobody sees who has not just removed thousands of files.
+        KRUN_FILES: "keep",
         ...mounts(options.mounts),
       },
       stdin: "null",
@@ -143,7 +152,8 @@ class Started implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGTERM");
     await Promise.all([this.#child.status, this.#stderr, this.#rest]);
-    await Deno.remove(this.base, { recursive: true });
+    const memory = await memoryFolder(this.base);
+    if (memory) await Deno.remove(memory, { recursive: true });
   }
 }
 

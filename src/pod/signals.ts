@@ -15,7 +15,7 @@
 import type { SignalInfo } from "../core/signal_info.ts";
 import { isForProgram, parseSignalInfo, SIGNAL_INFO_BYTES } from "../core/signal_info.ts";
 import { FORWARDED, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP } from "../core/signals.ts";
-import { type Libc, loadLibc } from "./libc.ts";
+import { bytesOf, type Libc, loadLibc } from "./libc.ts";
 import { signalHandlerCode } from "./machine_code.ts";
 import { blockTerminalStop } from "./signal_mask.ts";
 
@@ -33,6 +33,11 @@ interface Catching {
   readonly restore: ReadonlyMap<number, () => void>;
   readonly unblock: () => void;
 }
+
+/** How many bytes wait in a pipe (ioctl_pipe(2)). */
+const FIONREAD = 0x541b;
+
+type Receive = (signal: number, info: SignalInfo) => void;
 
 let doorbell: Doorbell | undefined;
 let catching: Catching | undefined;
@@ -72,31 +77,29 @@ export async function obeySignals(): Promise<void> {
   if (!catching) return;
   const libc = loadLibc();
   for (const signal of OF_A_PERSON) if (catching.restore.has(signal)) libc.setAction(signal, "default");
-  // Handlers run at once, so whatever was caught stands in the pipe before this.
-  ring(libc, catching.bell);
-  if (receiving) return await receiving;
-  const bytes = new Uint8Array(SIGNAL_INFO_BYTES);
-  for (;;) {
-    libc.call("read", catching.bell.readFd, bytes, bytes.length);
-    const info = parseSignalInfo(bytes);
-    if (info.signal === 0) return;
-    if (isForProgram(info, Deno.pid) && OF_A_PERSON.includes(info.signal)) libc.kill(Deno.pid, info.signal);
+  if (receiving) {
+    ring(libc, catching.bell);
+    return await receiving;
   }
+  drain(libc, catching.bell, (signal) => {
+    if (OF_A_PERSON.includes(signal)) libc.kill(Deno.pid, signal);
+  });
 }
 
 /**
  * Calls `receive` for every signal that somebody sends to krun and that can be passed on to the program, one at a time, until
- * it is disposed of; those that came since {@linkcode catchSignals} are the first.
+ * it is disposed of; those that came since {@linkcode catchSignals} are the first, and received before this returns.
  *
  * None of them ends krun: the receiver decides. Only one receiver at a time. Keeps the event loop alive, and takes one of the
  * 32 threads of Deno's pool. When it is disposed of, signals do again what they did before: without {@linkcode catchSignals}
  * what they did at the start, with it they go on waiting.
  */
-export function receiveSignals(receive: (signal: number, info: SignalInfo) => void): AsyncDisposable {
+export function receiveSignals(receive: Receive): AsyncDisposable {
   const wasCaught = catching !== undefined;
   catchSignals();
   const { bell, restore, unblock } = catching!;
   const libc = loadLibc();
+  drain(libc, bell, receive);
   const reading = readSignals(libc, bell, receive).finally(() => receiving = undefined);
   receiving = reading;
   return {
@@ -118,8 +121,20 @@ function ring(libc: Libc, { writeFd }: Doorbell): void {
   libc.call("write", writeFd, new Uint8Array(SIGNAL_INFO_BYTES), SIGNAL_INFO_BYTES);
 }
 
+/** Hands on what is in the pipe now. */
+function drain(libc: Libc, { readFd }: Doorbell, receive: Receive): void {
+  const waiting = new Int32Array(1);
+  libc.call("ioctl", readFd, FIONREAD, bytesOf(waiting));
+  const bytes = new Uint8Array(SIGNAL_INFO_BYTES);
+  for (let left = waiting[0]!; left > 0; left -= bytes.length) {
+    libc.call("read", readFd, bytes, bytes.length);
+    const info = parseSignalInfo(bytes);
+    if (isForProgram(info, Deno.pid)) receive(info.signal, info);
+  }
+}
+
 /** Reads until the record of signal 0, which no handler writes. */
-async function readSignals(libc: Libc, { readFd }: Doorbell, receive: (signal: number, info: SignalInfo) => void) {
+async function readSignals(libc: Libc, { readFd }: Doorbell, receive: Receive): Promise<void> {
   const bytes = new Uint8Array(32 * SIGNAL_INFO_BYTES);
   for (;;) {
     const length = await libc.readLater(readFd, bytes);

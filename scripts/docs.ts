@@ -9,10 +9,14 @@ import { ERRORS } from "../src/core/errors.ts";
 import { SETTING_GROUPS } from "../src/core/setting.ts";
 import { SETTINGS } from "../src/core/settings_table.ts";
 import type { Setting } from "../src/core/setting.ts";
+import { podPage } from "./pod_page.ts";
+import { statusPage } from "./status_page.ts";
 
 /** Page below docs/ → its text as it should be. */
 export const PAGES: Readonly<Record<string, () => string>> = {
+  "pod.md": () => `# What krun makes of a Pod\n\n${MADE}${podPage()}`,
   "settings.md": settingsPage,
+  "status.md": () => `# What krun says of itself while it runs\n\n${MADE}${statusPage()}`,
   "troubleshooting.md": troubleshootingPage,
 };
 
@@ -31,7 +35,7 @@ function settingsPage(): string {
 ${MADE}
 krun is configured by environment variables alone, and finds out what they leave open. An empty variable is the same as none.
 A value that cannot be read ends krun with exit status 125 and one line that says what is wrong; an unknown \`KRUN_\` or \`K8S_\`
-name is a warning. \`krun --check\` shows what came of it all.
+name is a warning, and so is a \`WORKLOAD_\` or \`MESH_\` name that is nearly a setting's. \`krun --check\` shows what came of it all.
 ${groups.join("")}${MOUNTS}${programSection()}`;
 }
 

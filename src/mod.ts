@@ -1,6 +1,8 @@
 /**
  * krun as a library: find a cluster, mount a Pod's files, keep a token fresh, run a Pod. No function reads the process's
- * environment or ends the process; each takes an AbortSignal where it goes on, and fails with a {@linkcode KrunError}.
+ * environment or ends the process; each takes an AbortSignal and fails with a {@linkcode KrunError}. An abort before a function
+ * has what it is for (the cluster, the files, the first token) rejects with the signal's reason, as `fetch` does, and leaves
+ * nothing; one that comes later is the end that was asked for, and no failure.
  *
  * Deno itself obeys variables of the process for the requests to an API server: `HTTPS_PROXY` and its like, `DENO_CERT`,
  * `NODE_EXTRA_CA_CERTS`, `DENO_TLS_CA_STORE`; and its own CAs count beside the one that a kubeconfig gives. A program that wants

@@ -67,7 +67,10 @@ Deno.test("krun --check refuses a target where a file stands, for one key too", 
 });
 
 Deno.test("krun --check refuses a key that the object has not", () =>
-  refused({ env: { K8S_SECRET_db: "./db?key=nope" }, says: /"?db"?.*"?nope"?.*K8S_SECRET_db/ }));
+  refused({
+    env: { K8S_SECRET_db: "./db?key=nope" },
+    says: /"shop\/db": it has no key "nope" \(it has "password", "username"\) .*K8S_SECRET_db/,
+  }));
 
 Deno.test("krun --check refuses a secretKeyRef to a missing key", () =>
   refused({

@@ -52,7 +52,10 @@ Deno.test("KRUN_STATUS serves health, readiness, metrics and status, and no secr
   listener.close();
   await using krun = workspace.start({
     args: ["--", "/bin/sh", "-c", "echo up; exec sleep 1000"],
-    env: { K8S_SECRET_db: "./db", K8S_TOKEN_audit: "./token", KRUN_STATUS: `127.0.0.1:${port}` },
+    env: {
+      ...{ K8S_SECRET_db: "./db", K8S_TOKEN_audit: "./token", KRUN_STATUS: `127.0.0.1:${port}` },
+      K8S_TOKEN_short: "audit:./short?expirationSeconds=600",
+    },
   });
   await krun.sees("stdout", /up/);
   const get = async (path: string) => {
@@ -68,8 +71,17 @@ Deno.test("KRUN_STATUS serves health, readiness, metrics and status, and no secr
     async () => (await get("/metrics")).text.includes('krun_object_changes_total{kind="Secret",name="db"} 1\n'),
   );
   const { text: metrics } = await get("/metrics");
-  assert.match(metrics, /^krun_token_seconds_left\{.*audience="audit"\} \d+/m);
+  const lives = metrics.matchAll(/^krun_token_seconds_left\{.*audience="audit",expiration_seconds="(\d+)"\} \d+/gm);
+  assert.deepEqual([...lives].map(([, seconds]) => seconds).sort(), ["3600", "600"], metrics);
   const status = JSON.parse((await get("/status")).text);
+  const page = Deno.readTextFileSync(new URL("../docs/status.md", import.meta.url));
+  const told = [...page.matchAll(/^\| `([\w.[\]]+)` \|/gm)].map(([, field]) => field!);
+  const { volumes, objects, tokens } = status.mounts;
+  const served = [
+    ...[["", [status]], ["mounts.volumes[].", volumes], ["mounts.objects[].", objects], ["mounts.tokens[].", tokens]],
+    ["containers[].", status.containers],
+  ].flatMap(([head, values]) => values.flatMap((value: object) => Object.keys(value)).map((key: string) => head + key));
+  assert.deepEqual(served.filter((field) => !told.includes(field)), [], "each field is on the page");
   assert.equal(status.containers[0].ready, true);
   assert.deepEqual(
     status.mounts.volumes.map((v: { paths: string[] }) => v.paths[0]).includes(workspace.path("db")),

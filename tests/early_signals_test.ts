@@ -87,7 +87,8 @@ Deno.test("SIGTSTP stops a krun without a program, and nobody else of its proces
   libc.kill(krun.pid, SIGTSTP);
   shell.go();
   await waitFor("the stop", () => readProcess(libc, krun.pid)?.state === "T");
-  assert.equal(readProcess(libc, inner.pid)?.state, "S");
+  // It sleeps, or is about to on a busy machine.
+  assert.match(readProcess(libc, inner.pid)?.state ?? "gone", /^[SR]$/);
   libc.kill(krun.pid, SIGCONT);
   await shell.sees("stdout", /s3cr3tstatus=7/);
 });

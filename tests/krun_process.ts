@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { waitFor } from "./wait.ts";
+import { unlessItHangs, waitFor } from "./wait.ts";
 
 /** What a test starts krun with. */
 export interface KrunOptions {
@@ -21,6 +21,8 @@ export interface KrunOptions {
   readonly under?: readonly string[];
   /** The words that start krun, where it is not to be found by {@linkcode krunArgv}: in another root file system. */
   readonly argv?: readonly string[];
+  /** A module of `tests/programs` that is loaded before krun; only from source. */
+  readonly preload?: string;
 }
 
 /** What krun did until its end. */
@@ -40,13 +42,14 @@ export function useBinary(path: string): void {
   binary = path;
 }
 
-/** The words that start krun. */
-export function krunArgv(): [string, ...string[]] {
+/** The words that start krun, after a module of `tests/programs` if one is named. */
+export function krunArgv(preload?: string): [string, ...string[]] {
   if (binary) return [binary];
   return [
     Deno.execPath(),
     "run",
     "--quiet",
+    ...(preload === undefined ? [] : [`--preload=${join(REPOSITORY, "tests", "programs", preload)}`]),
     `--config=${join(REPOSITORY, "deno.json")}`,
     "-P=krun",
     // In the named set "." would be the folder of deno.json; here it is the working directory.
@@ -63,11 +66,12 @@ export class KrunProcess implements AsyncDisposable {
   readonly #reading: Promise<unknown>;
   readonly #enough = new AbortController();
   #ended = false;
-  /** Resolves when krun has ended and all of its output was read; a program that survives it holds the output open. */
-  readonly end: Promise<KrunEnd>;
+  /** It has ended, and nothing more of its output will come. */
+  #isOver = false;
+  readonly #end: Promise<KrunEnd>;
 
-  constructor({ args, env = {}, cwd, uid, gid, under = [], argv }: KrunOptions) {
-    const [program, ...rest] = [...under, ...(argv ?? krunArgv()), ...args];
+  constructor({ args, env = {}, cwd, uid, gid, under = [], argv, preload }: KrunOptions) {
+    const [program, ...rest] = [...under, ...(argv ?? krunArgv(preload)), ...args];
     this.#child = new Deno.Command(program!, {
       args: rest,
       cwd,
@@ -80,7 +84,15 @@ export class KrunProcess implements AsyncDisposable {
       ...(gid === undefined ? {} : { gid }),
     }).spawn();
     this.#reading = Promise.all([this.#read("stdout"), this.#read("stderr")]);
-    this.end = this.#wait();
+    this.#end = this.#wait();
+  }
+
+  /**
+   * Resolves when krun has ended and all of its output was read; a program that survives it holds the output open. The error
+   * of a krun that hangs shows both streams.
+   */
+  get end(): Promise<KrunEnd> {
+    return unlessItHangs("krun to end", this.#end, { seen: () => this.#streams() });
   }
 
   get pid(): number {
@@ -102,13 +114,14 @@ export class KrunProcess implements AsyncDisposable {
   /** Waits until the output matches; the error shows both streams. */
   async sees(stream: "stdout" | "stderr", pattern: RegExp): Promise<RegExpExecArray> {
     try {
-      return await waitFor(`${pattern} on ${stream}`, () => {
-        const found = pattern.exec(this.#out[stream]);
-        if (!found && this.#ended) throw new Error("krun has ended");
-        return found;
-      });
+      const found = await waitFor(
+        `${pattern} on ${stream}`,
+        () => pattern.exec(this.#out[stream]) ?? (this.#isOver ? "end" : undefined),
+      );
+      if (found === "end") throw new Error(`krun has ended without ${pattern} on ${stream}`);
+      return found;
     } catch (cause) {
-      throw new Error(`${cause}\n--- stdout\n${this.stdout}\n--- stderr\n${this.stderr}`, { cause });
+      throw new Error(`${cause}\n${this.#streams()}`, { cause });
     }
   }
 
@@ -117,15 +130,20 @@ export class KrunProcess implements AsyncDisposable {
     this.#child.kill("SIGKILL");
     await this.#child.status;
     this.#enough.abort();
-    await this.end;
+    await this.#end;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     // A polite end first: it takes the program along.
     if (!this.#ended) this.kill("SIGTERM");
-    const patience = setTimeout(() => void (this.#ended || this.murder()), 10_000);
-    await this.end;
+    // Where krun is gone, its output is held open by a program that survives it.
+    const patience = setTimeout(() => void (this.#ended ? this.#enough.abort() : this.murder()), 10_000);
+    await this.#end;
     clearTimeout(patience);
+  }
+
+  #streams(): string {
+    return `--- stdout\n${this.stdout}\n--- stderr\n${this.stderr}`;
   }
 
   async #read(stream: "stdout" | "stderr"): Promise<void> {
@@ -143,6 +161,7 @@ export class KrunProcess implements AsyncDisposable {
     const { code, signal } = await this.#child.status;
     this.#ended = true;
     await this.#reading;
+    this.#isOver = true;
     return { code, signal, ...this.#out };
   }
 }

@@ -66,6 +66,40 @@ Deno.test("krun leaves out a cluster without the service account when nothing as
   assertLeftOut(await run({ args: SHOW }), /service account/);
 });
 
+Deno.test("krun leaves out a kubeconfig of the home folder that it cannot use when nothing asks for a cluster", async (t) => {
+  await using workspace = await Workspace.create();
+  const run = await homeRun(workspace, "https://api.example:6443");
+  const kubeconfig = join(workspace.root, "home", ".kube", "config");
+  const faulty = async (reason: RegExp, env: Record<string, string> = {}) => {
+    const { code, stdout, stderr } = await run({ args: SHOW, env });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, "/dev/null\n", "the program must not take the kubeconfig for its own");
+    assert.match(stderr, /warn .*without a service account/);
+    const summary = stderr.split("\n").find((line) => line.includes('cluster="none: ')) ?? "";
+    assert.match(summary, reason, stderr);
+    assert.doesNotMatch(stderr, /s3cr3t/);
+    const check = await run({ args: ["--check", ...SHOW], env });
+    assert.equal(check.code, 0, check.stdout);
+    assert.match(check.stdout, /cluster +none +.*is left out: /);
+  };
+  const asked = async (env: Record<string, string>, says: RegExp) => {
+    const { code, stdout, stderr } = await run({ args: SHOW, env });
+    assert.deepEqual([code, stdout], [125, ""], stderr);
+    assert.match(stderr, says);
+  };
+  await t.step("the proxy to it is no URL", async () => {
+    await faulty(/is left out: Cannot read setting .*HTTPS_PROXY/, { HTTPS_PROXY: "http://me:s3cr3t@[::bad" });
+  });
+  await t.step("it is malformed", async () => {
+    await Deno.writeTextFile(kubeconfig, "clusters: [\n  : s3cr3t: :\n");
+    await faulty(/is left out: Cannot read kubeconfig .*home\/\.kube\/config/);
+  });
+  await t.step("the control: whatever names it, or a workload, asks for it", async () => {
+    await asked({ KUBECONFIG: kubeconfig }, /^krun: Cannot read kubeconfig /m);
+    await asked({ WORKLOAD_NAMESPACE: "shop" }, /^krun: Cannot read kubeconfig /m);
+  });
+});
+
 Deno.test("krun asks a cluster that it merely found for one token, and the program gets that one", async () => {
   await using workspace = await Workspace.create();
   const asked: string[] = [];

@@ -125,7 +125,7 @@ Deno.test("openManifestCluster() names file and line when a manifest is broken",
   await using bench = new Bench({ "db.yaml": secret("one"), "app.yaml": "apiVersion: v1\nkind: [\n" });
   await assert.rejects(bench.open(), {
     code: "ManifestInvalid",
-    message: /^Cannot read manifest ".*\/k8s\/app\.yaml" line \d: [^\n]+$/,
+    message: /^Cannot read manifest ".*\/k8s\/app\.yaml" line \d, column \d+: [^\n]+$/,
   });
 });
 
@@ -252,7 +252,7 @@ Deno.test("ManifestCluster keeps the last good objects and warns once when a fil
     "info manifests can be read again",
   ]);
   const [warning] = bench.log.lines;
-  assert.match(`${warning?.fields.message}`, /db\.yaml" line 4: unexpected end/);
+  assert.match(`${warning?.fields.message}`, /db\.yaml" line 4, column \d+: unexpected end/);
   assert(!JSON.stringify(warning).includes("tw"), "the warning quotes the Secret");
 });
 

@@ -7,6 +7,49 @@ import { Workspace } from "./workspace.ts";
 const POD =
   "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: app, command: [/bin/echo, from the pipe]}]}}\n";
 
+Deno.test("krun ends with one line when what it prints cannot be written, and quietly when nobody reads it", async () => {
+  await using workspace = await Workspace.create();
+  for (const args of [["--help"], ["--version"], ["--check", "--", "/bin/true"], ["--check=json", "--", "/bin/true"]]) {
+    const full = await workspace.run({ under: shell('exec "$@" > /dev/full'), args });
+    assert.equal(full.code, 125, full.stderr);
+    assert.match(full.stderr, /^krun: Cannot write to standard output: no space is left; [^\n]*\n$/);
+    // The reader is gone before krun is started.
+    const unread = await workspace.run({
+      under: shell('mkfifo p; exec 7<>p; exec 8>p 7<&-; rm p; exec "$@" >&8'),
+      args,
+    });
+    assert.deepEqual([unread.code, unread.stderr], [0, ""]);
+    const closed = await workspace.run({ under: shell('exec "$@" >&-'), args });
+    assert.deepEqual([closed.code, closed.stderr], [0, ""]);
+  }
+});
+
+Deno.test("krun names a proxy variable that is no URL where a cluster is reached by it, and only there", async () => {
+  await using workspace = await Workspace.create();
+  const kubeconfig = (server: string) =>
+    Deno.writeTextFile(
+      workspace.path("kubeconfig"),
+      JSON.stringify({
+        clusters: [{ name: "c", cluster: { server } }],
+        users: [{ name: "u", user: { token: "t" } }],
+        contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+        "current-context": "c",
+      }),
+    );
+  await kubeconfig("https://api.example:6443");
+  const args = ["--", "/bin/echo", "up"];
+  const env = { KRUN_MANIFESTS: "", KUBECONFIG: workspace.path("kubeconfig"), HTTPS_PROXY: "http://me:s3cr3t@[::bad" };
+  const { code, stdout, stderr } = await workspace.run({ args, env });
+  assert.deepEqual([code, stdout], [125, ""], stderr);
+  assert.match(
+    stderr,
+    /^krun: Cannot read setting "HTTPS_PROXY": it is not an http, https or socks5 URL; write [^\n]*\n$/,
+  );
+  assert.doesNotMatch(stderr, /s3cr3t/);
+  const without = await workspace.run({ args, env: { ...env, KRUN_MANIFESTS: workspace.manifests, KUBECONFIG: "" } });
+  assert.deepEqual([without.code, without.stdout], [0, "up\n"], without.stderr);
+});
+
 Deno.test("krun hands on variables that are no UTF-8, byte for byte, in both modes", async () => {
   await using workspace = await Workspace.create();
   for (const KRUN_REFRESH of ["always", "never"]) {
@@ -121,7 +164,8 @@ Deno.test("krun --check refuses an address for KRUN_STATUS that is taken, as the
   assert.equal(checked.code, 1, checked.stderr);
   const { problems } = JSON.parse(checked.stdout);
   assert.equal(problems.length, 1);
-  assert.ok(problems[0].startsWith(`Cannot listen on ${taken} for KRUN_STATUS: `), problems[0]);
+  const [problem] = problems;
+  assert.ok(problem.startsWith(`Cannot listen on ${taken} for KRUN_STATUS: another program has that address`), problem);
   const free = await workspace.run({ args, env: { KRUN_STATUS: "127.0.0.1:0" } });
   assert.equal(free.code, 0, free.stdout);
 });

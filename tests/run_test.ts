@@ -231,6 +231,21 @@ Deno.test("KRUN_REFRESH=never: a SIGTERM at the moment when the program takes ov
   }
 });
 
+Deno.test("krun gives the program the limits of open files that krun was started with", async (t) => {
+  await using workspace = await Workspace.create();
+  // The shell stays, with the low limit, as krun's parent.
+  const under = ["/bin/sh", "-c", 'ulimit -Sn 777; ulimit -Hn; "$@"; exit $?', "sh"];
+  for (const KRUN_REFRESH of ["always", "never"]) {
+    await t.step(`KRUN_REFRESH=${KRUN_REFRESH}`, async () => {
+      const env = { K8S_SECRET_db: "./db", KRUN_REFRESH };
+      const { code, stdout, stderr } = await workspace.run({ under, args: sh("ulimit -Sn; ulimit -Hn"), env });
+      assert.equal(code, 0, stderr);
+      const [hard, ...seen] = stdout.trim().split("\n");
+      assert.deepEqual(seen, ["777", hard]);
+    });
+  }
+});
+
 Deno.test("krun refuses a second krun in the same base, naming the first", async () => {
   await using workspace = await Workspace.create();
   await using first = workspace.start({ args: sh("echo up; sleep 1000"), env: { K8S_SECRET_db: "./db" } });

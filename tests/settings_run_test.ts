@@ -1,7 +1,6 @@
 /** Settings that change what a run does, each end to end with the real krun: no root, no network. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { krunArgv, KrunProcess } from "./krun_process.ts";
 import { waitFor } from "./wait.ts";
 import { tree, Workspace } from "./workspace.ts";
 
@@ -66,6 +65,10 @@ Deno.test("KRUN_PASS_ENV hands on exactly what it names of krun's own variables"
   const names = ["KUBECONFIG", "GOOGLE_APPLICATION_CREDENTIALS", "K8S_SECRET_db", "KRUN_GRACE_PERIOD"] as const;
   const expected = Object.fromEntries(names.map((name) => [name, own[name]]));
   assert.deepEqual(await seen({ KRUN_PASS_ENV: names.join(",") }), expected);
+  const { stderr } = await workspace.run({ args: sh("true"), env: { KRUN_PASS_ENV: "KUBECONFIG,KUBE_CONFIG" } });
+  const warnings = stderr.split("\n").filter((line) => line.includes(" warn "));
+  assert.equal(warnings.length, 1, stderr);
+  assert.match(warnings[0]!, /KRUN_PASS_ENV=KUBE_CONFIG has no effect; the nearest that does is KUBECONFIG$/);
 });
 
 Deno.test("KRUN_LOG_FORMAT=json makes every line JSON, whatever happens, and no line holds a secret", async () => {
@@ -87,6 +90,47 @@ Deno.test("KRUN_LOG_FORMAT=json makes every line JSON, whatever happens, and no 
     assert.match(level, /^(error|warn|info|debug)$/);
     assert.doesNotMatch(line, /s3cr3t|n3w|eyJ[\w-]+\.|"d":/);
   }
+});
+
+Deno.test("KRUN_REFRESH=never says once what has no effect then", async () => {
+  await using workspace = await Workspace.create();
+  const exec = { exec: { command: ["/bin/true"] } };
+  const app = { name: "app", command: ["/bin/echo", "up"], livenessProbe: exec, lifecycle: { preStop: exec } };
+  const pod = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "web" },
+    spec: { containers: [app], restartPolicy: "Always" },
+  };
+  await Deno.writeTextFile(workspace.path("pod.json"), JSON.stringify(pod));
+  const warnings = async (env: Record<string, string>, args: string[] = []) => {
+    const { code, stdout, stderr } = await workspace.run({ args, env: { KRUN_REFRESH: "never", ...env } });
+    assert.deepEqual([code, stdout], [0, "up\n"], stderr);
+    return stderr.split("\n").filter((line) => line.includes(" warn ")).map((line) => line.replace(/^.* warn /, ""));
+  };
+  const lost = "no effect with KRUN_REFRESH=never, where krun is gone once the program runs:";
+  const env = { "startupProbe.tcp": "8080", "KRUN_GRACE_PERIOD": "9" };
+  assert.deepEqual(await warnings(env, sh("echo up")), [`${lost} startupProbe.tcp, KRUN_GRACE_PERIOD`]);
+  const fields = await warnings({ KRUN_POD: workspace.path("pod.json") });
+  assert.deepEqual(fields, [`${lost} livenessProbe, lifecycle, restartPolicy Always`]);
+  assert.deepEqual(await warnings({}, sh("echo up")), [], "the control");
+});
+
+Deno.test("A mount inside another one hides the key of that name, as in a Pod, and krun says so", async () => {
+  await using workspace = await Workspace.create();
+  const hidden = async (path: string, script: string) => {
+    const env = { K8S_SECRET_db: "./db", K8S_CM_app: path };
+    const { code, stdout, stderr } = await workspace.run({ args: sh(script), env });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, "level=1\n");
+    return stderr.split("\n").filter((line) => line.includes(" warn ")).map((line) => line.replace(/^.* warn /, ""));
+  };
+  const place = workspace.path("db", "password");
+  const warning = `a mount hides a key path=${place} of=K8S_SECRET_db mount=K8S_CM_app`;
+  assert.deepEqual(await hidden("./db/password", "cat db/password/app.conf"), [warning]);
+  assert.deepEqual(await hidden("./db/password?key=app.conf", "cat db/password"), [warning]);
+  assert.deepEqual(await hidden("./db/password/deeper", "cat db/password/deeper/app.conf"), [warning]);
+  assert.deepEqual(await hidden("./db/more", "cat db/more/app.conf"), [], "the control: no key has that name");
 });
 
 /** A port that nobody listens on. */
@@ -149,17 +193,10 @@ Deno.test("KRUN_ON_CHANGE never takes the renewal of a token for a change", asyn
       await using workspace = await Workspace.create();
       const jump = join(workspace.root, "jump");
       await Deno.writeTextFile(jump, "0");
-      const [deno, run, ...rest] = krunArgv();
-      const preload = `--preload=${new URL("programs/jumping_clock.ts", import.meta.url).pathname}`;
-      await using krun = new KrunProcess({
-        argv: [deno!, run!, preload, ...rest],
+      await using krun = workspace.start({
+        preload: "jumping_clock.ts",
         args: sh("trap 'echo pass' HUP; echo pass; while :; do sleep 0.05; done"),
-        cwd: workspace.folder,
-        env: {
-          ...workspace.env(),
-          ...{ CLOCK_JUMP: jump, DENO_DIR: denoDir(), HOME: Deno.env.get("HOME") ?? "/" },
-          ...{ K8S_SECRET_db: "./db", K8S_TOKEN_x: "./token", KRUN_ON_CHANGE: reaction },
-        },
+        env: { CLOCK_JUMP: jump, K8S_SECRET_db: "./db", K8S_TOKEN_x: "./token", KRUN_ON_CHANGE: reaction },
       });
       await krun.sees("stdout", /pass/);
       const before = workspace.read("token");
@@ -176,8 +213,3 @@ Deno.test("KRUN_ON_CHANGE never takes the renewal of a token for a change", asyn
     });
   }
 });
-
-/** Where krun's modules are cached. */
-function denoDir(): string {
-  return Deno.env.get("DENO_DIR") ?? join(Deno.env.get("HOME") ?? "/root", ".cache", "deno");
-}

@@ -6,7 +6,7 @@
 
 /** Options of {@linkcode waitFor}. */
 export interface WaitOptions {
-  /** Milliseconds until the test fails; generous, since machines are slow. @default {20_000} */
+  /** Milliseconds until the test fails; generous, since machines are slow. @default {60_000} */
   readonly timeoutMs?: number;
 }
 
@@ -18,7 +18,7 @@ export interface WaitOptions {
 export async function waitFor<T>(
   what: string,
   condition: () => T | Promise<T>,
-  { timeoutMs = 20_000 }: WaitOptions = {},
+  { timeoutMs = 60_000 }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
@@ -31,5 +31,30 @@ export async function waitFor<T>(
     }
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}; last seen: ${last}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Longer than anything takes that a test waits for, on whatever machine: only what hangs is cut off. */
+const HANG_MS = 120_000;
+
+/** Options of {@linkcode unlessItHangs}. */
+export interface HangOptions {
+  /** What to show of it when it hangs. */
+  seen(): string;
+}
+
+/**
+ * Gives what `promise` gives.
+ *
+ * @throws {Error} naming `what` and what was seen of it, after two minutes.
+ */
+export async function unlessItHangs<T>(what: string, promise: Promise<T>, { seen }: HangOptions): Promise<T> {
+  const hang = Promise.withResolvers<never>();
+  const fail = () => hang.reject(new Error(`waited ${HANG_MS} ms for ${what}\n${seen()}`));
+  const timer = setTimeout(fail, HANG_MS);
+  try {
+    return await Promise.race([promise, hang.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }

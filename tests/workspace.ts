@@ -16,6 +16,7 @@ export interface WorkspaceRun {
   readonly under?: readonly string[];
   readonly uid?: number;
   readonly gid?: number;
+  readonly preload?: string;
 }
 
 /** A folder of its own for one test, removed when it is disposed. */

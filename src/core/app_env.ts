@@ -3,7 +3,10 @@
  *
  * @module
  */
+import { nearestName } from "./nearest_name.ts";
 import type { Env } from "./pod_inputs.ts";
+import { printable } from "./setting_invalid.ts";
+import { SETTINGS } from "./settings_table.ts";
 
 /** Variables that are taken out of krun's own environment before the program sees it. */
 export interface TakenOut {
@@ -49,6 +52,22 @@ export function programEnv(outer: Env, pod: Env, { passEnv, ownsKubernetesEnv }:
     return rule.onlyWithCluster ? !ownsKubernetesEnv : passEnv.includes(name);
   };
   return Object.fromEntries([...Object.entries(outer).filter(([name]) => isKept(name)), ...Object.entries(pod)]);
+}
+
+/**
+ * A warning for each name of KRUN_PASS_ENV that cannot hand on anything: krun takes no such variable out, or it is neither set
+ * nor a setting of krun. A setting that is not set is no mistake.
+ */
+export function passEnvWarnings(passEnv: readonly string[], env: Env): string[] {
+  const known = SETTINGS.filter(({ seenBy }) => seenBy === "krun").map(({ env }): string => env);
+  const isKnown = (name: string) => known.some((env) => matches(env.replace(/<.*/, "*"), name));
+  const isTakenOut = (name: string) =>
+    TAKEN_OUT.some(({ variable, onlyWithCluster }) => !onlyWithCluster && matches(variable, name));
+  return passEnv.filter((name) => !isTakenOut(name) || !(Object.hasOwn(env, name) || isKnown(name))).map((name) => {
+    const nearest = nearestName(name, known);
+    const instead = nearest ? `the nearest that does is ${nearest}` : "it is no variable of krun's own";
+    return `KRUN_PASS_ENV=${printable(name)} has no effect; ${instead}`;
+  });
 }
 
 function matches(variable: string, name: string): boolean {

@@ -4,6 +4,7 @@
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { nearestName } from "./nearest_name.ts";
 
 /** What the arguments ask for. `argv` is the program with its arguments, byte for byte; empty: no program was named. */
 export interface CommandLine {
@@ -35,9 +36,10 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     if (!arg.startsWith("-")) return { ...parsed, argv: args.slice(index) };
     const option = OPTIONS[arg];
     if (!option) {
+      const nearest = nearestName(arg, Object.keys(OPTIONS));
       throw new KrunError(
         "ArgumentInvalid",
-        `Cannot read argument "${arg}": krun has no such option`,
+        `Cannot read argument "${arg}": krun has no such option${nearest ? `, the nearest is ${nearest}` : ""}`,
         "see krun --help, or put -- before a program whose name begins with a dash",
       );
     }

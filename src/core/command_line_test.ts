@@ -38,6 +38,12 @@ Deno.test("parseCommandLine() refuses an option that is not krun's", () => {
   }
 });
 
+Deno.test("parseCommandLine() names the nearest of its options", () => {
+  assert.throws(() => parseCommandLine(["--chek"]), /krun has no such option, the nearest is --check$/);
+  assert.throws(() => parseCommandLine(["--check=jsn"]), /krun has no such option, the nearest is --check=json$/);
+  assert.throws(() => parseCommandLine(["--port=1"]), /krun has no such option$/);
+});
+
 Deno.test("parseCommandLine() never changes a program's arguments", () => {
   fc.assert(fc.property(fc.array(fc.string()), (argv) => {
     assert.deepEqual(parseCommandLine(["--", ...argv]).argv, argv);

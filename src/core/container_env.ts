@@ -9,6 +9,7 @@ import type { ObjectKind } from "./cluster.ts";
 import { KrunError } from "./errors.ts";
 import { expand, lookupIn } from "./expansion.ts";
 import { envFieldValue } from "./field_path.ts";
+import { lacksKey } from "./missing_key.ts";
 import type { Env, Needs, ObjectNeed, PodInputs } from "./pod_inputs.ts";
 import { resourceFieldValue } from "./resource_field.ts";
 import { serviceEnv } from "./service_env.ts";
@@ -76,7 +77,7 @@ export function containerEnvNeeds(container: V1Container): Needs {
  * Rule: pkg/kubelet/kubelet_pods.go `makeEnvironmentVariables` and, for what is refused, `ValidateEnv` and `ValidateEnvFrom`
  * of pkg/apis/core/validation/validation.go of Kubernetes v1.34.
  *
- * @throws {KrunError} `ObjectNotFound`, `KeyNotFound` or `PodInvalid`: the first failure, with every failure in `details`;
+ * @throws {KrunError} `ObjectNotFound`, `KeyNotFound` or `PodInvalid`: the first failure, with every failure in `details` when there are several;
  * and what `inputs.object` throws, also for an optional reference, since only absence may be passed over.
  */
 export function containerEnv(container: V1Container, { pod, inputs }: ContainerEnvOptions): Env {
@@ -221,7 +222,7 @@ function keyValue(making: Making, reference: KeyReference): string | undefined {
   if (optional) return undefined;
   throw new KrunError(
     "KeyNotFound",
-    `${named(making.pod, reference)} has no key "${key}"`,
+    `${named(making.pod, reference)} ${lacksKey(key, Object.keys(data))}`,
     "add the key, correct its name, or mark the reference optional",
   );
 }
@@ -272,12 +273,12 @@ function attempt<T>(what: string, container: V1Container, step: () => T): T | Kr
   }
 }
 
-/** Throws the failures as one: the first one's code, hint and message, and all messages in `details`. */
+/** Throws the failures as one: the first one's code, hint and message; of several, all messages in `details`. */
 function throwTogether(failures: readonly KrunError[]): void {
   const first = failures[0];
   if (first === undefined) return;
-  const more = failures.length > 1 ? `, and ${failures.length - 1} more` : "";
-  throw new KrunError(first.code, `${first.message}${more}`, first.hint, {
+  if (failures.length === 1) throw first;
+  throw new KrunError(first.code, `${first.message}, and ${failures.length - 1} more`, first.hint, {
     details: failures.map((failure) => failure.message).join("\n"),
   });
 }

@@ -47,7 +47,8 @@ export const ERRORS = {
     remedy: "Make the file or the plugin that the message names work; try it by hand.",
   },
   CertificateInvalid: {
-    means: "The API server's certificate does not verify with the CA that krun was given.",
+    means:
+      "The API server's certificate does not verify with the CA that krun was given, or where none was, with the machine's.",
     remedy: "Give the right certificate-authority in the kubeconfig; a private CA must be X.509 version 3.",
   },
   RuntimeTooOld: {
@@ -72,7 +73,8 @@ export const ERRORS = {
   },
   ObjectNotFound: {
     means: "A Secret or ConfigMap that is not optional does not exist.",
-    remedy: "Create it, correct its name in the setting that the message names, or add ?optional=true.",
+    remedy:
+      "Create it, correct its name in the setting that the message names, or the namespace, or add ?optional=true.",
   },
   KeyNotFound: {
     means: "A Secret or ConfigMap exists but lacks the key that is asked for.",
@@ -111,6 +113,10 @@ export const ERRORS = {
     remedy:
       "Make room there, or set MESH_BASE_DIR to a larger file system; give /dev/shm more room with docker run --shm-size.",
   },
+  AlreadyRunning: {
+    means: "A program that uses krun as a library runs a second Pod while the first one runs.",
+    remedy: "Wait for the end of the first `runPod`, or run each in a process of its own.",
+  },
   BaseLocked: {
     means: "Another krun works in this base folder.",
     remedy: "Stop the process that the message names, or set MESH_BASE_DIR to a folder of its own.",
@@ -132,9 +138,13 @@ export const ERRORS = {
     means: "The address for KRUN_STATUS cannot be listened on.",
     remedy: "Choose a free port.",
   },
-  ProbeFailed: {
-    means: "A container did not become ready: its startup probe failed.",
-    remedy: "Read the program's own output; give the startup probe more time.",
+  OutputUnwritable: {
+    means: "What krun prints (help, version, the report of `--check`) cannot be written to standard output.",
+    remedy: "Send it to a file or program that takes it; krun has started nothing.",
+  },
+  PackageMissing: {
+    means: "A program that uses krun as a library has not the package in its deno.json that krun needs here.",
+    remedy: "Add the import that the message names to the deno.json of that program.",
   },
   Internal: {
     means: "krun met a state that its authors did not foresee.",
@@ -153,6 +163,8 @@ export interface KrunErrorOptions extends ErrorOptions {
   readonly retryAfterMs?: number;
   /** More lines for a person, printed below the message: the Role that would allow it, or every failure of several. */
   readonly details?: string;
+  /** The end of the message that names the cause alone, not what met it: failures of one cause are told together. */
+  readonly sharedEnd?: string;
 }
 
 /**
@@ -174,6 +186,8 @@ export class KrunError extends Error {
   readonly retryAfterMs: number | undefined;
   /** More lines for a person. */
   readonly details: string | undefined;
+  /** The end of the message that names the cause alone. */
+  readonly sharedEnd: string | undefined;
 
   /** A failure with its code, its words, and what to do. */
   constructor(code: ErrorCode, message: string, hint: string, options: KrunErrorOptions = {}) {
@@ -183,6 +197,7 @@ export class KrunError extends Error {
     this.transient = options.transient ?? false;
     this.retryAfterMs = options.retryAfterMs;
     this.details = options.details;
+    this.sharedEnd = options.sharedEnd === undefined ? undefined : oneLine(options.sharedEnd);
   }
 }
 

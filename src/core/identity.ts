@@ -73,7 +73,7 @@ export function workloadIdentity(workload: WorkloadSettings, { manifest, source 
   )!;
   const serviceAccount = first(
     decided(workload.serviceAccount, "WORKLOAD_SERVICE_ACCOUNT"),
-    decided(manifest?.pod.spec?.serviceAccountName, "KRUN_POD"),
+    decided(manifest?.pod.spec?.serviceAccountName || manifest?.pod.spec?.serviceAccount, "KRUN_POD"),
     { value: "default", rule: "the default" },
   )!;
   const version = decided(service?.version, "K_SERVICE");

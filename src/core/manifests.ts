@@ -39,7 +39,7 @@ export interface ManifestFileContent {
 /**
  * Reads every object of a file; lists (`List`, `SecretList`) are taken apart.
  *
- * @throws {KrunError} `ManifestInvalid`, naming file, document and, where it is known, line.
+ * @throws {KrunError} `ManifestInvalid`, naming file, document and, where it is known, line and column.
  */
 export function parseManifestFile(file: ManifestFile, parse: DocumentParser): ManifestFileContent {
   const manifests: Manifest[] = [];
@@ -69,10 +69,10 @@ function documentsOf({ name, bytes }: ManifestFile, parse: DocumentParser): Mani
       .filter((document) => !document.isAbsent);
   } catch (error) {
     // The cause is left out: the words of a parser may quote the file, and it may hold a Secret.
-    const { reason, line } = error instanceof SourceFault ? error : new SourceFault("it is not UTF-8 text");
+    const { reason, place } = error instanceof SourceFault ? error : new SourceFault("it is not UTF-8 text");
     throw new KrunError(
       "ManifestInvalid",
-      `Cannot read manifest "${name}"${line === undefined ? "" : ` line ${line}`}: ${reason}`,
+      `Cannot read manifest "${name}"${place && ` ${place}`}: ${reason}`,
       "correct the file, or move it out of the folder",
     );
   }

@@ -212,10 +212,29 @@ Deno.test("parseManifestFile() never quotes a Secret's value that stands without
     for (const [file, text] of [["a.yaml", yaml + value], ["a.json", `${json}${value}}}`]] as const) {
       assert.throws(() => parse(file, text), (error: KrunError) => {
         assert.equal(error.code, "ManifestInvalid");
-        assert.match(error.message, /^Cannot read manifest "a\.(yaml|json)" (document \d )?line \d: /);
+        assert.match(error.message, /^Cannot read manifest "a\.(yaml|json)" (document \d )?line \d(, column \d+)?: /);
         assert.doesNotMatch(error.message + error.hint + error.details + error.cause, /S3cr3t/);
         return true;
       }, text);
     }
+  }
+});
+
+Deno.test("parseManifestFile() names line and column of what cannot be read", () => {
+  const [first, bad] = ['{"kind": "Namespace"}\n\n', ' {"kind": "Secret", }'];
+  for (
+    const [file, text, place] of [
+      ["a.yaml", "kind: Secret\n  data: x", "line 2, column 7"],
+      ["a.json", bad, "line 1, column 21"],
+      ["a.json", first + bad, "line 3, column 21"],
+      ["a.json", `${first}{"kind": 1\n  x}`, "line 4, column 3"],
+      ["a.json", `${first}{"kind"`, "line 3, column 8"],
+      ["a.json", `${first}{"kind":\n  x}`, "line 3"],
+    ] as const
+  ) {
+    assert.throws(() => parse(file, text), (error: KrunError) => {
+      assert.ok(error.message.startsWith(`Cannot read manifest "${file}" ${place}: `), error.message);
+      return true;
+    });
   }
 });

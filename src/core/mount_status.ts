@@ -50,6 +50,8 @@ export interface TokenStatus {
   readonly serviceAccount: string;
   /** Empty: the API server's own audience. */
   readonly audience: string;
+  /** The life that was asked for; what the server granted decides. */
+  readonly expirationSeconds: number;
   /** Milliseconds since the epoch, by this machine's clock. */
   readonly expiresAtMs: number;
   /** Renewals that succeeded since the start. */

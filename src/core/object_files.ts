@@ -8,6 +8,7 @@
 import type { V1ConfigMap, V1KeyToPath, V1Secret } from "@kubernetes/client-node";
 import type { ObjectKind, WatchedObject } from "./cluster.ts";
 import { KrunError } from "./errors.ts";
+import { lacksKey } from "./missing_key.ts";
 import type { Payload, PayloadFile } from "./payload.ts";
 import { cleanPayloadPath } from "./payload_path.ts";
 import type { Needs } from "./pod_inputs.ts";
@@ -49,7 +50,7 @@ export function objectFiles(selection: ObjectSelection, context: VolumeContext):
   for (const { key, path, mode = defaultMode } of items) {
     const bytes = oneKey(kind, object, key);
     if (bytes !== undefined) files.set(cleanPayloadPath(path), { bytes, mode });
-    else if (!optional) throw missingKey(key, selection, context);
+    else if (!optional) throw missingKey({ kind, object, key }, selection, context);
   }
   return files;
 }
@@ -110,11 +111,16 @@ function missingObject({ kind, name }: ObjectSelection, { pod, volume }: VolumeC
   );
 }
 
-function missingKey(key: string, { kind, name }: ObjectSelection, { pod, volume }: VolumeContext): KrunError {
+function missingKey(
+  { kind, object, key }: KeyPlace,
+  { name }: ObjectSelection,
+  { pod, volume }: VolumeContext,
+): KrunError {
   const place = `${pod.metadata?.namespace ?? ""}/${name}`;
+  const keys = [...Object.keys(object.data ?? {}), ...Object.keys((object as V1ConfigMap).binaryData ?? {})];
   return new KrunError(
     "KeyNotFound",
-    `Cannot mount volume "${volume}" with ${kind} "${place}": it has no key "${key}"`,
+    `Cannot mount volume "${volume}" with ${kind} "${place}": it ${lacksKey(key, keys)}`,
     "add the key, correct its name, or mark the reference optional",
   );
 }

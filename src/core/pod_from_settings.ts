@@ -9,6 +9,7 @@ import type { Identity } from "./identity.ts";
 import { inClusterFailure, kubernetesService, SERVICE_ACCOUNT_FOLDER } from "./in_cluster.ts";
 import { mountPath } from "./mount_path.ts";
 import { dnsLabelOf, mountVolume } from "./mount_volume.ts";
+import { oneShotWarnings } from "./one_shot.ts";
 import { defaultPod } from "./pod_defaults.ts";
 import type { PodManifest } from "./pod_manifest.ts";
 import type { StartupProbeSetting } from "./port_setting.ts";
@@ -51,6 +52,8 @@ export interface PlannedPod {
   readonly program: string;
   /** Who asked: volume name, or `env:<container>/<name>` → the variable, `KRUN_POD`, or `the service account`. */
   readonly origins: ReadonlyMap<string, string>;
+  /** Which rule decided the Pod's namespace. */
+  readonly namespaceRule?: string;
   /**
    * Volumes of one file (`?key=`, a token): the `subPath` of their one mount names it. Unlike a manifest's subPath, which a
    * Pod pins at the container's start, such a file stays fresh.
@@ -205,19 +208,20 @@ class Draft {
 
   /** The Pod with all defaults, and all that was learnt on the way. */
   finish(): PlannedPod {
-    const { cluster, kubeletServiceAccount, self } = this.#options;
+    const { cluster, kubeletServiceAccount, self, settings } = this.#options;
     const failure = this.#inClusterFailure;
     return {
       pod: defaultPod({ ...this.#pod, spec: this.#spec }, self),
       program: this.#program.name,
       origins: this.#origins,
+      namespaceRule: this.#options.identity.namespace.rule,
       liveFiles: this.#liveFiles,
       localObjects: this.#localObjects,
       localServices: this.#localServices,
       ownsKubernetesEnv: cluster !== undefined && !kubeletServiceAccount,
       hidesKubeconfig: this.#hidesKubeconfig,
       ...(failure !== undefined && { inClusterFailure: failure }),
-      warnings: this.#warnings,
+      warnings: [...this.#warnings, ...oneShotWarnings(settings, { program: this.#program, spec: this.#spec })],
     };
   }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { loadVectors } from "../../tests/vectors.ts";
 import { KrunError } from "./errors.ts";
+import { POD_FIELDS, type PodObject } from "./pod_fields.ts";
 import { parsePodManifest } from "./pod_manifest.ts";
 import { withoutNulls } from "./shape.ts";
 
@@ -46,4 +47,61 @@ Deno.test("parsePodManifest() throws nothing but PodInvalid when given any data"
       assert.doesNotMatch(error.message, /[\n\0]/);
     }
   }));
+});
+
+/** Path → what becomes of each of its fields. */
+const OBJECTS: [string, PodObject][] = Object.entries(POD_FIELDS);
+
+/** A Pod with every field that krun ignores. */
+function vainPod(): unknown {
+  const forms: Record<string, unknown> = {
+    hostIP: "10.0.0.1",
+    hostPort: 80,
+    readOnly: true,
+    resources: { limits: { cpu: 1 } },
+  };
+  const vain = (path: string) => {
+    const fields = Object.keys(OBJECTS.find(([other]) => other === path)?.[1].ignored ?? {});
+    return Object.fromEntries(fields.map((field) => [field, forms[field] ?? "vain"]));
+  };
+  const container = {
+    name: "app",
+    ...vain("spec.containers[]"),
+    securityContext: vain("spec.containers[].securityContext"),
+    ports: [{ containerPort: 1, ...vain("spec.containers[].ports[]") }],
+    volumeMounts: [{ name: "a", mountPath: "/a", ...vain("spec.containers[].volumeMounts[]") }],
+    lifecycle: vain("spec.containers[].lifecycle"),
+  };
+  const volumes = [{ name: "a", emptyDir: vain("spec.volumes[].emptyDir") }];
+  const spec = { ...vain("spec"), securityContext: vain("spec.securityContext"), containers: [container], volumes };
+  return { apiVersion: "v1", kind: "Pod", metadata: { name: "web" }, spec };
+}
+
+Deno.test("parsePodManifest() names every field that its table calls ignored, in one line", () => {
+  const { warnings } = parsePodManifest(vainPod(), "pod.yaml");
+  assert.equal(warnings.length, 1);
+  const [head, list = ""] = warnings[0]!.split(" have no effect: ");
+  assert.equal(head, "these fields of the Pod in pod.yaml");
+  const ignored = OBJECTS.flatMap(([path, object]) =>
+    Object.keys(object.ignored ?? {}).map((field) => `${path.replaceAll("[]", "")}.${field}`)
+  );
+  assert.deepEqual(list.split(", ").sort(), ignored.sort());
+});
+
+Deno.test("docs/pod.md has a row for every field of the table, and no other", () => {
+  const page = Deno.readTextFileSync(new URL("../../docs/pod.md", import.meta.url));
+  const sections = page.split(/^## /m).filter((section) => section.includes("| Field |"));
+  const told = sections.map((section) => [
+    section.split("\n")[0],
+    ...[...section.matchAll(/^\| `(\w+)` \| (\w+) \|/gm)].map(([, field, effect]) => `${field} ${effect}`),
+  ]);
+  const rows = (fields: object | undefined, effect: string) =>
+    Object.keys(fields ?? {}).map((field) => `${field} ${effect}`);
+  assert.deepEqual(
+    told,
+    OBJECTS.map(([path, { honoured, ignored, moot, refused }]) => [
+      ...[path, ...rows(honoured, "yes"), ...rows(ignored, "no")],
+      ...[...rows(moot, "moot"), ...rows(refused, "error")],
+    ]),
+  );
 });

@@ -1,6 +1,6 @@
 /**
- * The form of a Pod's manifest: each field that Kubernetes 1.34 has, and what it is to krun. A field that is missing here is
- * misspelt.
+ * The form of a Pod's manifest: each field that Kubernetes 1.34 has. What it is to krun stands in `pod_fields.ts`. A field that is
+ * missing in both is misspelt.
  *
  * What is checked where: the form here; what fields say of each other in `pod_manifest.ts`; references, names of variables,
  * paths and the timing of probes where they are used.
@@ -8,10 +8,12 @@
  * @module
  */
 import { isDnsLabel, isDnsSubdomain, isLabelKey, isLabelValue, isPortName } from "./object_name.ts";
+import { asksInVain, POD_FIELDS } from "./pod_fields.ts";
+import type { PodObject, PodObjectName } from "./pod_fields.ts";
 import {
   anything,
   flag,
-  ignored,
+  ignoredWhen,
   integer,
   listOf,
   mapOf,
@@ -35,28 +37,35 @@ const id = integer(0, 2 ** 31 - 1);
 const mode = integer(0, 0o777);
 const port = integer(1, 65535);
 
-/** What the API server or a controller writes; it says nothing that krun could do. */
-const serverFields = {
-  creationTimestamp: anything,
-  deletionGracePeriodSeconds: anything,
-  deletionTimestamp: anything,
-  finalizers: anything,
-  generateName: anything,
-  generation: anything,
-  managedFields: anything,
-  ownerReferences: anything,
-  resourceVersion: anything,
-  selfLink: anything,
-};
+/**
+ * The fields of an object by {@linkcode POD_FIELDS}, which says what becomes of each. Every honoured field has a form here; one
+ * that is not may have one as well.
+ */
+function fieldsOf<Name extends PodObjectName>(
+  name: Name,
+  forms: Readonly<Record<keyof (typeof POD_FIELDS)[Name]["honoured"], Shape>>,
+  others: Readonly<Record<string, Shape>> = {},
+): Readonly<Record<string, Shape>> {
+  const { ignored = {}, moot = {}, refused: wrong = {} }: PodObject = POD_FIELDS[name];
+  const each = <Value>(of: Readonly<Record<string, Value>>, shape: (value: Value, form: Shape) => Shape) =>
+    Object.entries(of).map(([field, value]): [string, Shape] => [field, shape(value, others[field] ?? anything)]);
+  return {
+    ...forms,
+    ...Object.fromEntries([
+      ...each(ignored, (field, form) => ignoredWhen((value) => asksInVain(field, value), form)),
+      ...each(moot, (_says, form) => form),
+      ...each(wrong, (says) => refused(says)),
+    ]),
+  };
+}
 
-const metadata = objectOf({
-  ...serverFields,
+const metadata = objectOf(fieldsOf("metadata", {
   name: dnsSubdomain,
   namespace: dnsLabel,
   uid: text,
   labels: labelMap,
   annotations: mapOf(text),
-});
+}));
 
 const exec = objectOf({ command: texts }, ["command"]);
 const httpGet = objectOf({
@@ -106,78 +115,53 @@ const env = objectOf({
   }),
 }, ["name"]);
 
-const resources = objectOf({ limits: mapOf(textOrNumber), requests: mapOf(textOrNumber), claims: ignored });
+const resources = objectOf({ limits: mapOf(textOrNumber), requests: mapOf(textOrNumber), claims: anything });
 
 const users = { runAsUser: id, runAsGroup: id, runAsNonRoot: flag };
 
-const podSecurity = objectOf({
+const podSecurity = objectOf(fieldsOf("spec.securityContext", {
   ...users,
   fsGroup: id,
-  fsGroupChangePolicy: anything,
   supplementalGroups: listOf(id),
   supplementalGroupsPolicy: oneOf("Merge", "Strict"),
-  appArmorProfile: ignored,
-  seLinuxChangePolicy: ignored,
-  seLinuxOptions: ignored,
-  seccompProfile: ignored,
-  sysctls: ignored,
-  windowsOptions: ignored,
-});
+}));
 
-const containerSecurity = objectOf({
-  ...users,
-  allowPrivilegeEscalation: ignored,
-  appArmorProfile: ignored,
-  capabilities: ignored,
-  privileged: ignored,
-  procMount: ignored,
-  readOnlyRootFilesystem: ignored,
-  seLinuxOptions: ignored,
-  seccompProfile: ignored,
-  windowsOptions: ignored,
-});
+const containerSecurity = objectOf(fieldsOf("spec.containers[].securityContext", users));
 
-const container = objectOf({
-  name: dnsLabel,
-  command: texts,
-  args: texts,
-  workingDir: text,
-  env: listOf(env),
-  envFrom: listOf(objectOf({ prefix: text, configMapRef: objectRef, secretRef: objectRef })),
-  ports: listOf(objectOf({
+const ports = listOf(objectOf(
+  fieldsOf("spec.containers[].ports[]", {
     name: textThat(isPortName, "a port name of at most 15 lower case letters, digits and dashes"),
     containerPort: port,
-    hostPort: port,
-    hostIP: text,
-    protocol: oneOf("TCP", "UDP", "SCTP"),
-  }, ["containerPort"])),
-  volumeMounts: listOf(objectOf({
-    name: text,
-    mountPath: text,
-    subPath: text,
-    subPathExpr: text,
+  }, { hostPort: port, hostIP: text, protocol: oneOf("TCP", "UDP", "SCTP") }),
+  ["containerPort"],
+));
+
+const volumeMounts = listOf(objectOf(
+  fieldsOf("spec.containers[].volumeMounts[]", { name: text, mountPath: text, subPath: text, subPathExpr: text }, {
     readOnly: flag,
-    recursiveReadOnly: anything,
-    mountPropagation: anything,
-  }, ["name", "mountPath"])),
-  startupProbe: probe,
-  livenessProbe: probe,
-  readinessProbe: probe,
-  lifecycle: objectOf({ postStart: handler, preStop: handler, stopSignal: ignored }),
-  restartPolicy: text,
-  resources,
-  securityContext: containerSecurity,
-  image: ignored,
-  imagePullPolicy: anything,
-  resizePolicy: anything,
-  restartPolicyRules: ignored,
-  stdin: anything,
-  stdinOnce: anything,
-  tty: anything,
-  terminationMessagePath: anything,
-  terminationMessagePolicy: anything,
-  volumeDevices: refused("asks for block devices, which krun has not"),
-}, ["name"]);
+  }),
+  ["name", "mountPath"],
+));
+
+const container = objectOf(
+  fieldsOf("spec.containers[]", {
+    name: dnsLabel,
+    command: texts,
+    args: texts,
+    workingDir: text,
+    env: listOf(env),
+    envFrom: listOf(objectOf({ prefix: text, configMapRef: objectRef, secretRef: objectRef })),
+    ports,
+    volumeMounts,
+    startupProbe: probe,
+    livenessProbe: probe,
+    readinessProbe: probe,
+    lifecycle: objectOf(fieldsOf("spec.containers[].lifecycle", { postStart: handler, preStop: handler })),
+    restartPolicy: text,
+    securityContext: containerSecurity,
+  }, { resources }),
+  ["name"],
+);
 
 const items = listOf(objectOf({ key: text, path: text, mode }, ["key", "path"]));
 const downwardItems = listOf(objectOf({ path: text, mode, fieldRef, resourceFieldRef }, ["path"]));
@@ -197,7 +181,7 @@ const volumeSources: Readonly<Record<string, Shape>> = {
   configMap: objectOf({ name: dnsSubdomain, items, defaultMode: mode, optional: flag }, ["name"]),
   projected: objectOf({ defaultMode: mode, sources: listOf(projectedSource) }, ["sources"]),
   downwardAPI: objectOf({ defaultMode: mode, items: downwardItems }),
-  emptyDir: objectOf({ medium: text, sizeLimit: textOrNumber }),
+  emptyDir: objectOf(fieldsOf("spec.volumes[].emptyDir", { medium: text }, { sizeLimit: textOrNumber })),
   hostPath: objectOf({ path: text, type: text }, ["path"]),
   ...Object.fromEntries(
     ("awsElasticBlockStore azureDisk azureFile cephfs cinder csi ephemeral fc flexVolume flocker gcePersistentDisk gitRepo " +
@@ -206,50 +190,22 @@ const volumeSources: Readonly<Record<string, Shape>> = {
   ),
 };
 
-const spec = objectOf({
-  containers: listOf(container),
-  initContainers: listOf(container),
-  ephemeralContainers: refused("cannot be part of a new Pod"),
-  volumes: listOf(atMostOne(Object.keys(volumeSources), { name: dnsLabel, ...volumeSources }, ["name"])),
-  restartPolicy: oneOf("Always", "OnFailure", "Never"),
-  terminationGracePeriodSeconds: count,
-  serviceAccountName: dnsSubdomain,
-  serviceAccount: dnsSubdomain,
-  automountServiceAccountToken: flag,
-  enableServiceLinks: flag,
-  securityContext: podSecurity,
-  resources,
-  activeDeadlineSeconds: ignored,
-  affinity: ignored,
-  dnsConfig: ignored,
-  dnsPolicy: anything,
-  hostAliases: ignored,
-  hostIPC: anything,
-  hostNetwork: anything,
-  hostPID: anything,
-  hostUsers: ignored,
-  hostname: ignored,
-  hostnameOverride: ignored,
-  imagePullSecrets: anything,
-  nodeName: anything,
-  nodeSelector: ignored,
-  os: anything,
-  overhead: ignored,
-  preemptionPolicy: anything,
-  priority: anything,
-  priorityClassName: anything,
-  readinessGates: ignored,
-  resourceClaims: ignored,
-  runtimeClassName: ignored,
-  schedulerName: anything,
-  schedulingGates: ignored,
-  schedulingGroup: ignored,
-  setHostnameAsFQDN: ignored,
-  shareProcessNamespace: ignored,
-  subdomain: ignored,
-  tolerations: anything,
-  topologySpreadConstraints: ignored,
-}, ["containers"]);
+const spec = objectOf(
+  fieldsOf("spec", {
+    containers: listOf(container),
+    initContainers: listOf(container),
+    volumes: listOf(atMostOne(Object.keys(volumeSources), { name: dnsLabel, ...volumeSources }, ["name"])),
+    restartPolicy: oneOf("Always", "OnFailure", "Never"),
+    terminationGracePeriodSeconds: count,
+    serviceAccountName: dnsSubdomain,
+    serviceAccount: dnsSubdomain,
+    automountServiceAccountToken: flag,
+    enableServiceLinks: flag,
+    securityContext: podSecurity,
+    nodeName: anything,
+  }, { resources }),
+  ["containers"],
+);
 
 /** A Pod's manifest. */
 export const podShape: Shape = objectOf({

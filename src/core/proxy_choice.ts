@@ -8,6 +8,7 @@
  * @module
  */
 import type { Env } from "./pod_inputs.ts";
+import { settingInvalid } from "./setting_invalid.ts";
 
 /** The proxy variables of an environment, as they were found. */
 export interface ProxySettings {
@@ -26,16 +27,25 @@ export function proxySettings(env: Env): ProxySettings {
   return { ...(httpProxy && { httpProxy }), ...(httpsProxy && { httpsProxy }), ...(noProxy && { noProxy }) };
 }
 
-/** URL of the proxy for a server, `undefined` for none. A value without a scheme is an http proxy. */
+/**
+ * URL of the proxy for a server, `undefined` for none. A value without a scheme is an http proxy.
+ *
+ * @throws {KrunError} `SettingInvalid` when the value for that server is no URL of a proxy; one that is not used is not looked
+ * at, as in Go.
+ */
 export function proxyFor(server: URL, { httpProxy, httpsProxy, noProxy = "" }: ProxySettings): string | undefined {
-  const proxy = server.protocol === "https:" ? httpsProxy : httpProxy;
+  const [name, proxy] = server.protocol === "https:" ? ["HTTPS_PROXY", httpsProxy] : ["HTTP_PROXY", httpProxy];
   if (!proxy) return undefined;
   const host = server.hostname.replace(/^\[|\]$/g, "");
   if (isLoopback(host)) return undefined;
   const port = server.port || (server.protocol === "https:" ? "443" : "80");
   const entries = noProxy.split(",").map((e) => e.trim().toLowerCase()).filter((e) => e !== "");
   if (entries.some((entry) => covers(entry, host, port))) return undefined;
-  return proxy.includes("://") ? proxy : `http://${proxy}`;
+  const url = proxy.includes("://") ? proxy : `http://${proxy}`;
+  const isUsable = URL.canParse(url) && /^(https?|socks5h?):$/.test(new URL(url).protocol);
+  // The value is not quoted: it may hold a password.
+  if (!isUsable) throw settingInvalid(name, "it is not an http, https or socks5 URL", "http://proxy:3128");
+  return url;
 }
 
 function isLoopback(host: string): boolean {

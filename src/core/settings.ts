@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { passEnvWarnings } from "./app_env.ts";
 import { KrunError } from "./errors.ts";
 import type { LogLevel } from "./log.ts";
 import type { LogFormat } from "./log_format.ts";
@@ -169,7 +170,11 @@ export function parseSettings(env: Env): Settings {
     passEnv,
   };
   checkOneShot(settings);
-  warnings.push(...answerReserved(text, passEnv), ...unknownNames(variables.names));
+  warnings.push(
+    ...answerReserved(text, passEnv),
+    ...passEnvWarnings(passEnv, env),
+    ...unknownNames(variables.names),
+  );
   return { ...settings, warnings };
 }
 
@@ -315,11 +320,26 @@ function checkOneShot({ oneShot, onChange, status }: Pick<Settings, "oneShot" | 
 }
 
 function unknownNames(names: readonly string[]): string[] {
+  return [...unknownOwn(names), ...["WORKLOAD_", "MESH_"].flatMap((prefix) => misspeltShared(names, prefix))];
+}
+
+/** Every name that begins so is krun's. */
+function unknownOwn(names: readonly string[]): string[] {
   const known = SETTINGS.map((setting) => setting.env).filter((env) => /^(K8S|KRUN)_/.test(env));
   const isKnown = (name: string) =>
     known.some((env) => env.includes("<") ? name.startsWith(env.split("<")[0]!) : name === env);
   return names.filter((name) => /^(K8S|KRUN)_/.test(name) && !isKnown(name)).map((name) => {
     const nearest = nearestName(name, known);
     return `${name} is not a setting of krun; ${nearest ? `the nearest is ${nearest}` : "krun --help lists them"}`;
+  });
+}
+
+/** Programs have such names for themselves. The beginning, which is alike in all of them, must not count as nearness. */
+function misspeltShared(names: readonly string[], prefix: string): string[] {
+  const isShared = (name: string) => name.startsWith(prefix);
+  const known = SETTINGS.map((setting): string => setting.env).filter(isShared);
+  return names.filter((name) => isShared(name) && !known.includes(name)).flatMap((name) => {
+    const nearest = nearestName(name.slice(prefix.length), known.map((env) => env.slice(prefix.length)));
+    return nearest ? [`${name} is not a setting of krun; the nearest is ${prefix}${nearest}`] : [];
   });
 }

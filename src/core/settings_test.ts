@@ -141,7 +141,7 @@ function isInTable(name: string): boolean {
 
 Deno.test("sources name no variable that is not in SETTINGS", () => {
   // Families as a whole ("K8S_*"), and constants of the code that look like variables.
-  const others = new Set(["K8S_", "KRUN_", "WORKLOAD_", "KRUN_FAILED", "CLUSTER_NAMES", "MESH_OPTIONAL"]);
+  const others = new Set(["K8S_", "KRUN_", "WORKLOAD_", "MESH_", "KRUN_FAILED", "CLUSTER_NAMES", "MESH_OPTIONAL"]);
   // Not read, only kept from Deno.
   for (const name of ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"]) others.add(name);
   const strays = [...sources()].flatMap(([path, text]) =>

@@ -30,10 +30,13 @@ export type Shape = (value: unknown, place: ShapePlace) => void;
 /** Any value, with effect or not. */
 export const anything: Shape = () => {};
 
-/** A value that krun knows and that has no effect; the place is told. */
-export const ignored: Shape = (_value, place) => {
-  place.onIgnored(place.path);
-};
+/** A value of some form that has no effect; the place is told when it asks for one. */
+export function ignoredWhen(asks: (value: unknown) => boolean, form: Shape): Shape {
+  return (value, place) => {
+    form(value, place);
+    if (asks(value)) place.onIgnored(place.path);
+  };
+}
 
 /** Text. */
 export const text: Shape = (value, { path }) => {

@@ -30,6 +30,12 @@ export class SourceFault extends Error {
   ) {
     super(reason);
   }
+
+  /** `line 2, column 4`, as far as it is known; else empty. */
+  get place(): string {
+    if (this.line === undefined) return "";
+    return `line ${this.line}${this.column === undefined ? "" : `, column ${this.column}`}`;
+  }
 }
 
 /** Reads every document of a text. @throws {SourceFault} when it cannot. */
@@ -41,12 +47,12 @@ export type DocumentParser = (text: string) => SourceDocument[];
  * @throws {SourceFault}
  */
 export function parseJsonDocuments(text: string): SourceDocument[] {
-  return jsonPieces(text).map(({ piece, line }) => {
+  return jsonPieces(text).map(({ piece, line, column }) => {
     try {
       const value: unknown = JSON.parse(piece);
       return { value, lineOf: () => line };
     } catch (error) {
-      throw new SourceFault("it is not valid JSON", faultLine(error, line));
+      throw new SourceFault("it is not valid JSON", ...faultPlace(error, { line, column }));
     }
   });
 }
@@ -55,6 +61,8 @@ interface JsonPiece {
   readonly piece: string;
   /** Line of its first character. */
   readonly line: number;
+  /** Column of its first character. */
+  readonly column: number;
 }
 
 /** Cuts a text after each bracket that closes a document; what is left over is a piece too, for JSON.parse to refuse. */
@@ -65,7 +73,9 @@ function jsonPieces(text: string): JsonPiece[] {
   const take = (end: number) => {
     const whole = text.slice(start, end);
     const piece = whole.trimStart();
-    if (piece !== "") pieces.push({ piece, line: line + linesIn(whole) - linesIn(piece) });
+    const first = end - piece.length;
+    const column = first - text.lastIndexOf("\n", first - 1);
+    if (piece !== "") pieces.push({ piece, line: line + linesIn(whole) - linesIn(piece), column });
     line += linesIn(whole);
     start = end;
   };
@@ -83,8 +93,13 @@ function linesIn(text: string): number {
   return text.split("\n").length - 1;
 }
 
-/** V8 puts the place at the end of some of its messages; the rest of the message may quote a Secret. */
-function faultLine(error: unknown, startLine: number): number {
-  const place = /\(line (\d+) column \d+\)$/.exec(error instanceof Error ? error.message : "");
-  return startLine + Number(place?.[1] ?? 1) - 1;
+/**
+ * V8 puts the place in the piece at the end of some of its messages; the rest of the message may quote a Secret. Without it the
+ * line is that of the piece.
+ */
+function faultPlace(error: unknown, piece: Pick<JsonPiece, "line" | "column">): [line: number, column?: number] {
+  const place = /\(line (\d+) column (\d+)\)$/.exec(error instanceof Error ? error.message : "");
+  if (!place) return [piece.line];
+  const [line, column] = [Number(place[1]), Number(place[2])];
+  return [piece.line + line - 1, line === 1 ? piece.column + column - 1 : column];
 }

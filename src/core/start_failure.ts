@@ -16,29 +16,31 @@ export interface StartFailure {
 /** A person reads no more than these; the rest is counted. */
 const LISTED = 20;
 
-/** One failure with everybody who asked. */
+/** The failures of one cause, with everybody who asked. */
 interface AskedFailure {
-  readonly error: KrunError;
+  /** At least one. */
+  readonly errors: ReadonlySet<KrunError>;
   readonly askedBy: ReadonlySet<string>;
 }
 
 /**
  * One error for all failures: the code, message and hint of the first that will not pass by itself, else of the first;
- * every failure and what each would have liked to say (the Role for a 403) in `details`. One error that several settings
- * met is told once, with all of them.
+ * every failure and what each would have liked to say (the Role for a 403) in `details`. What several objects or settings met
+ * for one cause is one failure, which names them all.
  *
  * @throws {RangeError} when there is none.
  */
 export function startFailure(failures: readonly StartFailure[]): KrunError {
   const distinct = distinctFailures(failures);
-  const first = distinct.find(({ error }) => !error.transient) ?? distinct[0];
+  const first = distinct.find((failure) => !errorOf(failure).transient) ?? distinct[0];
   if (first === undefined) throw new RangeError("Cannot describe a start without failures");
-  const { error } = first;
+  const error = errorOf(first);
+  const errors = distinct.flatMap((failure) => [...failure.errors]);
   const others = distinct.length - 1;
   const more = others === 0 ? "" : others === 1 ? ", and 1 more failure" : `, and ${others} more failures`;
   const details = [...(others > 0 ? list(distinct) : []), ...allDetails(distinct)].join("\n");
   return new KrunError(error.code, describe(first) + more, error.hint, {
-    cause: others === 0 ? error : new AggregateError(distinct.map((failure) => failure.error), describe(first)),
+    cause: errors.length === 1 ? error : new AggregateError(errors, describe(first)),
     transient: error.transient,
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
     ...(details !== "" && { details }),
@@ -52,17 +54,41 @@ export function failureTexts(failures: readonly StartFailure[]): { lines: string
 }
 
 function distinctFailures(failures: readonly StartFailure[]): AskedFailure[] {
-  const found = new Map<KrunError, AskedFailure>();
+  const found = new Map<string, { errors: Set<KrunError>; askedBy: Set<string> }>();
   for (const { error, askedBy } of failures) {
-    found.set(error, { error, askedBy: new Set([...found.get(error)?.askedBy ?? [], askedBy]) });
+    const { code, message, sharedEnd = message, hint, details } = error;
+    const id = JSON.stringify([code, sharedEnd, hint, details]);
+    const failure = found.get(id) ?? { errors: new Set(), askedBy: new Set() };
+    failure.errors.add(error);
+    failure.askedBy.add(askedBy);
+    found.set(id, failure);
   }
   return [...found.values()];
 }
 
+function errorOf({ errors }: AskedFailure): KrunError {
+  const [error] = errors;
+  return error!;
+}
+
+/** What all have in common is said once. */
+function messageOf(failure: AskedFailure): string {
+  const { message, sharedEnd = "" } = errorOf(failure);
+  const messages = new Set([...failure.errors].map((error) => error.message));
+  if (messages.size === 1) return message;
+  return `Cannot ${listed([...messages].map((text) => text.slice("Cannot ".length, -sharedEnd.length)))}${sharedEnd}`;
+}
+
+function listed(parts: readonly string[]): string {
+  const more = parts.length - LISTED;
+  return parts.slice(0, LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
 /** A setting that the message names already is not named twice. */
-function describe({ error: { message }, askedBy }: AskedFailure): string {
-  const unnamed = [...askedBy].filter((setting) => !message.includes(setting));
-  return unnamed.length === 0 ? message : `${message} (asked for by ${unnamed.join(", ")})`;
+function describe(failure: AskedFailure): string {
+  const message = messageOf(failure);
+  const unnamed = [...failure.askedBy].filter((setting) => !message.includes(setting));
+  return unnamed.length === 0 ? message : `${message} (asked for by ${listed(unnamed)})`;
 }
 
 function list(failures: readonly AskedFailure[]): string[] {
@@ -71,12 +97,12 @@ function list(failures: readonly AskedFailure[]): string[] {
 }
 
 function lineOf(failure: AskedFailure): string {
-  return `${describe(failure)}; ${failure.error.hint}`;
+  return `${describe(failure)}; ${errorOf(failure).hint}`;
 }
 
 /** What each failure would have liked to say, once. */
 function allDetails(failures: readonly AskedFailure[]): string[] {
-  const texts = [...new Set(failures.flatMap(({ error }) => error.details === undefined ? [] : [error.details]))];
+  const texts = [...new Set(failures.flatMap((failure) => errorOf(failure).details ?? []))];
   // Roles come last and as YAML documents, so that all of them are applied together as they are printed.
   const roles = texts.filter((text) => text.startsWith("apiVersion:"));
   const words = texts.filter((text) => !roles.includes(text));

@@ -25,6 +25,36 @@ Deno.test("startFailure() tells one error that several settings met once", () =>
   assert.equal(all.details, undefined);
 });
 
+/** What several requests met at one server. */
+function refused(what: string): KrunError {
+  const sharedEnd = " at https://x: 401, no";
+  return new KrunError("Unauthorized", `Cannot ${what}${sharedEnd}`, "renew them", { sharedEnd });
+}
+
+Deno.test("startFailure() tells failures of one cause as one, with all that they met", () => {
+  const all = startFailure([
+    { error: refused('read Secret "shop/db"'), askedBy: "K_A" },
+    { error: refused('read ConfigMap "shop/app"'), askedBy: "K_B" },
+    { error: refused("request token"), askedBy: "K_C" },
+  ]);
+  assert.equal(
+    all.message,
+    'Cannot read Secret "shop/db", read ConfigMap "shop/app", request token at https://x: 401, no (asked for by K_A, K_B, K_C)',
+  );
+  assert.equal(all.hint, "renew them");
+  assert.equal(all.details, undefined);
+  assert.ok(all.cause instanceof AggregateError);
+});
+
+Deno.test("startFailure() names no more than a person would read of one cause", () => {
+  const failures = Array.from({ length: 30 }, (_, i) => ({ error: refused(`read <${i}>`), askedBy: `K_${i}.` }));
+  const { message } = startFailure(failures);
+  assert.match(
+    message,
+    /read <19> and 10 more at https:\/\/x: 401, no \(asked for by K_0\., .*, K_19\. and 10 more\)$/,
+  );
+});
+
 Deno.test("startFailure() does not name a setting twice", () => {
   const error = new KrunError("TargetInUse", 'Cannot mount at "/x" for K8S_SECRET_db: a file stands there', "move it");
   assert.equal(startFailure([{ error, askedBy: "K8S_SECRET_db" }]).message, error.message);

@@ -68,15 +68,23 @@ export type VolumeOp =
   | { readonly op: "rename"; readonly from: string; readonly to: string }
   | { readonly op: "unlink"; readonly name: string };
 
-/** Name of a version's folder: a time in UTC as RFC 3339 (`2031-05-06T07:08:09.123Z`), and letters or digits that make it unique. */
+/**
+ * Name of a version's folder: a time in UTC as RFC 3339 (`2031-05-06T07:08:09.123Z`), and letters or digits that make it unique.
+ * The `k` tells it from the kubelet's, which ends in a number.
+ */
 export function versionName(time: string, unique: string): string {
   const [seconds = ""] = time.split(/[.Z]/);
-  return `..${seconds.replace(/[-T:]/g, "_")}.${unique}`;
+  return `..${seconds.replace(/[-T:]/g, "_")}.k${unique}`;
 }
 
 /** Whether a name in a volume can only be a version's folder. */
 export function isVersionName(name: string): boolean {
   return /^\.\.\d{4,6}(_\d\d){5}\.[0-9a-z]+$/.test(name);
+}
+
+/** Whether a name can only be that of a version which krun has written, not the kubelet. */
+export function isOwnVersionName(name: string): boolean {
+  return isVersionName(name) && /\.k[0-9a-z]*$/.test(name);
 }
 
 /** Text of the link at a visible name. */

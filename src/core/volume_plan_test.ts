@@ -5,6 +5,7 @@ import type { Payload } from "./payload.ts";
 import { type Owned, ownedFolder, secretFolder } from "./volume_ownership.ts";
 import {
   type FoundEntry,
+  isOwnVersionName,
   isVersionName,
   planVolume,
   versionName,
@@ -60,7 +61,9 @@ Deno.test("versionName() gives names that isVersionName() knows when given any t
     const name = versionName(date.toISOString().replace("+", ""), uuid.slice(0, 8));
     assert.ok(isVersionName(name), name);
   }));
-  assert.equal(versionName("2031-05-06T07:08:09.123Z", "a1"), "..2031_05_06_07_08_09.a1");
+  assert.equal(versionName("2031-05-06T07:08:09.123Z", "a1"), "..2031_05_06_07_08_09.ka1");
+  assert.ok(isOwnVersionName("..2031_05_06_07_08_09.ka1"));
+  assert.ok(!isOwnVersionName("..2031_05_06_07_08_09.1234567890"), "os.MkdirTemp, by which the kubelet makes it");
 });
 
 Deno.test("isVersionName() is false when the name is anything else", () => {

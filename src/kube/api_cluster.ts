@@ -25,7 +25,7 @@ import type { Logger } from "../core/log.ts";
 import type { ProxySettings } from "../core/proxy_choice.ts";
 import { ApiClient } from "./api_client.ts";
 import type { ApiOperation } from "./api_error.ts";
-import { openCredentials } from "./credentials.ts";
+import { openCredentials } from "./open_credentials.ts";
 import { openTransport } from "./open_transport.ts";
 import { followObject, type FollowTiming, type OpenWatch, type WatchSource } from "./watch.ts";
 
@@ -69,9 +69,9 @@ export interface ApiTiming extends FollowTiming {
  */
 export async function openApiCluster(config: ClusterConfig, options: ApiClusterOptions): Promise<ApiCluster> {
   const lifetime = new AbortController();
-  const { log, pluginEnv: env, roots, files } = options;
+  const { log, pluginEnv: env, proxy, roots, files } = options;
   const { transport, endpoint } = await openTransport(config, options);
-  const credentials = await openCredentials(config, { log, env, roots, files, lifetime: lifetime.signal });
+  const credentials = await openCredentials(config, { log, env, proxy, roots, files, lifetime: lifetime.signal });
   const { server, source } = config;
   const { callTimeoutMs, timing } = options;
   const client = new ApiClient({
@@ -81,6 +81,7 @@ export async function openApiCluster(config: ClusterConfig, options: ApiClusterO
     server,
     source,
     proxyUrl: endpoint.proxyUrl,
+    trustsMachine: endpoint.caPem === undefined,
     lifetime: lifetime.signal,
     callTimeoutMs,
     retryMs: timing?.retryMs,
@@ -128,8 +129,9 @@ export class ApiCluster implements Cluster {
   async services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {
     const access = { namespace, verbs: ["list"], apiGroup: "", resource: "services" };
     const what = `list Services of namespace "${namespace}"`;
+    const otherwise = "go without their variables: KRUN_SERVICE_LINKS=false, or enableServiceLinks: false in the Pod";
     const path = objectPath(namespace, "services");
-    return (await this.#parts.client.call<V1ServiceList>({ what, access, path, signal }))?.items ?? [];
+    return (await this.#parts.client.call<V1ServiceList>({ what, access, otherwise, path, signal }))?.items ?? [];
   }
 
   async follow(ref: ObjectRef, options: FollowOptions): Promise<void> {

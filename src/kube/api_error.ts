@@ -6,7 +6,7 @@
  */
 import { accessRole, type MissingAccess } from "../core/access_role.ts";
 import type { ClusterSource } from "../core/cluster.ts";
-import { KrunError, type KrunErrorOptions } from "../core/errors.ts";
+import { type ErrorCode, KrunError, type KrunErrorOptions } from "../core/errors.ts";
 import { ClientCertificateError, HeaderError } from "./transport.ts";
 
 /** What krun tried. */
@@ -15,6 +15,8 @@ export interface ApiOperation {
   readonly what: string;
   /** What RBAC must allow for it, and for what comes after it (a read is followed by a watch). */
   readonly access?: Omit<MissingAccess, "identity">;
+  /** What else a person can do who may not have that access, after `or`. */
+  readonly otherwise?: string;
 }
 
 /** Where krun tried it, and as whom. */
@@ -23,6 +25,8 @@ export interface ApiPlace {
   readonly source: ClusterSource;
   /** Proxy on the way. */
   readonly proxyUrl?: string | undefined;
+  /** Nobody gave the server's CA: those of the machine count. @default {false} */
+  readonly trustsMachine?: boolean | undefined;
 }
 
 /** A failure that the API server described: an answer, or the object of an ERROR event. */
@@ -43,14 +47,13 @@ export function credentialsOf({ kind, where, context, user }: ClusterSource): st
 /** The server answered with a failure. */
 export function statusError(operation: ApiOperation, failure: ApiFailure, place: ApiPlace): KrunError {
   const { message, details } = statusOf(failure.text);
-  const say = (state: string) => `Cannot ${operation.what} at ${place.server}: ${failure.status}, ${state}`;
+  const end = (state: string) => ` at ${place.server}: ${failure.status}, ${state}`;
+  const say = (state: string) => `Cannot ${operation.what}${end(state)}`;
   switch (failure.status) {
-    case 401:
-      return new KrunError(
-        "Unauthorized",
-        say(`it does not accept the credentials of ${credentialsOf(place.source)}`),
-        "renew these credentials",
-      );
+    case 401: {
+      const state = `it does not accept the credentials of ${credentialsOf(place.source)}`;
+      return new KrunError("Unauthorized", say(state), "renew these credentials", { sharedEnd: end(state) });
+    }
     case 403:
       return forbidden(operation, message, say, place.source);
     case 404:
@@ -61,7 +64,11 @@ export function statusError(operation: ApiOperation, failure: ApiFailure, place:
   }
   const transient = failure.status === 429 || failure.status >= 500;
   const seconds = Number(failure.retryAfter ?? details.retryAfterSeconds ?? NaN);
-  const options: KrunErrorOptions = { transient, ...(seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {}) };
+  const options: KrunErrorOptions = {
+    transient,
+    sharedEnd: end(message),
+    ...(seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {}),
+  };
   const hint = transient
     ? "try again later, or see the log of the API server"
     : "correct what the API server complains about";
@@ -72,7 +79,7 @@ export function statusError(operation: ApiOperation, failure: ApiFailure, place:
 const MISSING_ACCOUNT: ReadonlySet<unknown> = new Set(["serviceaccounts", "namespaces"]);
 
 function forbidden(
-  { access }: ApiOperation,
+  { access, otherwise }: ApiOperation,
   message: string,
   say: (state: string) => string,
   source: ClusterSource,
@@ -85,7 +92,8 @@ function forbidden(
   const [verb] = access.verbs;
   const object = access.name === undefined ? "" : ` "${access.name}"`;
   const state = `user "${identity}" may not ${verb} ${access.resource}${object} in namespace "${access.namespace}"`;
-  return new KrunError("Forbidden", say(state), "apply the Role and RoleBinding that follow", {
+  const hint = `apply the Role and RoleBinding that follow${otherwise === undefined ? "" : `, or ${otherwise}`}`;
+  return new KrunError("Forbidden", say(state), hint, {
     details: accessRole({ ...access, identity }),
   });
 }
@@ -125,31 +133,34 @@ export function connectionError(operation: ApiOperation, error: unknown, place: 
   }
   const words = wordsOf(error);
   const through = place.proxyUrl === undefined ? "" : ` through proxy ${withoutUser(place.proxyUrl)}`;
-  const say = (state: string) => `Cannot ${operation.what} at ${place.server}${through}: ${state}`;
+  const failed = (code: ErrorCode, state: string, hint: string, transient = false) => {
+    const sharedEnd = ` at ${place.server}${through}: ${state}`;
+    return new KrunError(code, `Cannot ${operation.what}${sharedEnd}`, hint, { cause: error, transient, sharedEnd });
+  };
   for (const { pattern, state, hint } of CERTIFICATE_FAULTS) {
     const match = pattern.exec(words);
-    if (match) return new KrunError("CertificateInvalid", say(state(match)), hint, { cause: error });
+    if (match) return failed("CertificateInvalid", state(match, place), hint);
   }
   if (/received fatal alert: \w*(Certificate|UnknownCA|AccessDenied)/.test(words)) {
     const state = `it does not accept the client certificate of ${credentialsOf(place.source)}`;
-    return new KrunError("Unauthorized", say(state), "renew this certificate", { cause: error });
+    return failed("Unauthorized", state, "renew this certificate");
   }
   const [, port] = /Requests to port (\d+) are blocked/.exec(words) ?? [];
   if (port !== undefined) {
     const state =
       `krun opens no connection without TLS to port ${port}, which the Fetch standard keeps for other services`;
-    return new KrunError("ClusterUnreachable", say(state), "use another port", { cause: error });
+    return failed("ClusterUnreachable", state, "use another port");
   }
   const notTls = /InvalidContentType|wrong version number/i.test(words);
   const state = notTls ? "what answers there does not speak TLS" : lastWords(words);
   const hint = "check the address, the network, and that the API server runs";
-  return new KrunError("ClusterUnreachable", say(state), hint, { cause: error, transient: !notTls });
+  return failed("ClusterUnreachable", state, hint, !notTls);
 }
 
 interface CertificateFault {
   /** Looked for in the words of rustls (`fetch`) and of OpenSSL (`node:https`). First match wins. */
   readonly pattern: RegExp;
-  readonly state: (match: RegExpExecArray) => string;
+  readonly state: (match: RegExpExecArray, place: ApiPlace) => string;
   readonly hint: string;
 }
 
@@ -181,7 +192,10 @@ const CERTIFICATE_FAULTS: readonly CertificateFault[] = [
   },
   {
     pattern: /UnknownIssuer|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|SELF_SIGNED|self.signed certificate|unable to verify/,
-    state: () => "its certificate is not signed by the CA that krun was given",
+    state: (_match, { trustsMachine }) =>
+      trustsMachine
+        ? "its certificate is not signed by a CA that this machine trusts, and krun was given no other"
+        : "its certificate is not signed by the CA that krun was given",
     hint: "set certificate-authority in the kubeconfig to the CA of this cluster",
   },
   {
@@ -214,7 +228,13 @@ function oneLineOf(words: readonly string[]): string {
 function lastWords(words: string): string {
   const inner = /client error \(\w+\): (.*)$/.exec(words)?.[1] ??
     words.replace(/^(fetch failed|error sending request): /, "");
-  return inner.replace(/^(tcp connect error|dns error|connection error): /, "").slice(0, 300);
+  return inner.replace(/^(tcp connect error|dns error|connection error): /, "").replace(/ \(os error \d+\)$/, "")
+    .slice(0, 300);
+}
+
+/** Why a connection failed, without the words of the HTTP client around it. */
+export function connectionState(error: Error): string {
+  return lastWords(wordsOf(error));
 }
 
 function withoutUser(url: string): string {

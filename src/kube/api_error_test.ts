@@ -121,6 +121,18 @@ Deno.test("statusError() prints the Role that would allow what was forbidden, fo
   assert.match(details ?? "", /kind: User, name: "ann@x"/);
 });
 
+Deno.test("statusError() says what else can be done about a 403", () => {
+  const { hint } = statusError({ ...read, otherwise: "go without it" }, status(403, forbiddenWords), place);
+  assert.equal(hint, "apply the Role and RoleBinding that follow, or go without it");
+});
+
+Deno.test("statusError() says which end of its message is the cause's alone", () => {
+  const ends = [read, token].map((operation) => statusError(operation, status(401, "Unauthorized"), place).sharedEnd);
+  assert.match(ends[0] ?? "", /^ at https:\/\/api:6443: 401, it does not accept the credentials of user "ann"/);
+  assert.equal(ends[0], ends[1]);
+  assert.equal(statusError(read, status(403, forbiddenWords), place).sharedEnd, undefined, "each lacks its own right");
+});
+
 Deno.test("statusError() names the files of a Pod's service account", () => {
   const inCluster: ClusterSource = { kind: "in-cluster", where: "/var/run/secrets/kubernetes.io/serviceaccount" };
   const { message } = statusError(read, status(401, "Unauthorized"), { ...place, source: inCluster });
@@ -146,7 +158,7 @@ const connectionCases = [
     words: failedFetch("tcp connect error: Connection refused (os error 111)"),
     code: "ClusterUnreachable",
     transient: true,
-    says: "Connection refused (os error 111)",
+    says: "Connection refused",
   },
   {
     words: failedFetch("dns error: failed to lookup address information: Name or service not known"),
@@ -250,6 +262,16 @@ for (const { words, code, transient, says } of connectionCases) {
     assert.deepEqual([error.code, error.transient], [code, transient]);
   });
 }
+
+Deno.test("connectionError() does not speak of a CA that krun was given where it was given none", () => {
+  const words = failedFetch("invalid peer certificate: UnknownIssuer");
+  const { message, sharedEnd } = connectionError(read, words, { ...place, trustsMachine: true }) as KrunError;
+  assert.match(
+    message,
+    /: its certificate is not signed by a CA that this machine trusts, and krun was given no other$/,
+  );
+  assert.equal(message, `Cannot ${read.what}${sharedEnd}`);
+});
 
 Deno.test("connectionError() names the proxy without its password", () => {
   const through = { ...place, proxyUrl: "http://u:p4ss@proxy:3128" };

@@ -9,6 +9,7 @@ import type { AuthProviderConfig, ClusterConfig } from "../core/cluster_config.t
 import { KrunError } from "../core/errors.ts";
 import { credentialsOf } from "./api_error.ts";
 import type { Credential, Credentials } from "./credentials.ts";
+import { loadPackage } from "./package.ts";
 import { requireRuntime } from "./runtime.ts";
 import { headerFault } from "./transport.ts";
 
@@ -74,7 +75,8 @@ export class AuthProviderCredentials implements Credentials {
   #load(): Promise<KubeConfig> {
     const { source, server } = this.#config;
     requireRuntime("2.9.0", `auth-provider "${this.#name}" of ${credentialsOf(source)}`);
-    return this.#kubeConfig ??= import("@kubernetes/client-node").then(({ KubeConfig }) => {
+    const load = () => import("@kubernetes/client-node");
+    return this.#kubeConfig ??= loadPackage("@kubernetes/client-node", load).then(({ KubeConfig }) => {
       const kubeConfig = new KubeConfig();
       const user = { name: source.user ?? "", authProvider: { name: this.#name, config: this.#state } };
       kubeConfig.loadFromClusterAndUser({ name: source.cluster ?? "", server, skipTLSVerify: false }, user);

@@ -8,6 +8,7 @@ import type { ClusterConfig, Impersonation, PemSource, UserConfig } from "../cor
 import { KrunError } from "../core/errors.ts";
 import type { FileReader } from "../core/file_reader.ts";
 import type { Logger } from "../core/log.ts";
+import type { ProxySettings } from "../core/proxy_choice.ts";
 import { credentialsOf } from "./api_error.ts";
 import { denoFiles, readFailure } from "./deno_files.ts";
 import { type ClientCertificate, headerFault, type HeaderLines } from "./transport.ts";
@@ -42,26 +43,10 @@ export interface CredentialsOptions {
   readonly elapsedMs?: () => number;
   /** Reads the files that the user names. @default {Deno's} */
   readonly files?: FileReader | undefined;
+  /** Proxies of krun's environment, for an issuer. @default {none} */
+  readonly proxy?: ProxySettings | undefined;
   /** As in `ClusterRequest`. */
   readonly roots?: (() => Promise<readonly string[]>) | undefined;
-}
-
-/** The credentials of a cluster's user. What is not needed by this user is not loaded. */
-export async function openCredentials(config: ClusterConfig, options: CredentialsOptions): Promise<Credentials> {
-  const own = new FileCredentials(config, options);
-  if (config.user.exec) {
-    const { ExecCredentials } = await import("./exec_credentials.ts");
-    return new ExecCredentials(config, { ...options, exec: config.user.exec, own });
-  }
-  if (config.user.authProvider?.name === "oidc") {
-    const { OidcCredentials } = await import("./oidc_credentials.ts");
-    return new OidcCredentials(config, { ...options, provider: config.user.authProvider, own });
-  }
-  if (config.user.authProvider) {
-    const { AuthProviderCredentials } = await import("./auth_provider_credentials.ts");
-    return new AuthProviderCredentials(config, { provider: config.user.authProvider, own });
-  }
-  return own;
 }
 
 /** How old a file's content may be, milliseconds. The kubelet renews a token long before it ends. */

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { RecordingLog } from "../../tests/recording_log.ts";
 import type { ClusterConfig, UserConfig } from "../core/cluster_config.ts";
 import { KrunError } from "../core/errors.ts";
-import { FileCredentials, openCredentials } from "./credentials.ts";
+import { FileCredentials } from "./credentials.ts";
+import { openCredentials } from "./open_credentials.ts";
 import { requireSendable } from "./transport.ts";
 
 function config(user: UserConfig): ClusterConfig {

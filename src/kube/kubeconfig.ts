@@ -67,8 +67,8 @@ async function parse(file: string, text: string): Promise<unknown> {
     return parseYaml(text)[0]?.value;
   } catch (error) {
     if (!(error instanceof SourceFault)) throw error;
-    const line = error.line === undefined ? "" : ` line ${error.line}`;
-    const message = `Cannot read kubeconfig "${file}"${line}: ${error.reason}`;
+    const { place, reason } = error;
+    const message = `Cannot read kubeconfig "${file}"${place && ` ${place}`}: ${reason}`;
     throw new KrunError("KubeconfigInvalid", message, "correct that file");
   }
 }

@@ -65,7 +65,7 @@ Deno.test("loadKubeconfig() is KubeconfigInvalid for a folder, and for text that
       loadKubeconfig([path("broken")]),
       (error: { code: string; message: string; cause?: unknown }) => {
         assert.equal(error.code, "KubeconfigInvalid");
-        assert.match(error.message, /^Cannot read kubeconfig "[^"]*\/broken" line \d: /);
+        assert.match(error.message, /^Cannot read kubeconfig "[^"]*\/broken" line 2, column 1: /);
         assert.doesNotMatch(error.message, /t0ps3cret/);
         assert.equal(error.cause, undefined);
         return true;

@@ -50,15 +50,16 @@ Deno.test("NativeTransport gives up what is silent: before an answer, within it,
     return new Response(body);
   });
   await using transport = new NativeTransport({ server: server.url, caPem: undefined });
-  const silent = { name: "SilentConnectionError", message: "no answer within 100 ms" };
+  const silent = (ms: number) => ({ name: "SilentConnectionError", message: `no answer within ${ms} ms` });
   for (const path of ["/silent", "/half"]) {
-    await assert.rejects(transport.call(path, { ...request, method: "GET", timeoutMs: 100 }), silent);
+    await assert.rejects(transport.call(path, { ...request, method: "GET", timeoutMs: 100 }), silent(100));
   }
-  const { chunks } = await transport.watch("/watch", { ...request, silenceMs: 100 }) as WatchAnswer;
+  // The first chunk has to come in time, whatever the machine has to do besides.
+  const { chunks } = await transport.watch("/watch", { ...request, silenceMs: 3_000 }) as WatchAnswer;
   const seen: string[] = [];
   await assert.rejects(async () => {
     for await (const chunk of chunks) seen.push(new TextDecoder().decode(chunk));
-  }, silent);
+  }, silent(3_000));
   assert.deepEqual(seen, ["first"]);
   held.resolve();
 });

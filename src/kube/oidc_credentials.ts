@@ -10,8 +10,9 @@
 import type { AuthProviderConfig, ClusterConfig } from "../core/cluster_config.ts";
 import { KrunError } from "../core/errors.ts";
 import { jwtClaims } from "../core/jwt.ts";
+import { proxyFor } from "../core/proxy_choice.ts";
 import { abortable } from "./abort.ts";
-import { credentialsOf } from "./api_error.ts";
+import { connectionState, credentialsOf } from "./api_error.ts";
 import type { Credential, Credentials, CredentialsOptions } from "./credentials.ts";
 import { denoFiles, readFailure } from "./deno_files.ts";
 import { TimeLimit } from "./time_limit.ts";
@@ -81,11 +82,10 @@ export class OidcCredentials implements Credentials {
     if (this.#refreshToken === undefined) throw this.#fault("its id-token has expired and it has no refresh-token");
     const ca = this.#issuerCa();
     const caCerts = ca === undefined ? await this.#options.roots?.() ?? [] : [ca];
-    using http = Deno.createHttpClient({ caCerts: [...caCerts] });
-    const discovery = await this.#json(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`, { http });
+    const discovery = await this.#json(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`, { caCerts });
     const endpoint = discovery.token_endpoint;
     if (typeof endpoint !== "string") throw this.#fault("its issuer names no token_endpoint");
-    const answer: TokenAnswer = await this.#json(endpoint, { http, form: this.#form(discovery) });
+    const answer: TokenAnswer = await this.#json(endpoint, { caCerts, form: this.#form(discovery) });
     if (typeof answer.id_token !== "string") throw this.#fault("its issuer gave no id_token for the refresh token");
     this.#idToken = this.#sendable(answer.id_token);
     if (typeof answer.refresh_token === "string" && answer.refresh_token !== this.#refreshToken) {
@@ -112,12 +112,14 @@ export class OidcCredentials implements Credentials {
     return { body, authorization: undefined };
   }
 
-  async #json(url: string, { http, form }: IssuerRequest): Promise<Record<string, unknown>> {
-    const { lifetime } = this.#options;
+  async #json(url: string, { caCerts, form }: IssuerRequest): Promise<Record<string, unknown>> {
+    const { lifetime, proxy = {} } = this.#options;
     const limit = new TimeLimit(ISSUER_MS, lifetime);
     try {
+      const proxyUrl = URL.canParse(url) ? proxyFor(new URL(url), proxy) : undefined;
+      using client = Deno.createHttpClient({ caCerts: [...caCerts], ...(proxyUrl && { proxy: { url: proxyUrl } }) });
       const response = await fetch(url, {
-        client: http,
+        client,
         signal: limit.signal,
         ...(form ? { method: "POST", body: form.body } : {}),
         headers: { accept: "application/json", ...(form?.authorization ? { authorization: form.authorization } : {}) },
@@ -127,9 +129,7 @@ export class OidcCredentials implements Credentials {
       return objectIn(text) ?? {};
     } catch (cause) {
       if (cause instanceof KrunError || lifetime.aborted) throw cause;
-      const words = cause instanceof Error
-        ? (cause.cause instanceof Error ? cause.cause : cause).message
-        : String(cause);
+      const words = cause instanceof Error ? connectionState(cause) : String(cause);
       throw this.#fault(`its issuer cannot be reached: ${limit.expired ? "no answer" : words}`, {
         cause,
         transient: true,
@@ -176,7 +176,7 @@ interface Form {
 }
 
 interface IssuerRequest {
-  readonly http: Deno.HttpClient;
+  readonly caCerts: readonly string[];
   readonly form?: Form;
 }
 

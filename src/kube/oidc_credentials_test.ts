@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { RecordingLog } from "../../tests/recording_log.ts";
 import type { ClusterConfig } from "../core/cluster_config.ts";
+import type { ProxySettings } from "../core/proxy_choice.ts";
 import { FileCredentials } from "./credentials.ts";
 import { OidcCredentials } from "./oidc_credentials.ts";
 
@@ -38,14 +39,18 @@ class Issuer implements AsyncDisposable {
 
 const NOW_SECONDS = 1_000_000;
 
-function credentials(config: Record<string, string>, clock = { nowMs: NOW_SECONDS * 1000 }) {
+function credentials(
+  config: Record<string, string>,
+  clock = { nowMs: NOW_SECONDS * 1000 },
+  proxy: ProxySettings = {},
+) {
   const log = new RecordingLog();
   const source = { kind: "kubeconfig", where: "/k", context: "prod", cluster: "c", user: "ann" } as const;
   const provider = { name: "oidc", config };
   const cluster: ClusterConfig = { source, server: "https://api", ca: undefined, user: { authProvider: provider } };
   const lifetime = new AbortController().signal;
   const own = new FileCredentials(cluster, { log });
-  return { log, oidc: new OidcCredentials(cluster, { provider, own, log, lifetime, nowMs: () => clock.nowMs }) };
+  return { log, oidc: new OidcCredentials(cluster, { provider, own, log, lifetime, proxy, nowMs: () => clock.nowMs }) };
 }
 
 Deno.test("OidcCredentials.current() uses the ID token of the kubeconfig until ten seconds before its end", async () => {
@@ -78,6 +83,24 @@ Deno.test("OidcCredentials.current() asks the issuer once for all who wait, and 
   ]);
   assert.equal(log.events.length, 1);
   assert.doesNotMatch(JSON.stringify(log.lines), /"r2"/);
+});
+
+Deno.test("OidcCredentials.current() asks the issuer by the proxy of the environment, and a loopback one without", async () => {
+  const asked: string[] = [];
+  await using proxy = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, ({ url }) => {
+    asked.push(url);
+    const token_endpoint = "http://tokens.example/token";
+    return Response.json(url.endsWith("/token") ? { id_token: idToken(NOW_SECONDS + 60, "far") } : { token_endpoint });
+  });
+  const httpProxy = `http://127.0.0.1:${proxy.addr.port}`;
+  const config = { "client-id": "krun", "refresh-token": "r1" };
+  const far = credentials({ ...config, "idp-issuer-url": "http://issuer.example" }, undefined, { httpProxy });
+  await far.oidc.current();
+  assert.deepEqual(asked, ["http://issuer.example/.well-known/openid-configuration", "http://tokens.example/token"]);
+  await using issuer = new Issuer();
+  issuer.next = { body: { id_token: idToken(NOW_SECONDS + 60) } };
+  await credentials({ ...config, "idp-issuer-url": issuer.url }, undefined, { httpProxy }).oidc.current();
+  assert.equal(asked.length, 2);
 });
 
 Deno.test("OidcCredentials.refused() gets another token", async () => {
@@ -134,8 +157,15 @@ Deno.test("OidcCredentials.current() is CredentialsUnavailable when the issuer g
 });
 
 Deno.test("OidcCredentials.current() is transient when the issuer cannot be reached", async () => {
-  const config = { "idp-issuer-url": "http://127.0.0.1:9/", "client-id": "krun", "refresh-token": "r" };
-  await assert.rejects(credentials(config).oidc.current(), { code: "CredentialsUnavailable", transient: true });
+  const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  closed.close();
+  const url = `http://127.0.0.1:${closed.addr.port}/`;
+  const config = { "idp-issuer-url": url, "client-id": "krun", "refresh-token": "r" };
+  await assert.rejects(credentials(config).oidc.current(), {
+    code: "CredentialsUnavailable",
+    message: /: its issuer cannot be reached: Connection refused$/,
+    transient: true,
+  });
 });
 
 Deno.test("OidcCredentials.current() names the setting that is missing", async () => {

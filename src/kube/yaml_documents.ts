@@ -10,14 +10,15 @@
  */
 import type * as jsYaml from "js-yaml";
 import { type DocumentParser, type FieldPath, type SourceDocument, SourceFault } from "../core/source_document.ts";
+import { loadPackage } from "./package.ts";
 
 type Yaml = typeof jsYaml;
 
 const UNKNOWN_TAG = "a tag that is not known (text that begins with ! needs quotes)";
 
-/** Loads the YAML reader. Its faults never quote the text. */
+/** Loads the YAML reader. Its faults never quote the text. @throws {KrunError} `PackageMissing` */
 export async function loadYamlParser(): Promise<DocumentParser> {
-  const yaml = await import("js-yaml");
+  const yaml = await loadPackage("js-yaml", () => import("js-yaml"));
   const schema = kubectlSchema(yaml);
   return (text) => parseYamlDocuments(text, { yaml, schema });
 }

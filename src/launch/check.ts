@@ -19,8 +19,9 @@ import { programFailures } from "./check_program.ts";
 import { type CheckedObject, type CheckedToken, type CheckReport, checkText, type Finding } from "./check_report.ts";
 import { createLogger } from "./logger.ts";
 import { nodeFacts } from "./node_facts.ts";
+import { print } from "./output.ts";
 import { type Plan, planStart } from "./plan.ts";
-import { sourceText } from "./summary.ts";
+import { leftOutText, sourceText } from "./summary.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Options of {@linkcode check}. */
@@ -52,7 +53,7 @@ interface AskedToken {
  */
 export async function check(outer: Surroundings, options: CheckOptions): Promise<number> {
   const report = await reportOf(outer, options);
-  outer.writeOutput(options.format === "json" ? `${JSON.stringify(report, null, 2)}\n` : checkText(report));
+  print(outer, options.format === "json" ? `${JSON.stringify(report, null, 2)}\n` : checkText(report));
   return report.ok ? 0 : 1;
 }
 
@@ -121,9 +122,7 @@ function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideP
   const { namespace, name, serviceAccount } = identity;
   const user = cluster?.source.user;
   const inCluster = planned.inClusterFailure;
-  const noCluster = leftOut
-    ? `${sourceText(leftOut.source)} is left out: ${leftOut.reason}`
-    : "nothing asks for one and none was found";
+  const noCluster = leftOut ? leftOutText(leftOut) : "nothing asks for one and none was found";
   return [
     cluster
       ? { what: "cluster", value: sourceText(cluster.source), because: cluster.endpoint?.server ?? "no API server" }
@@ -170,7 +169,7 @@ function references({ planned, base }: Plan, cwd: string): { asked: AskedObject[
       const known = tokens.get(JSON.stringify(ref));
       tokens.set(JSON.stringify(ref), {
         ref,
-        askedBy: [...(known?.askedBy ?? []), askedBy],
+        askedBy: [...new Set([...(known?.askedBy ?? []), askedBy])],
         paths: [...(known?.paths ?? []), ...paths],
       });
     }
@@ -205,7 +204,10 @@ async function checkObject({ plan, pod }: { plan: Plan; pod: CheckedPod }, need:
     plan.cluster ? accessText(plan.cluster, { kind, name, namespace }) : "unknown",
     pod.object(need),
   ]);
-  if ("failure" in read) return { ...row, found: false, keys: [], access, problem: read.failure.message };
+  if ("failure" in read) {
+    const { code, message } = read.failure;
+    return { ...row, found: false, keys: [], access, forbidden: code === "Forbidden", problem: message };
+  }
   return { ...row, found: read.value !== undefined, keys: read.value ? keysOf(read.value) : [], access };
 }
 

@@ -23,6 +23,8 @@ export interface CheckedObject {
   readonly keys: readonly string[];
   /** Whether krun's identity may get and watch it, in the API server's words. */
   readonly access: string;
+  /** krun's identity may not read it. */
+  readonly forbidden?: boolean;
   /** Why it could not be read. One that does not exist is told in the report's `problems`, unless it is optional. */
   readonly problem?: string;
 }
@@ -61,12 +63,17 @@ function section(title: string, rows: readonly (readonly string[])[]): string[] 
   return rows.length === 0 ? [] : [title, ...table(rows), ""];
 }
 
+/** What could not be read may exist. */
+function keysCell({ found, keys, forbidden, problem }: CheckedObject): string {
+  if (found) return keys.join(",") || "no keys";
+  return forbidden ? "may not be read" : problem === undefined ? "missing" : "not read";
+}
+
 function objectRow(object: CheckedObject): string[] {
-  const keys = object.found ? object.keys.join(",") || "no keys" : "missing";
   return [
     `${object.kind}/${object.name}`,
     object.paths.join(" ") || "environment",
-    keys,
+    keysCell(object),
     object.access,
     object.askedBy,
   ];

@@ -5,6 +5,7 @@
  */
 import type { V1Pod } from "@kubernetes/client-node";
 import type { Cluster } from "../core/cluster.ts";
+import { KrunError } from "../core/errors.ts";
 import { workloadIdentity } from "../core/identity.ts";
 import type { Logger } from "../core/log.ts";
 import { parsePodManifest } from "../core/pod_manifest.ts";
@@ -29,7 +30,7 @@ export interface PodOptions {
   readonly cluster?: Cluster;
   /** Folder below which every file lies; one Pod at a time. Relative: below the working directory. */
   readonly base: string;
-  /** Ends it. */
+  /** Ends it: before everything is in place by a rejection with its reason, as with `fetch`, later as each function says. */
   readonly signal: AbortSignal;
   /** Where events go; `silentLog` for nowhere. */
   readonly log: Logger;
@@ -74,7 +75,7 @@ function planOf(pod: V1Pod, { cluster, base }: { cluster: Cluster | undefined; b
  * at a mount path and is not krun's own is left alone. Needs the permissions read, write, net, sys, and ffi for libc.
  *
  * @throws {KrunError} `PodInvalid`, `BaseLocked`, `TargetInUse`, `ObjectNotFound`, `Forbidden`, `ClusterUnreachable` or
- * another; nothing of it stays.
+ * another; the signal's reason when it aborts before the files are in place. Nothing of it stays.
  *
  * @example
  * ```ts
@@ -109,6 +110,7 @@ function planOf(pod: V1Pod, { cluster, base }: { cluster: Cluster | undefined; b
  */
 export async function mountPod(pod: V1Pod, options: PodOptions): Promise<MountedPod> {
   const { cluster, signal, log, startTimeoutMs = 60_000 } = options;
+  signal.throwIfAborted();
   loadLibc();
   const path = resolve(Deno.cwd(), options.base);
   const planned = planOf(pod, { cluster, base: path });
@@ -141,15 +143,20 @@ function facade(
   };
 }
 
+/** Two runs would end each other's processes: a run knows what is left of its programs by its being this process's child. */
+let running = false;
+
 /**
  * Runs the containers of a Pod on this machine until they end, with their files and environment kept fresh; resolves to the
- * exit status of the first that failed, else 0. An abort stops them politely, within `terminationGracePeriodSeconds`.
+ * exit status of the first that failed, else 0. An abort stops them politely, within `terminationGracePeriodSeconds`, and it
+ * resolves to the status of that end.
  *
  * Needs the permissions of {@linkcode mountPod}. One run at a time in a process. Images are not read: every container needs
  * a command.
  *
- * @throws {KrunError} as {@linkcode mountPod}, and `ProgramNotFound`, `ProgramNotExecutable`, `RunAsDenied`. Nothing of it
- * runs or stays.
+ * @throws {KrunError} as {@linkcode mountPod}, and `ProgramNotFound`, `ProgramNotExecutable`, `RunAsDenied`; `AlreadyRunning`
+ * when another run of this process has not ended. The signal's reason when it aborts before the files are in place. Nothing
+ * of it runs or stays.
  *
  * @example
  * ```ts
@@ -167,18 +174,24 @@ function facade(
  */
 export async function runPod(pod: V1Pod, options: RunPodOptions): Promise<number> {
   const { cluster, env = {}, signal, log, startTimeoutMs = 60_000 } = options;
+  signal.throwIfAborted();
   loadLibc();
   const base = resolve(Deno.cwd(), options.base);
   const planned = planOf(pod, { cluster, base });
   const identity = workloadIdentity({}, { manifest: { pod: planned.pod, warnings: [] }, source: cluster?.source });
+  if (running) {
+    const message = "Cannot run the Pod: another one runs in this process";
+    throw new KrunError("AlreadyRunning", message, "wait for its end, or run each in a process of its own");
+  }
+  running = true;
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => void (running = false));
   const control = new Control({ suspend: () => {} });
   const stop = () => control.signal(SIGTERM);
-  if (signal.aborted) stop();
   signal.addEventListener("abort", stop, { once: true });
-  await using undo = new AsyncDisposableStack();
   undo.defer(() => signal.removeEventListener("abort", stop));
   const nothing = () => {};
-  return await carryOut(
+  const run = carryOut(
     { args: [], env, cwd: Deno.cwd(), pid: Deno.pid, self: ownUser(), writeError: nothing, writeOutput: nothing },
     {
       settings: { ...parseSettings({}), startTimeoutMs },
@@ -190,4 +203,9 @@ export async function runPod(pod: V1Pod, options: RunPodOptions): Promise<number
       plan: { cluster, identity, planned, base, baseRule: "the caller", takesBase: true, isSideProcess: false },
     },
   );
+  try {
+    return await run;
+  } catch (cause) {
+    throw control.stop.aborted && cause === control.stop.reason ? signal.reason : cause;
+  }
 }

@@ -10,6 +10,7 @@ import type { Logger } from "../core/log.ts";
 import { parseSettings } from "../core/settings.ts";
 import { obeySignals } from "../pod/signals.ts";
 import { createLogger } from "./logger.ts";
+import { print } from "./output.ts";
 import { start } from "./start.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { VERSION } from "./version.ts";
@@ -22,8 +23,8 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
   let report: (cause: unknown) => void = (cause) => outer.writeError(errorText(cause));
   try {
     const command = parseCommandLine(outer.args);
-    if (command.action === "help") return outer.writeOutput(helpText()), 0;
-    if (command.action === "version") return outer.writeOutput(`krun ${VERSION}\n`), 0;
+    if (command.action === "help") return print(outer, helpText()), 0;
+    if (command.action === "version") return print(outer, `krun ${VERSION}\n`), 0;
     if (command.action === "check") {
       await obeySignals();
       const { check } = await import("./check.ts");

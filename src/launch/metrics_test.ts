@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { metricsText, type RunState } from "./metrics.ts";
+import { METRICS, metricsText, type RunState } from "./metrics.ts";
 
 const STATE: RunState = {
   mounts: {
@@ -29,6 +29,7 @@ const STATE: RunState = {
       namespace: "shop",
       serviceAccount: "web",
       audience: 'a"b\\c\nd',
+      expirationSeconds: 600,
       expiresAtMs: 61_000,
       renewals: 1,
       failures: 2,
@@ -48,7 +49,7 @@ Deno.test("metricsText() is Prometheus text with objects, changes, tokens, reque
       'krun_object_changes_total{kind="Secret",name="db"} 3',
       'krun_volume_last_change_timestamp_seconds{volume="db"} 1.5',
       'krun_volume_stale{volume="old"} 1',
-      'krun_token_seconds_left{namespace="shop",service_account="web",audience="a\\"b\\\\c\\nd"} 60',
+      'krun_token_seconds_left{namespace="shop",service_account="web",audience="a\\"b\\\\c\\nd",expiration_seconds="600"} 60',
       "krun_api_requests_total 9",
       "krun_api_errors_total 1",
       'krun_container_restarts_total{container="web"} 4',
@@ -65,4 +66,30 @@ Deno.test("metricsText() gives every metric one HELP, one TYPE, and nothing that
     else if (line.startsWith("# TYPE ")) assert.match(line, new RegExp(`^# TYPE ${name} (gauge|counter)$`));
     else assert.equal(sample.exec(line)?.[1], name, line);
   }
+});
+
+Deno.test("metricsText() prints no series twice, and every label that its table names", () => {
+  const [token] = STATE.mounts.tokens;
+  const tokens = [
+    ...[token!, { ...token!, expirationSeconds: 900 }, { ...token!, serviceAccount: "other" }],
+    ...[{ ...token!, namespace: "other" }, { ...token!, audience: "" }],
+  ];
+  const state = { ...STATE, mounts: { ...STATE.mounts, tokens } };
+  const series = metricsText(state).trimEnd().split("\n").filter((line) => !line.startsWith("#"))
+    .map((line) => line.slice(0, line.lastIndexOf(" ")));
+  assert.deepEqual(series.filter((one, index) => series.indexOf(one) !== index), []);
+  for (const { name, labels, samples } of METRICS) {
+    for (const sample of samples(state)) assert.equal(sample.labels?.length ?? 0, labels.length, name);
+  }
+});
+
+Deno.test("docs/status.md names every series that metricsText() prints, and no other", () => {
+  const page = Deno.readTextFileSync(new URL("../../docs/status.md", import.meta.url));
+  const told = [...page.matchAll(/^\| `(krun_\w+)` \|/gm)].map(([, name]) => name);
+  const printed = [...metricsText(STATE).matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+  assert.deepEqual(told, printed);
+  assert.deepEqual(
+    [...page.matchAll(/\bkrun_\w+/g)].map(([name]) => name).filter((name) => !printed.includes(name)),
+    [],
+  );
 });

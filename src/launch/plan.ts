@@ -11,11 +11,12 @@ import { SERVICE_ACCOUNT_FOLDER } from "../core/in_cluster.ts";
 import type { Logger } from "../core/log.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
 import { type PlannedPod, podFromSettings } from "../core/pod_from_settings.ts";
-import { dirname, join, resolve } from "../core/posix_path.ts";
+import { basename, dirname, join, resolve } from "../core/posix_path.ts";
 import type { Settings } from "../core/settings.ts";
 import { proxySettings } from "../core/proxy_choice.ts";
 import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { volumeNeeds } from "../core/volume.ts";
+import { DATA_LINK, isOwnVersionName } from "../core/volume_plan.ts";
 import { abortable } from "../kube/abort.ts";
 import { findCluster } from "../kube/find_cluster.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
@@ -43,10 +44,11 @@ export interface Plan {
   readonly isSideProcess: boolean;
 }
 
-/** A cluster that nothing asks for and that gave no token. */
+/** A cluster that nothing asks for and that cannot be opened or gave no token. */
 export interface LeftOutCluster {
-  readonly source: ClusterSource;
-  /** Why it gave none, in one clause. */
+  /** Unset where what says which cluster it is cannot be read: the reason names it. */
+  readonly source?: ClusterSource;
+  /** Why it is left out, in one clause. */
   readonly reason: string;
 }
 
@@ -68,9 +70,9 @@ export interface PlanOptions {
 const UNASKED_TIMEOUT_MS = 5_000;
 
 /**
- * As {@linkcode planRun}; where nothing asks for a cluster, one that was merely found and is of no use (away, or krun has no
- * rights there) is left out, with a warning: the program must not suffer for an old `~/.kube/config`. Whether it is of use
- * shows in the request for the workload's token, which the start then uses.
+ * As {@linkcode planRun}; where nothing asks for a cluster, one that was merely found and is of no use (its kubeconfig is
+ * malformed, it is away, or krun has no rights there) is left out, with a warning: the program must not suffer for an old
+ * `~/.kube/config`. Whether it is of use shows in the request for the workload's token, which the start then uses.
  *
  * @throws {KrunError} as {@linkcode planRun}; the signal's reason
  */
@@ -88,13 +90,14 @@ export async function planStart(outer: Surroundings, options: PlanOptions): Prom
     await cluster[Symbol.asyncDispose]();
     options.signal?.throwIfAborted();
     const leftOut = { source: cluster.source, reason: reasonOf(cause) };
-    const { where } = cluster.source;
-    options.log.warn("starting without a service account: the cluster that was found is of no use", {
-      cluster: where,
-      reason: leftOut.reason,
-    });
+    warnOfLeftOut(options.log, leftOut);
     return { ...await planRun(outer, { ...options, withoutCluster: true }), leftOut };
   }
+}
+
+function warnOfLeftOut(log: Logger, { source, reason }: LeftOutCluster): void {
+  const event = "starting without a service account: the cluster that was found is of no use";
+  log.warn(event, { cluster: source?.where, reason });
 }
 
 function reasonOf(cause: unknown): string {
@@ -121,9 +124,9 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   // A file may be a pipe that nobody ever writes into.
   const [podFile, search] = await abortable(reading, options.signal);
   await using onFailure = new AsyncDisposableStack();
-  const cluster = onFailure.use(search.status === "fulfilled" ? search.value : undefined);
+  const cluster = onFailure.use(search.status === "fulfilled" ? search.value?.cluster : undefined);
   const manifest = valueOf(podFile);
-  valueOf(search);
+  const leftOut = valueOf(search)?.leftOut;
   const identity = workloadIdentity(settings.workload, { source: cluster?.source, manifest });
   const planned = podFromSettings({
     settings,
@@ -145,7 +148,7 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   const asksForBase = settings.baseDir !== undefined && !settings.oneShot;
   const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);
   onFailure.move();
-  return { cluster, identity, planned, base, baseRule, takesBase, isSideProcess };
+  return { cluster, ...(leftOut && { leftOut }), identity, planned, base, baseRule, takesBase, isSideProcess };
 }
 
 function valueOf<T>(settled: PromiseSettledResult<T>): T {
@@ -177,14 +180,14 @@ function baseFolder({ self, cwd }: Surroundings, { baseDir }: Settings): [path: 
   return self.uid === 0 ? ["/", "krun is root"] : [cwd, "the working directory, since krun is not root"];
 }
 
-/** The cluster; `undefined` when nothing asks for one and no source exists. */
+/** The cluster; none when nothing asks for one and no source exists, or the one that exists cannot be opened. */
 async function locateCluster(
   outer: Surroundings,
   { settings, log, signal, keepKey, stateFolder }: PlanOptions & { stateFolder: string },
-): Promise<Cluster | undefined> {
+): Promise<{ readonly cluster?: Cluster; readonly leftOut?: LeftOutCluster }> {
   const { serviceHost, servicePort, certFile, ...places } = settings.cluster;
   try {
-    return await findCluster({
+    const request = {
       ...places,
       kubernetesServiceHost: serviceHost,
       kubernetesServicePort: servicePort,
@@ -194,10 +197,17 @@ async function locateCluster(
       pluginEnv: outer.env,
       roots: () => machineRoots(certFile),
       files: anyFile,
-    }, { log, signal });
+    };
+    return { cluster: await findCluster(request, { log, signal }) };
   } catch (cause) {
-    const isAbsent = cause instanceof KrunError && cause.code === "ClusterNotFound";
-    if (isAbsent && settings.clusterAskedBy.length === 0) return undefined;
+    if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+    const isAbsent = cause.code === "ClusterNotFound";
+    if (settings.clusterAskedBy.length === 0) {
+      if (isAbsent) return {};
+      const leftOut = { reason: cause.message };
+      warnOfLeftOut(log, leftOut);
+      return { leftOut };
+    }
     if (!isAbsent) throw cause;
     const askedBy = settings.clusterAskedBy.join(", ");
     throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
@@ -214,14 +224,16 @@ async function isFile(path: string): Promise<boolean> {
 
 /**
  * The kubelet mounts its folder with a token in it. One that krun made there itself lies in the same file system as its
- * parent; an empty one is a place that somebody prepared, and a target as any other.
+ * parent; an empty one is a place that somebody prepared, and a target as any other, also when a krun that was killed has
+ * left its files in it.
  */
 async function isKubelets(folder: string): Promise<boolean> {
   try {
     const [inside, outside] = await Promise.all([Deno.stat(folder), Deno.stat(dirname(folder))]);
     if (inside.dev === outside.dev) return false;
     await Deno.lstat(join(folder, "token"));
-    return true;
+    const version = await Deno.readLink(join(folder, DATA_LINK)).catch(() => "");
+    return !isOwnVersionName(basename(version));
   } catch {
     return false;
   }

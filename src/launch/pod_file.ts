@@ -32,9 +32,8 @@ export async function readPodFile(path: string, files: FileReader): Promise<PodM
     documents = await documentsIn(text);
   } catch (cause) {
     if (!(cause instanceof SourceFault)) throw cause;
-    const { line, column, reason } = cause;
-    const place = line === undefined ? "" : `line ${line}${column === undefined ? "" : `, column ${column}`}: `;
-    throw invalid(place + reason, cause);
+    const { place, reason } = cause;
+    throw invalid(`${place && `${place}: `}${reason}`, cause);
   }
   if (documents.length !== 1) throw invalid(`it holds ${documents.length} documents, not one Pod`);
   return parsePodManifest(documents[0]!.value, path);

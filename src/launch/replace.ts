@@ -10,7 +10,7 @@ import { execInPlace } from "../pod/one_shot.ts";
 import { obeySignals } from "../pod/signals.ts";
 import type { Plan } from "./plan.ts";
 import { containerEnvironment, runAs } from "./run_containers.ts";
-import type { Run } from "./start.ts";
+import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
 
 /**

@@ -18,7 +18,7 @@ import { Processes } from "../pod/process.ts";
 import { releaseCode } from "../pod/resident_code.ts";
 import { Supervisor } from "../pod/supervisor.ts";
 import { ChangeReaction } from "./change_reaction.ts";
-import type { Run } from "./start.ts";
+import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
 
 /** When a start is over for good, and idleness begins. */

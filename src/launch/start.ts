@@ -3,14 +3,12 @@
  *
  * @module
  */
-import type { Logger } from "../core/log.ts";
 import { containerRunAs } from "../core/run_as.ts";
-import type { Settings } from "../core/settings.ts";
 import { podContainers } from "../core/volume_mounts.ts";
-import { type BaseFolder, openBase } from "../pod/base_folder.ts";
+import { openBase } from "../pod/base_folder.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
-import { type MountedPod, mountPod } from "../pod/mounted_pod.ts";
+import { mountPod } from "../pod/mounted_pod.ts";
 import { receiveSignals } from "../pod/signals.ts";
 import { suspendSelf } from "../pod/terminal.ts";
 import { Control } from "./control.ts";
@@ -18,28 +16,9 @@ import { nodeFacts } from "./node_facts.ts";
 import { dropPermissions } from "./permissions.ts";
 import { Phases } from "./phases.ts";
 import { type Plan, planStart } from "./plan.ts";
+import type { Run, StartOptions } from "./run.ts";
 import { Survivors } from "./survivors.ts";
 import type { Surroundings } from "./surroundings.ts";
-
-/** Options of {@linkcode start}. */
-export interface StartOptions {
-  readonly settings: Settings;
-  /** The program and its arguments; empty: none was named. */
-  readonly argv: readonly string[];
-  readonly log: Logger;
-}
-
-/** What the steps of a run share. */
-export interface Run extends StartOptions {
-  readonly outer: Surroundings;
-  readonly plan: Plan;
-  readonly control: Control;
-  readonly phases: Phases;
-  readonly base: BaseFolder | undefined;
-  /** Of the base. */
-  readonly survivors: Survivors | undefined;
-  readonly mounted: MountedPod;
-}
 
 /**
  * Runs the program as a Pod until it ends, or keeps the files fresh until krun is told to stop.

@@ -5,6 +5,7 @@
  */
 import { KrunError } from "../core/errors.ts";
 import type { ListenAddress } from "../core/settings.ts";
+import { readFailure } from "../kube/deno_files.ts";
 import { systemClock } from "../pod/clock.ts";
 import { metricsText, type RunState } from "./metrics.ts";
 
@@ -55,7 +56,7 @@ function listening<Result>({ hostname, port }: ListenAddress, listen: () => Resu
   } catch (cause) {
     throw new KrunError(
       "AddressInUse",
-      `Cannot listen on ${hostname}:${port} for KRUN_STATUS: ${cause instanceof Error ? cause.message : cause}`,
+      `Cannot listen on ${hostname}:${port} for KRUN_STATUS: ${readFailure(cause)}`,
       "choose a free address of this machine",
       { cause },
     );

@@ -25,5 +25,5 @@ Deno.test("systemClock.sleep() does not end at once when the time is longer than
 });
 
 Deno.test("systemClock.nowMs() is the wall clock", () => {
-  assert.ok(Math.abs(systemClock.nowMs() - Date.now()) < 1_000);
+  assert.ok(Math.abs(systemClock.nowMs() - Date.now()) < 60_000);
 });

@@ -19,6 +19,7 @@ import { startFailure } from "../core/start_failure.ts";
 import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import type { BaseFolder } from "./base_folder.ts";
 import { systemClock } from "./clock.ts";
+import { warnOfHiddenKeys } from "./hidden_keys.ts";
 import { MountedVolume } from "./mounted_volume.ts";
 import { startPod } from "./pod_start.ts";
 import { PodSources, tokenId } from "./pod_sources.ts";
@@ -104,6 +105,7 @@ export async function mountPod(
   const [failures] = await Promise.all([starting, base]);
   signal.throwIfAborted();
   if (failures.length > 0) throw startFailure(failures);
+  warnOfHiddenKeys(volumes.map((volume) => volume.status()), { log, origins: planned.origins });
   return new MountedPod(planned.pod, { sources, volumes, log, clock });
 }
 

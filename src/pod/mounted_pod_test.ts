@@ -212,7 +212,7 @@ Deno.test("MountedPod.status() says what is mounted and how fresh it is, and no 
   ]);
   const ref: TokenRef = { namespace: "shop", serviceAccount: "web", audience: "vault", expirationSeconds: 3600 };
   assert.deepEqual(tokens, [{
-    ...{ namespace: ref.namespace, serviceAccount: ref.serviceAccount, audience: ref.audience },
+    ...ref,
     ...{ expiresAtMs: rig.clock.nowMs() + ref.expirationSeconds * 1000, renewals: 0, failures: 0 },
   }]);
   assert.ok(!JSON.stringify([mounted.status(), rig.log.lines]).includes("hunter2"));

@@ -7,7 +7,7 @@
 import type { V1Container } from "@kubernetes/client-node";
 import type { Clock } from "../core/clock.ts";
 import { containerEnv, containerEnvNeeds, subPathExpr } from "../core/container_env.ts";
-import type { KrunError } from "../core/errors.ts";
+import { KrunError } from "../core/errors.ts";
 import { foreseen } from "../core/internal_fault.ts";
 import { mountPath } from "../core/mount_path.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
@@ -62,9 +62,20 @@ interface StartPart {
 /** Carries a start out. Rejects only as `base` does; an abort of the retry's signal shows as failures. */
 export async function startPod<Base extends StartBase>(start: PodStart<Base>): Promise<StartFailure[]> {
   const failures = await Promise.all(
-    startParts(start).map(async ({ askedBy, failures }) => (await failures).map((error) => ({ error, askedBy }))),
+    startParts(start).map(async ({ askedBy, failures }) =>
+      (await failures).map((error) => ({ error: withNamespace(error, start.planned), askedBy }))
+    ),
   );
   return failures.flat();
+}
+
+/** A missing object is most often looked for in the wrong namespace: the hint says who chose that. */
+function withNamespace(error: KrunError, { pod, namespaceRule: rule }: PlannedPod): KrunError {
+  if (error.code !== "ObjectNotFound" || rule === undefined) return error;
+  const other = rule === "WORKLOAD_NAMESPACE" ? "" : ", and WORKLOAD_NAMESPACE sets another";
+  const hint = `${error.hint}; namespace "${pod.metadata?.namespace}" is from ${rule}${other}`;
+  const { code, message, details } = error;
+  return new KrunError(code, message, hint, { cause: error, ...(details !== undefined && { details }) });
 }
 
 /** Begins everything: all requests first, then, while the answers travel, the folders. */

@@ -20,6 +20,11 @@ function target(options: { end?: ChildEnd; ports?: V1Container["ports"]; seen?: 
   };
 }
 
+/** With more time than the probe's default, since machines are slow. */
+function tryPatiently(probe: V1Probe, target: ProbeTarget) {
+  return tryProbe({ timeoutSeconds: 60, ...probe }, target);
+}
+
 function httpServer(handler: (request: Request) => Response) {
   const seen: { url: string; headers: Headers }[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
@@ -32,11 +37,11 @@ function httpServer(handler: (request: Request) => Response) {
 Deno.test("tryProbe() judges an exec probe by exit 0 and expands literals alone", async () => {
   const seen: string[][] = [];
   const probe: V1Probe = { exec: { command: ["check", "$(A)", "$(HOME)"] } };
-  assert.equal((await tryProbe(probe, target({ seen }))).result, "success");
+  assert.equal((await tryPatiently(probe, target({ seen }))).result, "success");
   assert.deepEqual(seen, [["check", "a", "$(HOME)"]]);
-  assert.equal((await tryProbe(probe, target({ end: { kind: "exited", code: 1 } }))).result, "failure");
-  assert.equal((await tryProbe(probe, target({ end: { kind: "signaled", signal: 9 } }))).result, "failure");
-  assert.equal((await tryProbe({ exec: {} }, target())).result, "error");
+  assert.equal((await tryPatiently(probe, target({ end: { kind: "exited", code: 1 } }))).result, "failure");
+  assert.equal((await tryPatiently(probe, target({ end: { kind: "signaled", signal: 9 } }))).result, "failure");
+  assert.equal((await tryPatiently({ exec: {} }, target())).result, "error");
 });
 
 Deno.test("tryProbe() takes 200 to 399 of an httpGet probe as success", async () => {
@@ -51,7 +56,7 @@ Deno.test("tryProbe() takes 200 to 399 of an httpGet probe as success", async ()
     ] as const
   ) {
     await using server = httpServer(() => new Response(null, { status }));
-    assert.equal((await tryProbe({ httpGet: { port: server.port } }, target())).result, result, String(status));
+    assert.equal((await tryPatiently({ httpGet: { port: server.port } }, target())).result, result, String(status));
   }
 });
 
@@ -60,8 +65,8 @@ Deno.test("tryProbe() sends the headers of kube-probe, the probe's own instead, 
   const probe = (httpHeaders?: { name: string; value: string }[]): V1Probe => ({
     httpGet: { port: server.port, path: "/ready?full=1", ...(httpHeaders ? { httpHeaders } : {}) },
   });
-  await tryProbe(probe(), target());
-  await tryProbe(
+  await tryPatiently(probe(), target());
+  await tryPatiently(
     probe([{ name: "User-Agent", value: "me" }, { name: "Accept", value: "" }, { name: "Host", value: "shop" }]),
     target(),
   );
@@ -95,7 +100,7 @@ Deno.test("tryProbe() follows redirects to the same host name and takes another 
     ]] as const
   ) {
     server.seen.length = 0;
-    assert.equal((await tryProbe({ httpGet: { port: server.port, path } }, target())).result, result, path);
+    assert.equal((await tryPatiently({ httpGet: { port: server.port, path } }, target())).result, result, path);
     assert.equal(server.seen.length, requests, path);
   }
 });
@@ -104,16 +109,17 @@ Deno.test("tryProbe() fails an httpGet or tcpSocket probe where nothing listens,
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   const tcp: V1Probe = { tcpSocket: { port } };
-  assert.equal((await tryProbe(tcp, target())).result, "success");
+  assert.equal((await tryPatiently(tcp, target())).result, "success");
   assert.equal(
-    (await tryProbe({ tcpSocket: { port: "web" } }, target({ ports: [{ name: "web", containerPort: port }] }))).result,
+    (await tryPatiently({ tcpSocket: { port: "web" } }, target({ ports: [{ name: "web", containerPort: port }] })))
+      .result,
     "success",
   );
   listener.close();
-  assert.equal((await tryProbe(tcp, target())).result, "failure");
-  assert.equal((await tryProbe({ httpGet: { port } }, target())).result, "failure");
-  assert.equal((await tryProbe({ httpGet: { port: "nope" } }, target())).result, "error");
-  assert.equal((await tryProbe({}, target())).result, "error");
+  assert.equal((await tryPatiently(tcp, target())).result, "failure");
+  assert.equal((await tryPatiently({ httpGet: { port } }, target())).result, "failure");
+  assert.equal((await tryPatiently({ httpGet: { port: "nope" } }, target())).result, "error");
+  assert.equal((await tryPatiently({}, target())).result, "error");
 });
 
 Deno.test("tryProbe() fails a server that does not answer within timeoutSeconds", async () => {
@@ -142,11 +148,11 @@ Deno.test("tryProbe() asks a grpc server's health and takes only SERVING", async
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  assert.equal((await tryProbe({ grpc: { port } }, target())).result, "success");
-  assert.equal((await tryProbe({ grpc: { port, service: "down" } }, target())).result, "failure");
-  assert.equal((await tryProbe({ grpc: { port, service: "unknown" } }, target())).result, "failure");
+  assert.equal((await tryPatiently({ grpc: { port } }, target())).result, "success");
+  assert.equal((await tryPatiently({ grpc: { port, service: "down" } }, target())).result, "failure");
+  assert.equal((await tryPatiently({ grpc: { port, service: "unknown" } }, target())).result, "failure");
   await new Promise((resolve) => server.close(resolve));
-  assert.equal((await tryProbe({ grpc: { port } }, target())).result, "failure");
+  assert.equal((await tryPatiently({ grpc: { port } }, target())).result, "failure");
 });
 
 Deno.test("isServing() believes nothing but a whole SERVING answer", () => {

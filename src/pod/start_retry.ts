@@ -114,11 +114,17 @@ export class StartRetry implements Disposable {
   #noAnswer(what: string, cause: unknown): KrunError {
     if (!this.#over.signal.aborted) throw cause;
     const seconds = Math.round((this.#options.clock.nowMs() - this.#startedMs) / 1000);
-    const message = `Cannot ${what}: no answer within ${seconds} s`;
-    return new KrunError("ClusterUnreachable", message, "check the API server's address and the network", {
-      cause,
-      transient: true,
-    });
+    const sharedEnd = `: no answer within ${seconds} s`;
+    return new KrunError(
+      "ClusterUnreachable",
+      `Cannot ${what}${sharedEnd}`,
+      "check the API server's address and the network",
+      {
+        cause,
+        transient: true,
+        sharedEnd,
+      },
+    );
   }
 }
 

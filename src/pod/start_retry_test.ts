@@ -91,6 +91,7 @@ Deno.test("StartRetry.call() ends a call that hangs when the deadline passes", a
   await clock.pass(60_001);
   assert.equal(codeOf(never.error), "ClusterUnreachable");
   assert.match(String(never.error), /Cannot read a thing: no answer within 60 s/);
+  assert.equal((never.error as KrunError).sharedEnd, ": no answer within 60 s", "told once, whatever was asked for");
   assert.match(String(late.error), /fake cluster/, "what the earlier try met says more");
 });
 

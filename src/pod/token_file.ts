@@ -8,6 +8,7 @@ import type { Cluster, TokenRef } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { basename, dirname, join } from "../core/posix_path.ts";
+import { systemFailure } from "../core/system_failure.ts";
 import { TokenKeeper } from "./token_keeper.ts";
 
 /** Options of {@linkcode keepToken}. */
@@ -16,7 +17,7 @@ export interface KeepTokenOptions {
   readonly path: string;
   /** Permission bits, whatever the umask is. @default {0o600} */
   readonly mode?: number;
-  /** Ends the loop. The file stays: a program may still be reading it. */
+  /** Ends it. A file that was written stays: a program may still be reading it. */
   readonly signal: AbortSignal;
   /** Told of renewals and of what hinders them, never of a token. */
   readonly log: Logger;
@@ -35,7 +36,7 @@ export interface KeepTokenOptions {
  * file and is tried again with back-off. Owns the file and `.<name>.krun` beside it. Needs `--allow-write` for the folder.
  *
  * @throws {KrunError} when the first request or the first write fails: as {@linkcode Cluster.requestToken}, and
- * `TargetUnwritable`, `NoSpace`.
+ * `TargetUnwritable`, `NoSpace`. The signal's reason when it aborts before the first token is there; a later abort resolves.
  *
  * @example
  * ```ts
@@ -65,8 +66,11 @@ export async function keepToken(cluster: Cluster, ref: TokenRef, options: KeepTo
     replaceFile(path, token, mode);
     options.onWritten?.();
   };
-  write((await keeper.first(signal)).token);
-  await keeper.keep({ signal, onRenewed: ({ token }) => write(token) });
+  signal.throwIfAborted();
+  const { token } = await keeper.first(signal);
+  signal.throwIfAborted();
+  write(token);
+  await keeper.keep({ signal, onRenewed: (renewed) => write(renewed.token) });
 }
 
 function replaceFile(path: string, text: string, mode: number): void {
@@ -77,12 +81,11 @@ function replaceFile(path: string, text: string, mode: number): void {
     Deno.chmodSync(temporary, mode);
     Deno.renameSync(temporary, path);
   } catch (cause) {
-    const full = cause instanceof Error && "code" in cause && cause.code === "ENOSPC";
-    const state = cause instanceof Error ? cause.message : String(cause);
+    if (!(cause instanceof Error)) throw cause;
+    const full = "code" in cause && cause.code === "ENOSPC";
     const hint = full ? "make room on its file system" : "give a path in a folder that this user may write";
-    throw new KrunError(full ? "NoSpace" : "TargetUnwritable", `Cannot write token file "${path}": ${state}`, hint, {
-      cause,
-    });
+    const message = `Cannot write token file "${path}": ${systemFailure(cause)}`;
+    throw new KrunError(full ? "NoSpace" : "TargetUnwritable", message, hint, { cause });
   }
 }
 

@@ -66,7 +66,10 @@ Deno.test("keepToken() throws when the first request or the first write fails", 
   const { folder, cluster, options } = await setUp();
   const code = (wanted: string) => (error: unknown) => error instanceof KrunError && error.code === wanted;
   const elsewhere = { ...options, path: join(folder, "absent", "token") };
-  await assert.rejects(keepToken(cluster, REF, elsewhere), code("TargetUnwritable"));
+  await assert.rejects(keepToken(cluster, REF, elsewhere), {
+    code: "TargetUnwritable",
+    message: `Cannot write token file "${elsewhere.path}": it does not exist`,
+  });
   await assert.rejects(
     keepToken(cluster, { ...REF, serviceAccount: "nobody" }, options),
     code("ServiceAccountNotFound"),

@@ -123,9 +123,8 @@ export class TokenKeeper {
 
   /** How it stands. Needs {@linkcode TokenKeeper.first}. */
   status(): TokenStatus {
-    const { namespace, serviceAccount, audience } = this.ref;
     return {
-      ...{ namespace, serviceAccount, audience },
+      ...this.ref,
       expiresAtMs: Math.round(this.#clock.nowMs() + this.#leftMs()),
       renewals: this.#renewals,
       failures: this.#failures,

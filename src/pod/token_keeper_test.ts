@@ -50,9 +50,7 @@ Deno.test("TokenKeeper renews when 80 % of the life has passed, and again after 
     assert.equal(renewed.length, 2);
     assert.deepEqual(lines.map(({ level, event }) => `${level} ${event}`), Array(2).fill("info token renewed"));
     assert.deepEqual(keeper.status(), {
-      namespace: "shop",
-      serviceAccount: "web",
-      audience: "vault",
+      ...REF,
       expiresAtMs: keeper.current.expiresAtMs,
       renewals: 2,
       failures: 0,

@@ -194,11 +194,9 @@ Deno.test("ApiCluster answers reads and token requests at once while 500 objects
   );
   try {
     await waitFor("500 watches", () => watching.size === 500 && last.size === 500, { timeoutMs: 60_000 });
-    const before = performance.now();
+    // A request that waits for one of 100 taken streams would wait for minutes, and gives up before.
     assert.ok(await cluster.get({ kind: "Secret", namespace, name: "object-499" }));
     await cluster.requestToken({ ...token, namespace });
-    // A request that waits for one of 100 taken streams would wait for minutes.
-    assert.ok(performance.now() - before < 5_000);
     await server.replace(secret("object-499", "2", namespace));
     await waitFor("the change of the 500th", () => last.get("object-499") === "2");
     // 6 for watches (90 each), 1 for calls.

@@ -43,27 +43,48 @@ async function digest(paths: readonly string[]): Promise<string> {
   return new Uint8Array(hash).toHex().slice(0, 16);
 }
 
+/** What no run has begun to use for longer than a run takes is removed; one beside this one may use any other. */
+const KEPT_MS = 2 * 3_600_000;
+
 /** A file that is made once for one state of its sources, and kept for the next run. */
 async function cached(
   name: string,
   sources: readonly string[],
   make: (out: string) => Promise<unknown>,
 ): Promise<string> {
-  const path = join(CACHE, `${name}-${await digest(sources)}`, name);
-  if (await Deno.stat(path).catch(() => undefined)) return path;
+  const state = await digest(sources);
+  const folder = join(CACHE, `${name}-${state}`);
+  if (await use(folder)) return join(folder, name);
   await Deno.mkdir(CACHE, { recursive: true });
-  for await (const { name: old } of Deno.readDir(CACHE)) {
-    if (old.startsWith(`${name}-`)) await Deno.remove(join(CACHE, old), { recursive: true });
-  }
+  await removeUnused();
   const work = await Deno.makeTempDir({ dir: CACHE, prefix: "work-" });
   try {
     await make(join(work, name));
-    await Deno.mkdir(dirname(path), { recursive: true });
-    await Deno.rename(join(work, name), path);
+    // Somebody edits: what was made may be of neither state.
+    if (await digest(sources) !== state) return await cached(name, sources, make);
+    await Deno.chmod(work, 0o755);
+    // Whole at once; it fails where another run was faster.
+    await Deno.rename(work, folder).catch(() => {});
   } finally {
-    await Deno.remove(work, { recursive: true });
+    await Deno.remove(work, { recursive: true }).catch(() => {});
   }
-  return path;
+  if (!await use(folder)) throw new Error(`${folder} cannot be made`);
+  return join(folder, name);
+}
+
+async function removeUnused(): Promise<void> {
+  for await (const { name } of Deno.readDir(CACHE)) {
+    const folder = join(CACHE, name);
+    // Other runs do the same.
+    const { mtime } = await Deno.stat(folder).catch(() => ({ mtime: null }));
+    if (mtime && Date.now() - mtime.getTime() > KEPT_MS) await Deno.remove(folder, { recursive: true }).catch(() => {});
+  }
+}
+
+/** Whether there is such a folder; from now on it counts as used. */
+async function use(folder: string): Promise<boolean> {
+  const now = new Date();
+  return await Deno.utime(folder, now, now).then(() => true, () => false);
 }
 
 let krun: Promise<string> | undefined;

@@ -176,6 +176,9 @@ Deno.test("krun names file, context and user whose credentials are expired or wr
       const kubeconfig = await server.kubeconfig("ann", bad);
       const { line } = await shop.refuses({ env: { ...env, KUBECONFIG: kubeconfig } });
       names(line, `"${kubeconfig}"`, 'user "ann"', 'context "ann@test"', "renew");
+      // The workload's token was asked for as well.
+      names(line, `Secret "${shop.namespace}/db", `, "request token", "K8S_SECRET_db, the service account");
+      assert.doesNotMatch(line, /more failure/, "one cause is told once");
       if (bad.token) assert.ok(!line.includes(bad.token));
       const control = { ...env, KUBECONFIG: await server.kubeconfig("ann", good) };
       const { code, stderr } = await shop.run({ args: sh("test -s db/password"), env: control });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunEnd, KrunProcess, runKrun } from "../krun_process.ts";
 import { type ApiServer, startApiServer } from "./api_server.ts";
+import { Workspace } from "../workspace.ts";
 import { compiledKrun, NOBODY } from "./compiled.ts";
 
 const REPOSITORY = new URL("../..", import.meta.url).pathname;
@@ -260,4 +261,31 @@ Deno.test("krun's program goes on while the API server is away, and everything i
     assert.equal((await process.end).code, 143);
   }
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("krun does not take for the kubelet's what a killed krun left in a mount at the service account's place", async (t) => {
+  const place = "/var/run/secrets/kubernetes.io/serviceaccount";
+  // The first is killed when its token is there; the second runs a program that shows what is there then.
+  const script = [
+    'mkdir -p "$0" && mount -t tmpfs tmpfs "$0" || exit 99',
+    '"$@" $FIRST & krun=$!',
+    'for i in $(seq 200); do test -e "$0/token" && break; sleep 0.05; done',
+    "kill -9 $krun; wait $krun",
+    'head -c 10 "$0/token"; echo',
+    `exec "$@" -- /bin/sh -c 'head -c 10 "$0/token"; echo; ls "$0"' "$0"`,
+  ].join("\n");
+  for (const FIRST of ["", "/bin/sleep 1000"]) {
+    await t.step(FIRST || "without a program", async () => {
+      await using workspace = await Workspace.create();
+      const { code, stdout, stderr } = await workspace.run({
+        args: [],
+        env: { MESH_BASE_DIR: "/", FIRST },
+        under: ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script, place],
+      });
+      await Deno.remove("/var/run/secrets", { recursive: true });
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /^eyJ\S*\neyJ\S*\nnamespace\ntoken\n$/, stderr);
+      assert.doesNotMatch(stderr, /kubelet/);
+    });
+  }
 });

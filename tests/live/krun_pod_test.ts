@@ -180,6 +180,29 @@ Deno.test("krun makes every environment type of a Pod true, and expands command 
   assert.ok(!lines.some((line) => line.startsWith("GONE=")));
 });
 
+Deno.test("krun tells a Pod of its namespace's Services unless it says no, and of the API server always", async (t) => {
+  await using server = await shop();
+  await using place = await Place.create(server);
+  const seen = async (options: KrunOptions) => {
+    const { code, stdout, stderr } = await runKrun(options);
+    assert.equal(code, 0, stderr);
+    return ["MY_SVC_SERVICE_PORT=80", "KUBERNETES_SERVICE_HOST=127.0.0.1"].map((line) => stdout.includes(`${line}\n`));
+  };
+  const containers = [{ name: "app", command: ["env"] }];
+  for (const [enableServiceLinks, isTold] of [[undefined, true], [true, true], [false, false]] as const) {
+    await t.step(`enableServiceLinks ${enableServiceLinks}`, async () => {
+      assert.deepEqual(await seen(await place.options({ enableServiceLinks, containers })), [isTold, true]);
+    });
+  }
+  for (const [KRUN_SERVICE_LINKS, isTold] of [["", false], ["true", true]] as const) {
+    await t.step(`without a Pod, KRUN_SERVICE_LINKS=${KRUN_SERVICE_LINKS}`, async () => {
+      const env = { KRUN_POD: "", K8S_SECRET_db: "./db", WORKLOAD_NAMESPACE: "shop", KRUN_SERVICE_LINKS };
+      const options = await place.options({}, { env });
+      assert.deepEqual(await seen({ ...options, args: ["/usr/bin/env"] }), [isTold, true]);
+    });
+  }
+});
+
 Deno.test("krun honours startup, readiness and liveness probes of every kind", async (t) => {
   await using server = await shop();
   const kinds = {
@@ -192,7 +215,7 @@ Deno.test("krun honours startup, readiness and liveness probes of every kind", a
     await t.step(kind, async () => {
       await using place = await Place.create(server);
       const at = { http: freePort(), grpc: freePort(), file: join(place.folder, "healthy"), status: freePort() };
-      const probe = { ...handler(at), periodSeconds: 1, failureThreshold: 60 };
+      const probe = { ...handler(at), periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 60 };
       const app = {
         name: "app",
         command: [
@@ -222,7 +245,7 @@ Deno.test("krun honours startup, readiness and liveness probes of every kind", a
       await waitFor("krun to be ready", async () => await ready() === 200);
       if (kind === "tcpSocket") return;
       await Deno.remove(at.file);
-      await waitFor("the liveness probe to end the program", () => /liveness probe failed/.test(krun.stderr));
+      await krun.sees("stderr", /liveness probe failed/);
       assert.notEqual((await krun.end).code, 0);
     });
   }

@@ -4,7 +4,6 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import type { Cluster } from "../../src/core/cluster.ts";
@@ -12,8 +11,10 @@ import { KrunError } from "../../src/core/errors.ts";
 import { type ClusterRequest, findCluster } from "../../src/kube/find_cluster.ts";
 import { loadKubeconfig } from "../../src/kube/kubeconfig.ts";
 import { RecordingLog } from "../recording_log.ts";
-import { type ApiServer, freePort, startApiServer } from "./api_server.ts";
+import { waitFor } from "../wait.ts";
+import { type ApiServer, startApiServer } from "./api_server.ts";
 import { CertificateAuthority } from "./certificate_authority.ts";
+import { OidcIssuer } from "./oidc_issuer.ts";
 import { TestProxy } from "./test_proxy.ts";
 
 type Fields = Record<string, unknown>;
@@ -168,55 +169,20 @@ Deno.test("findCluster() impersonates with each group on a line of its own", asy
 });
 
 Deno.test("findCluster() refreshes an OIDC user's token at its issuer, over the issuer's own CA", async () => {
-  const pair = await server.ca.issue({ names: ["DNS:localhost"] });
-  const { privateKey, publicKey } = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
-    "sign",
-  ]);
-  const base64url = (data: Uint8Array | string) => Buffer.from(data).toString("base64url");
-  const port = freePort();
-  const issuer = `https://localhost:${port}`;
-  const idToken = async () => {
-    const now = Math.floor(Date.now() / 1000);
-    const claims = { iss: issuer, aud: "krun", sub: "olga", exp: now + 600, iat: now };
-    const signed = `${base64url('{"alg":"ES256","kid":"k"}')}.${base64url(JSON.stringify(claims))}`;
-    const signature = await crypto.subtle.sign(
-      { name: "ECDSA", hash: "SHA-256" },
-      privateKey,
-      new TextEncoder().encode(signed),
-    );
-    return `${signed}.${base64url(new Uint8Array(signature))}`;
-  };
-  const jwk = { ...await crypto.subtle.exportKey("jwk", publicKey), kid: "k", alg: "ES256", use: "sig" };
-  await using _issuer = Deno.serve(
-    { hostname: "127.0.0.1", port, cert: pair.certPem, key: pair.keyPem, onListen() {} },
-    async (request) => {
-      const { pathname } = new URL(request.url);
-      if (pathname === "/keys") return Response.json({ keys: [jwk] });
-      if (pathname === "/token") return Response.json({ id_token: await idToken() });
-      return Response.json({ issuer, jwks_uri: `${issuer}/keys`, token_endpoint: `${issuer}/token` });
-    },
-  );
-  const flags = { "issuer-url": issuer, "client-id": "krun", "ca-file": server.caFile, "signing-algs": "ES256" };
-  const args = Object.entries(flags).map(([name, value]) => `--oidc-${name}=${value}`);
-  await using withOidc = await startApiServer({ args });
-  const config = {
-    "idp-issuer-url": issuer,
-    "client-id": "krun",
-    "refresh-token": "r",
-    "idp-certificate-authority-data": btoa(server.caPem),
-  };
+  await using issuer = await OidcIssuer.start(server.ca);
+  await using withOidc = await startApiServer({ args: issuer.apiServerArgs(server.caFile) });
+  const config = issuer.authProvider(server.caPem);
   await using cluster = await open(await withOidc.kubeconfig("olga", { "auth-provider": { name: "oidc", config } }));
   // The API server reads the issuer's keys in its own time.
-  for (let attempt = 0; (await failureOf(cluster.get(db))).code === "Unauthorized" && attempt < 100; attempt++) {
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  assert.equal(await identityOf(cluster), `${issuer}#olga`);
+  const isKnown = async () => (await failureOf(cluster.get(db))).code !== "Unauthorized";
+  await waitFor("the user to be known", isKnown, { timeoutMs: 60_000 });
+  assert.equal(await identityOf(cluster), `${issuer.url}#olga`);
 
   // Without a CA for the issuer, the CAs of this machine count, and not that of the API server.
   const { "idp-certificate-authority-data": _ca, ...plain } = config;
   const path = await withOidc.kubeconfig("olga", { "auth-provider": { name: "oidc", config: plain } });
   await using trusting = await open(path, { roots: () => Promise.resolve([server.caPem]) });
-  assert.equal(await identityOf(trusting), `${issuer}#olga`);
+  assert.equal(await identityOf(trusting), `${issuer.url}#olga`);
   await using distrusting = await open(path, { roots: () => Promise.resolve([withOidc.caPem]) });
   assert.equal((await failureOf(distrusting.get(db))).code, "CredentialsUnavailable");
 });

@@ -153,8 +153,17 @@ Deno.test("SIGTERM at any moment ends krun with 143, and leaves nothing", async 
 Deno.test("SIGTERM gives the program KRUN_GRACE_PERIOD, then SIGKILL", async (t) => {
   await using shop = await Shop.create(server);
   const stubborn = sh("trap 'echo told' TERM; echo up; while :; do sleep 0.05; done");
+  const graceOf = async (seconds: number) => {
+    const env = await shop.pod([], []);
+    const pod = JSON.parse(await Deno.readTextFile(env.KRUN_POD));
+    pod.spec.terminationGracePeriodSeconds = seconds;
+    await Deno.writeTextFile(env.KRUN_POD, JSON.stringify(pod));
+    return env;
+  };
   await t.step("a program that ignores SIGTERM is killed after it, not before", async () => {
-    await using krun = shop.start({ args: stubborn, env: { ...MOUNTS, KRUN_GRACE_PERIOD: "2" } });
+    // The Pod's own would be longer than the test waits.
+    const env = { ...await graceOf(600), ...MOUNTS, KRUN_GRACE_PERIOD: "2" };
+    await using krun = shop.start({ args: stubborn, env });
     await krun.sees("stdout", /up/);
     const told = performance.now();
     krun.kill("SIGTERM");
@@ -162,21 +171,18 @@ Deno.test("SIGTERM gives the program KRUN_GRACE_PERIOD, then SIGKILL", async (t)
     const tookMs = performance.now() - told;
     assert.equal(code, 137, stderr);
     assert.match(stdout, /told/);
-    assert.ok(tookMs >= 2000 && tookMs < 15_000, `${tookMs} ms`);
+    assert.ok(tookMs >= 2000, `${tookMs} ms`);
     assert.deepEqual(tree(shop.base), []);
   });
   await t.step("the Pod's terminationGracePeriodSeconds counts as well", async () => {
-    const env = await shop.pod([], []);
-    const pod = JSON.parse(await Deno.readTextFile(env.KRUN_POD));
-    pod.spec.terminationGracePeriodSeconds = 2;
-    await Deno.writeTextFile(env.KRUN_POD, JSON.stringify(pod));
-    await using krun = shop.start({ args: stubborn, env });
+    await using krun = shop.start({ args: stubborn, env: await graceOf(2) });
     await krun.sees("stdout", /up/);
     const told = performance.now();
     krun.kill("SIGTERM");
     assert.equal((await krun.end).code, 137, krun.stderr);
     const tookMs = performance.now() - told;
-    assert.ok(tookMs >= 2000 && tookMs < 15_000, `${tookMs} ms`);
+    // The default is 30 s.
+    assert.ok(tookMs >= 2000 && tookMs < 30_000, `${tookMs} ms`);
   });
   await t.step("a program that ends in time decides the status", async () => {
     const polite = sh("trap 'sleep 0.2; exit 9' TERM; echo up; while :; do sleep 0.05; done");

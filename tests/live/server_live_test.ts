@@ -12,6 +12,7 @@ import { KrunError } from "../../src/core/errors.ts";
 import { type ClusterRequest, findCluster } from "../../src/kube/find_cluster.ts";
 import { krunArgv, runKrun } from "../krun_process.ts";
 import { RecordingLog } from "../recording_log.ts";
+import { waitFor } from "../wait.ts";
 import { type ApiServer, freePort, startApiServer } from "./api_server.ts";
 import { CertificateAuthority, type CertificateOptions } from "./certificate_authority.ts";
 import { compiledKrun } from "./compiled.ts";
@@ -113,7 +114,7 @@ Deno.test("krun reaches a server on loopback without the proxy of its environmen
 Deno.test("findCluster() tells every request of a server that is away, and lets none fail because another was given up", async () => {
   await using away = await adminOf({ server: `https://127.0.0.1:${freePort()}` });
   const errors = await Promise.all(Array.from({ length: 50 }, () => failureOf(away.get(db))));
-  for (const error of errors) assert.match(error.message, /: Connection refused \(os error 111\)$/);
+  for (const error of errors) assert.match(error.message, /: Connection refused$/);
 
   await using cluster = await adminOf({});
   const stop = new AbortController();
@@ -145,7 +146,10 @@ Deno.test("findCluster() verifies the server: every faulty certificate is Certif
     assert.deepEqual([...new Set(errors.map((error) => error.code))], ["CertificateInvalid"]);
   });
   await t.step("wrong CA", () => fails({ "certificate-authority-data": btoa(other.pem) }, /not signed by the CA/));
-  await t.step("no CA but the system's", () => fails({ "certificate-authority-data": null }, /not signed by the CA/));
+  await t.step(
+    "no CA but the system's",
+    () => fails({ "certificate-authority-data": null }, /not signed by a CA that this machine trusts/),
+  );
   const certificates: Record<string, { certificate: CertificateOptions; says: RegExp }> = {
     "version 1": { certificate: { version1: true }, says: /X\.509 version 1/ },
     "expired": { certificate: { expired: true }, says: /has expired/ },
@@ -236,12 +240,7 @@ Deno.test("findCluster() works behind kubectl proxy: plain HTTP/1.1 and a path p
       "certificate-authority-data": null,
     });
     await using cluster = await open(path);
-    let error: unknown = "nothing tried";
-    for (let attempt = 0; error && attempt < 200; attempt++) {
-      error = await cluster.get(db).then(() => undefined, (reason) => reason);
-      await new Promise((resolve) => setTimeout(resolve, error ? 50 : 0));
-    }
-    assert.equal(error, undefined);
+    await waitFor("kubectl proxy", () => cluster.get(db));
     await followsOnce(cluster);
   } finally {
     child.kill("SIGKILL");
@@ -306,7 +305,7 @@ Deno.test("krun verifies a server by the kubeconfig's CA alone, whatever Deno is
       assert.equal(trusted.code, 0, trusted.stderr);
       const refused = await start(argv, { KUBECONFIG: none, SSL_CERT_FILE: other.file, DENO_CERT: server.caFile });
       assert.equal(refused.code, 125, refused.stderr);
-      assert.match(refused.stderr, /its certificate is not signed by the CA/);
+      assert.match(refused.stderr, /its certificate is not signed by a CA that this machine trusts/);
     });
   }
 });

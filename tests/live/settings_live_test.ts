@@ -156,16 +156,10 @@ Deno.test("krun copes with a clock that jumps: the server takes the renewed toke
   await using shop = await Shop.create(server);
   const jump = join(shop.root, "jump");
   await Deno.writeTextFile(jump, "0");
-  const [deno, run, ...rest] = krunArgv();
-  const preload = `--preload=${new URL("../programs/jumping_clock.ts", import.meta.url).pathname}`;
-  const env = {
-    ...{ CLOCK_JUMP: jump, DENO_DIR: denoDir(), HOME: Deno.env.get("HOME") ?? "/" },
-    ...{ K8S_CM_app: "./app", K8S_TOKEN_x: "./token", KRUN_ON_CHANGE: "restart" },
-  };
   await using krun = shop.start({
-    argv: [deno!, run!, preload, ...rest],
+    preload: "jumping_clock.ts",
     args: sh("echo up; exec sleep 1000"),
-    env,
+    env: { CLOCK_JUMP: jump, K8S_CM_app: "./app", K8S_TOKEN_x: "./token", KRUN_ON_CHANGE: "restart" },
   });
   await krun.sees("stdout", /up/);
   const account = join("var", "run", "secrets", "kubernetes.io", "serviceaccount", "token");
@@ -271,6 +265,6 @@ Deno.test("krun reads from a server whose certificate the kubeconfig says not to
   await t.step("the control: verified, without the CA", async () => {
     const { code, stdout, stderr } = await krun({});
     assert.deepEqual([code, stdout], [125, ""], stderr);
-    names(stderr, "not signed by the CA");
+    names(stderr, "not signed by a CA that this machine trusts");
   });
 });

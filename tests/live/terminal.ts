@@ -7,7 +7,7 @@ import { descendants } from "../../src/core/proc_stat.ts";
 import { SIGKILL } from "../../src/core/signals.ts";
 import { loadLibc } from "../../src/pod/libc.ts";
 import { readProcesses } from "../../src/pod/process_table.ts";
-import { waitFor } from "../wait.ts";
+import { unlessItHangs, waitFor } from "../wait.ts";
 
 /** What the keys send. */
 export const CTRL_C = "\x03", CTRL_D = "\x04", CTRL_Z = "\x1a", ENTER = "\r";
@@ -58,7 +58,8 @@ export class TerminalSession implements AsyncDisposable {
 
   /** Resolves to the exit status of the program. */
   async ended(): Promise<number> {
-    return (await this.#child.status).code;
+    const status = unlessItHangs("the program to end", this.#child.status, { seen: () => this.#text });
+    return (await status).code;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,7 +2,7 @@
  * A program with every kind of health endpoint: HTTP on the first port, gRPC health on the second. It answers well from the
  * moment the file that it is given exists, and badly before.
  */
-import { createServer, type ServerHttp2Stream } from "node:http2";
+import { serveHealth } from "./grpc_health.ts";
 
 const [httpPort, grpcPort, file] = Deno.args;
 const healthy = () => {
@@ -17,13 +17,5 @@ Deno.serve(
   { hostname: "127.0.0.1", port: Number(httpPort), onListen() {} },
   () => new Response("", { status: healthy() ? 200 : 503 }),
 );
-const server = createServer();
-server.on("stream", (stream: ServerHttp2Stream) => {
-  stream.on("data", () => {});
-  stream.on("end", () => {
-    stream.respond({ "content-type": "application/grpc" }, { waitForTrailers: true });
-    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
-    stream.end(new Uint8Array([0, 0, 0, 0, 2, 8, healthy() ? 1 : 2]));
-  });
-});
-server.listen(Number(grpcPort), "127.0.0.1", () => console.log("listening"));
+void serveHealth(Number(grpcPort), () => healthy() ? 1 : 2);
+console.log("listening");

@@ -14,33 +14,23 @@ void crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["s
 const { catchSignals } = await import("./src/pod/signals.ts");
 catchSignals();
 
-const [{ mainProgram }, { ownNetwork }, { ownUser }, { exactArgs, exactEnv }] = await Promise.all([
+const [{ mainProgram }, { ownNetwork }, { ownUser }, { writeLogLine }, { exactArgs, exactEnv }] = await Promise.all([
   import("./src/launch/main_program.ts"),
   import("./src/launch/own_network.ts"),
   import("./src/launch/own_user.ts"),
+  import("./src/pod/log_output.ts"),
   import("./src/pod/start_texts.ts"),
 ]);
 
-const encoder = new TextEncoder();
-
 /** Writes all of a text, also to a pipe that takes it in parts. */
-function writeAll(to: { writeSync(bytes: Uint8Array): number }, text: string): void {
-  for (let rest = encoder.encode(text); rest.length > 0;) {
+function writeAll(text: string): void {
+  for (let rest = new TextEncoder().encode(text); rest.length > 0;) {
     try {
-      rest = rest.subarray(to.writeSync(rest));
+      rest = rest.subarray(Deno.stdout.writeSync(rest));
     } catch (cause) {
       // Somebody else made the pipe non-blocking, and its reader is slow.
       if (!(cause instanceof Deno.errors.WouldBlock)) throw cause;
     }
-  }
-}
-
-/** Writes a log line. Whoever read the log may be gone, or its disk full: the program must not suffer for that. */
-function writeLog(line: string): void {
-  try {
-    writeAll(Deno.stderr, `${line}\n`);
-  } catch {
-    // There is nowhere left to say it.
   }
 }
 
@@ -56,7 +46,7 @@ const status = await mainProgram({
   cwd: Deno.cwd(),
   pid: Deno.pid,
   self: ownUser(),
-  writeError: writeLog,
-  writeOutput: (text) => writeAll(Deno.stdout, text),
+  writeError: writeLogLine,
+  writeOutput: writeAll,
 });
 Deno.exit(status);

@@ -34,7 +34,8 @@ const OBJECT: Fields<ObjectStatus> = {
   name: "its name, in the Pod's namespace",
   found: "whether it exists",
   local: "true for what krun makes itself, such as the ConfigMap of the API server's CA",
-  state: "`watching`; `polling` where krun may not watch it; `retrying` while the API server is away; absent at first",
+  state:
+    "`watching`; `polling` where krun may not watch it; `retrying` while the API server is away, or krun may not read it any more; absent at first",
   changes: "versions that came in since the start",
 };
 

@@ -135,6 +135,23 @@ Deno.test("krun leaves nothing of a start with KRUN_REFRESH=never whose program 
   }
 });
 
+Deno.test("krun removes what a kill -9 left in a base that was moved meanwhile", async () => {
+  await using workspace = await Workspace.create();
+  const env = { K8S_SECRET_db: "./etc/db", K8S_CM_app: "./app.conf?key=app.conf" };
+  {
+    await using krun = workspace.start({ args: sh("echo pid $$; exec sleep 1000 > /dev/null"), env });
+    const [, program] = await krun.sees("stdout", /pid (\d+)/);
+    await krun.murder();
+    libc.kill(Number(program), 9);
+  }
+  const moved = join(workspace.root, "moved");
+  await Deno.rename(workspace.folder, moved);
+  await Deno.mkdir(workspace.folder);
+  const run = await workspace.run({ args: sh("cat etc/db/password"), env: { ...env, MESH_BASE_DIR: moved } });
+  assert.equal(run.code, 1, "the program's own: it stands in the former folder");
+  assert.deepEqual(tree(moved), []);
+});
+
 Deno.test("krun removes what lies in memory for a base that was deleted after a kill -9, when it next starts anywhere", async () => {
   await using deleted = await Workspace.create();
   await using other = await Workspace.create();

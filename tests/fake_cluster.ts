@@ -131,15 +131,17 @@ export class FakeCluster implements Cluster {
 
   async follow(ref: ObjectRef, { signal, known, deliver, onState }: FollowOptions): Promise<void> {
     let told = known === undefined ? undefined : known?.metadata?.resourceVersion ?? null;
-    let state: FollowState | undefined;
+    let state: FollowState | "forbidden" | undefined;
     this.#following++;
     while (!signal.aborted) {
       const request: FakeRequest = { verb: "watch", what: idOf(ref) };
       const failure = this.#failure(request);
       const next = failure ? "retrying" : "watching";
-      if (next !== state) {
+      const said = failure instanceof KrunError && failure.code === "Forbidden" ? "forbidden" : next;
+      if (said !== state) {
+        state = said;
         this.#count(request);
-        onState?.(state = next, failure);
+        onState?.(next, failure);
       }
       const version = this.#objects.get(idOf(ref))?.metadata?.resourceVersion ?? null;
       if (failure || version === told) {

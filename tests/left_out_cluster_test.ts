@@ -66,6 +66,37 @@ Deno.test("krun leaves out a cluster without the service account when nothing as
   assertLeftOut(await run({ args: SHOW }), /service account/);
 });
 
+Deno.test("krun leaves out a cluster whose context names no namespace when nothing asks for one", async () => {
+  await using workspace = await Workspace.create();
+  const run = await homeRun(workspace, "https://api.example:6443");
+  const kubeconfig = join(workspace.root, "home", ".kube", "config");
+  const text = await Deno.readTextFile(kubeconfig);
+  await Deno.writeTextFile(kubeconfig, text.replace(',"namespace":"shop"', ""));
+  assertLeftOut(await run({ args: SHOW }), /it names no namespace/);
+  const asked = await run({ args: SHOW, env: { KUBECONFIG: kubeconfig } });
+  assert.equal(asked.code, 125, "the control: KUBECONFIG asks for it");
+  assert.match(asked.stderr, /Cannot find the workload's namespace/);
+});
+
+Deno.test("krun leaves out a cluster that nothing asks for where the base cannot be taken for its token", async () => {
+  await using workspace = await Workspace.create();
+  const spec = { expirationSeconds: 3600 };
+  const token = {
+    spec,
+    status: { token: "e30.e30.c2ln", expirationTimestamp: new Date(Date.now() + 3.6e6).toISOString() },
+  };
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => Response.json(token));
+  const run = await homeRun(workspace, `http://127.0.0.1:${server.addr.port}`);
+  // The base of root is /, here a read-only one; that of others is the working directory.
+  const readOnly = ["unshare", "--mount", "sh", "-c", 'mount -o remount,ro,bind / && exec "$@"', "sh"];
+  const under = Deno.uid() === 0 ? readOnly : [];
+  await Deno.chmod(workspace.folder, 0o555);
+  assertLeftOut(await run({ args: SHOW, env: { MESH_BASE_DIR: "" }, under }), /Cannot use base folder/);
+  const asked = await run({ args: SHOW, env: { MESH_BASE_DIR: workspace.folder }, under });
+  assert.equal(asked.code, 125, "the control: MESH_BASE_DIR asks for that base");
+  await Deno.chmod(workspace.folder, 0o755);
+});
+
 Deno.test("krun leaves out a kubeconfig of the home folder that it cannot use when nothing asks for a cluster", async (t) => {
   await using workspace = await Workspace.create();
   const run = await homeRun(workspace, "https://api.example:6443");

@@ -5,6 +5,8 @@
  * A line is written before the thing is made. What is removed without a look inside (`tree`, `contents`, `volume`) is named
  * with its identity, in a second line once it is known; until then only the first one counts, which removes it when empty.
  *
+ * What lies below the base is written as `./...`: the base may be moved, or be mounted elsewhere for the next krun.
+ *
  * @module
  */
 
@@ -38,33 +40,38 @@ export interface Journal {
   readonly completeBytes: number;
 }
 
-/** The line of an entry, with its newline. */
-export function journalLine(entry: JournalEntry): string {
-  return `${JSON.stringify(entry)}\n`;
+/** The line of an entry, with its newline, in the journal of a base. */
+export function journalLine(entry: JournalEntry, base: string): string {
+  const below = base === "/" ? "/" : `${base}/`;
+  const isInside = "made" in entry && entry.path.startsWith(below);
+  return `${JSON.stringify(isInside ? { ...entry, path: `./${entry.path.slice(below.length)}` } : entry)}\n`;
 }
 
 /**
- * Reads a journal. A last line without its newline is one that krun was killed over: the thing was not made yet. A line that
+ * Reads the journal of a base. A last line without its newline is one that krun was killed over: the thing was not made yet. A line that
  * is no entry is left out. Never throws.
  */
-export function parseJournal(bytes: Uint8Array): Journal {
+export function parseJournal(bytes: Uint8Array, base: string): Journal {
   const completeBytes = bytes.lastIndexOf(10) + 1;
   const lines = new TextDecoder().decode(bytes.subarray(0, completeBytes)).split("\n");
-  return { entries: lines.flatMap(parseLine), completeBytes };
+  return { entries: lines.flatMap((line) => parseLine(line, base)), completeBytes };
 }
 
-function parseLine(line: string): JournalEntry[] {
+function parseLine(line: string, base: string): JournalEntry[] {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
     return [];
   }
-  return isEntry(value) ? [value] : [];
+  if (typeof value !== "object" || value === null) return [];
+  const { path } = value as { path?: unknown };
+  const isInside = typeof path === "string" && path.startsWith("./");
+  const entry = isInside ? { ...value, path: `${base === "/" ? "" : base}${path.slice(1)}` } : value;
+  return isEntry(entry) ? [entry] : [];
 }
 
-function isEntry(value: unknown): value is JournalEntry {
-  if (typeof value !== "object" || value === null) return false;
+function isEntry(value: object): value is JournalEntry {
   const entry = value as Record<string, unknown>;
   if (typeof entry.fact === "string") return "value" in entry;
   if (!isPath(entry.path)) return false;
@@ -103,7 +110,7 @@ export function factsOf(entries: readonly JournalEntry[]): Map<string, unknown> 
 export function compacted(entries: readonly JournalEntry[]): JournalEntry[] {
   const seen = new Set<string>();
   const made = lastLinks(entries.filter((entry) => "made" in entry)).filter((entry) => {
-    const line = journalLine(entry);
+    const line = JSON.stringify(entry);
     return !seen.has(line) && seen.add(line);
   });
   return [...made, ...[...factsOf(entries)].map(([fact, value]) => ({ fact, value }))];

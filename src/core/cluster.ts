@@ -72,6 +72,8 @@ export interface ClusterSource {
   readonly user?: string;
   /** The namespace that this source implies for a workload. */
   readonly namespace?: string;
+  /** The service account that this source implies for a workload in that namespace. */
+  readonly serviceAccount?: string;
 }
 
 /** State of one followed object, in the words that `--check`, the status page and the log share. */

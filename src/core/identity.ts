@@ -74,6 +74,11 @@ export function workloadIdentity(workload: WorkloadSettings, { manifest, source 
   const serviceAccount = first(
     decided(workload.serviceAccount, "WORKLOAD_SERVICE_ACCOUNT"),
     decided(manifest?.pod.spec?.serviceAccountName || manifest?.pod.spec?.serviceAccount, "KRUN_POD"),
+    // That of the Pod that krun is in, for a workload in the same namespace.
+    decided(
+      namespace.value === source?.namespace ? source.serviceAccount : undefined,
+      source ? describeSource(source) : "",
+    ),
     { value: "default", rule: "the default" },
   )!;
   const version = decided(service?.version, "K_SERVICE");

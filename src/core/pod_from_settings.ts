@@ -264,8 +264,10 @@ class Draft {
   }
 
   #keepKubelets(): void {
-    const { cluster, settings } = this.#options;
-    if (cluster?.source.kind === "in-cluster" && settings.workload.serviceAccount === undefined) return;
+    const { cluster, identity } = this.#options;
+    const { kind, namespace, serviceAccount = "default" } = cluster?.source ?? {};
+    const isSame = serviceAccount === this.#spec.serviceAccountName && namespace === identity.namespace.value;
+    if (kind === "in-cluster" && isSame) return;
     this.#warnings.push(
       `the service account in ${SERVICE_ACCOUNT_FOLDER} is the one that the kubelet mounted, not "${this.#spec.serviceAccountName}"`,
     );

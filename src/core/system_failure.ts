@@ -16,6 +16,10 @@ const STATES: ReadonlyMap<unknown, string> = new Map([
   ["EROFS", "the file system is read-only"],
   ["EADDRINUSE", "another program has that address"],
   ["EADDRNOTAVAIL", "this machine has no such address"],
+  ["ECONNREFUSED", "connection refused"],
+  ["ECONNRESET", "the connection was cut off"],
+  ["EPIPE", "the connection was cut off"],
+  ["ENOTFOUND", "that name has no address"],
 ]);
 
 /** The state found; for an errno without words of krun's own the system's, without its number, call and path. */

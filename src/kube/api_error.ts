@@ -78,6 +78,9 @@ export function statusError(operation: ApiOperation, failure: ApiFailure, place:
 /** What a 404 for a token names as missing, rather than a path that no API server knows. */
 const MISSING_ACCOUNT: ReadonlySet<unknown> = new Set(["serviceaccounts", "namespaces"]);
 
+/** Who comes without credentials: never somebody to give rights to. */
+const ANONYMOUS = "system:anonymous";
+
 function forbidden(
   { access, otherwise }: ApiOperation,
   message: string,
@@ -88,6 +91,10 @@ function forbidden(
   const identity = /\bUser "([^"]*)" cannot\b/.exec(message)?.[1];
   if (identity === undefined || access === undefined) {
     return new KrunError("Forbidden", say(message), `ask for this right for ${credentialsOf(source)}`);
+  }
+  if (identity === ANONYMOUS) {
+    const state = `it takes krun for "${ANONYMOUS}": ${credentialsOf(source)} gives no credentials`;
+    return new KrunError("Unauthorized", say(state), "give that user a token or a certificate");
   }
   const [verb] = access.verbs;
   const object = access.name === undefined ? "" : ` "${access.name}"`;
@@ -124,7 +131,9 @@ export function connectionError(operation: ApiOperation, error: unknown, place: 
   if (!(error instanceof Error) || error instanceof KrunError) return error;
   if (error instanceof ClientCertificateError) {
     const message = `Cannot use the client certificate of ${credentialsOf(place.source)}: ${oneLine(error.message)}`;
-    const hint = "give a certificate and the key that belongs to it, both as PEM";
+    const hint = error.message.includes("UnsupportedCertVersion")
+      ? "give a certificate of X.509 version 3, as openssl x509 -req makes with -extfile"
+      : "give a certificate and the key that belongs to it, both as PEM";
     return new KrunError("CredentialsUnavailable", message, hint, { cause: error });
   }
   if (error instanceof HeaderError) {

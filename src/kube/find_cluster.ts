@@ -155,7 +155,7 @@ async function search(request: ClusterRequest, options: FindClusterOptions): Pro
   const tried: string[] = [];
   for (const source of SOURCES) {
     const found = await source.find(request, options);
-    if (typeof found !== "string") return found;
+    if (typeof found !== "string") return await withContext(found, request);
     tried.push(`${source.name}: ${found}`);
   }
   throw new KrunError(
@@ -165,6 +165,19 @@ async function search(request: ClusterRequest, options: FindClusterOptions): Pro
     {
       details: tried.join("\n"),
     },
+  );
+}
+
+/** KRUN_CONTEXT means a kubeconfig: another source would be another cluster than was asked for. @throws {KrunError} */
+async function withContext(cluster: Cluster, { context }: ClusterRequest): Promise<Cluster> {
+  if (!context || cluster.source.kind === "kubeconfig") return cluster;
+  await cluster[Symbol.asyncDispose]();
+  const { kind, where } = cluster.source;
+  const what = kind === "manifests" ? "the manifests" : "the service account of a Pod";
+  throw new KrunError(
+    "SettingConflict",
+    `Cannot use KRUN_CONTEXT "${context}": the cluster is from ${what} in ${where}, which has no contexts`,
+    "unset KRUN_CONTEXT, or set KUBECONFIG and no KRUN_MANIFESTS",
   );
 }
 

@@ -85,6 +85,25 @@ Deno.test("findCluster() takes the context that is asked for", async () => {
   assert.equal((await machine.find({ home, context: "second" })).context, "second");
 });
 
+Deno.test("findCluster() refuses a context where the first source that exists is no kubeconfig", async () => {
+  await using machine = await Machine.create();
+  const { everything } = machine;
+  for (const request of [everything, { ...everything, manifests: undefined, kubeconfig: [] }]) {
+    await assert.rejects(machine.find({ ...request, context: "second" }), {
+      code: "SettingConflict",
+      message: /KRUN_CONTEXT "second": the cluster is from the .* which has no contexts$/,
+    });
+  }
+});
+
+Deno.test("findCluster() takes the service account from the token of the Pod", async () => {
+  await using machine = await Machine.create();
+  const claims = btoa(JSON.stringify({ sub: "system:serviceaccount:pod-namespace:web" }));
+  await machine.write("sa/token", `e30.${claims}.c2ln`);
+  const inPod = { ...machine.everything, manifests: undefined, kubeconfig: [] };
+  assert.equal((await machine.find(inPod)).serviceAccount, "web");
+});
+
 Deno.test("findCluster() never goes on to the next source because one is faulty or away", async () => {
   await using machine = await Machine.create();
   const { everything } = machine;

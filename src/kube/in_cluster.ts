@@ -5,6 +5,7 @@
  * @module
  */
 import type { ClusterConfig } from "../core/cluster_config.ts";
+import { jwtClaims } from "../core/jwt.ts";
 import { join } from "../core/posix_path.ts";
 
 /** Where the kubelet mounts the service account. */
@@ -30,11 +31,17 @@ export async function findInCluster(
 ): Promise<ClusterConfig | string> {
   if (!host) return "KUBERNETES_SERVICE_HOST is not set";
   const tokenFile = join(folder, "token");
-  if (!await exists(tokenFile)) return `there is no "${tokenFile}"`;
+  const token = await Deno.readTextFile(tokenFile).catch(() => undefined);
+  if (token === undefined) return `there is no "${tokenFile}"`;
   const caFile = join(folder, "ca.crt");
   const namespace = await Deno.readTextFile(join(folder, "namespace")).catch(() => "");
+  const [, account] = /^system:serviceaccount:[^:]+:([^:]+)$/.exec(String(jwtClaims(token)?.sub)) ?? [];
   return {
-    source: { kind: "in-cluster", where: folder, ...(namespace.trim() ? { namespace: namespace.trim() } : {}) },
+    source: {
+      ...{ kind: "in-cluster", where: folder },
+      ...(namespace.trim() && { namespace: namespace.trim() }),
+      ...(account !== undefined && { serviceAccount: account }),
+    },
     server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
     ca: await exists(caFile) ? { file: caFile } : undefined,
     user: { tokenFile },

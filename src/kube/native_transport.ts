@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isAtLeast } from "../core/runtime_version.ts";
 import { abortable } from "./abort.ts";
 import { type Connection, Connections, type Lane } from "./connections.ts";
 import { type Answer, Exchange } from "./exchange.ts";
@@ -177,9 +178,20 @@ function wordsOf(error: unknown): string {
   return [error, (error as Error | undefined)?.cause].map((e) => e instanceof Error ? e.message : "").join(" ");
 }
 
+/** Deno 2.6.10 panics over a key pair that its HTTP client cannot use; a server that is never asked anything says why. */
+function requireKeyPair(cert: string, key = ""): void {
+  try {
+    Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key }).close();
+  } catch (cause) {
+    // No loopback: that is not the pair's fault.
+    if (!(cause instanceof Deno.errors.AddrNotAvailable)) throw cause;
+  }
+}
+
 /** The options are checked when a client is made; all but the client's own key pair was checked before. */
 function createHttpClient(options: Deno.CreateHttpClientOptions & Partial<Deno.TlsCertifiedKeyPem>): Deno.HttpClient {
   try {
+    if (options.cert !== undefined && !isAtLeast(Deno.version.deno, "2.9.0")) requireKeyPair(options.cert, options.key);
     return Deno.createHttpClient(options);
   } catch (cause) {
     throw options.cert === undefined ? cause : new ClientCertificateError(cause);

@@ -86,7 +86,7 @@ class Follower {
   readonly #deliveries: Deliveries;
   #state;
   #failures = 0;
-  #said: FollowState | undefined;
+  #said: string | undefined;
 
   constructor(source: WatchSource, options: FollowOptions & { readonly timing?: FollowTiming | undefined }) {
     this.#source = source;
@@ -186,8 +186,10 @@ class Follower {
   }
 
   #say(state: FollowState, reason?: Error): void {
-    if (state === this.#said) return;
-    this.#said = state;
+    // That it may not be read any more is news in an outage too.
+    const said = reason instanceof KrunError && reason.code === "Forbidden" ? `${state}, forbidden` : state;
+    if (said === this.#said) return;
+    this.#said = said;
     this.#options.onState?.(state, reason);
   }
 }

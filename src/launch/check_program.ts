@@ -51,10 +51,11 @@ function checkContainer(
   const mounted = { env: pod.env, pod: plan.planned.pod };
   const env = containerEnvironment({ outer, plan, settings, mounted }, container);
   const user = runAs({ outer, mounted }, container);
-  const [program, ...args] = expandArgv([...container.command ?? [], ...container.args ?? []], env);
+  const words = [...container.command ?? [], ...container.args ?? []];
+  const [program, ...args] = expandArgv(words, env);
   if (program === undefined) return;
   const cwd = container.workingDir;
-  const spec: ProgramSpec = { argv: [program, ...args], env, ...user, ...(cwd ? { cwd } : {}) };
+  const spec: ProgramSpec = { argv: [program, ...args], shown: words[0]!, env, ...user, ...(cwd ? { cwd } : {}) };
   const isMounted = (path: string) => mountPaths.some((mount) => path === mount || path.startsWith(`${mount}/`));
   // An init container may make whatever a later one runs.
   const [first] = podContainers(plan.planned.pod);

@@ -85,6 +85,10 @@ export async function planStart(outer: Surroundings, options: PlanOptions): Prom
   const signal = AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...options.signal ? [options.signal] : []]);
   try {
     const granted = await cluster.requestToken(ref, { signal });
+    // The base would be taken for that token alone.
+    const { seeBase } = await import("../pod/checked_pod.ts");
+    const [fault] = plan.takesBase && options.settings.baseDir === undefined ? seeBase(plan.base).failures : [];
+    if (fault) throw fault.error;
     return { ...plan, cluster: new ProbedCluster(cluster, { ref, granted }) };
   } catch (cause) {
     await cluster[Symbol.asyncDispose]();
@@ -198,7 +202,12 @@ async function locateCluster(
       roots: () => machineRoots(certFile),
       files: anyFile,
     };
-    return { cluster: await findCluster(request, { log, signal }) };
+    const cluster = await findCluster(request, { log, signal });
+    if (settings.clusterAskedBy.length > 0 || cluster.source.namespace || settings.workload.service) return { cluster };
+    await cluster[Symbol.asyncDispose]();
+    const leftOut = { source: cluster.source, reason: "it names no namespace for the workload" };
+    warnOfLeftOut(log, leftOut);
+    return { leftOut };
   } catch (cause) {
     if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
     const isAbsent = cause.code === "ClusterNotFound";

@@ -25,7 +25,8 @@ export async function replaceByProgram(run: Run): Promise<never> {
   const container = onlyContainer(plan);
   mounted.resolveSubPaths(container.name);
   const env = containerEnvironment(run, container);
-  const [program, ...args] = expandArgv([...(container.command ?? []), ...(container.args ?? [])], env);
+  const words = [...(container.command ?? []), ...(container.args ?? [])];
+  const [program, ...args] = expandArgv(words, env);
   if (program === undefined) {
     throw new KrunError("PodInvalid", "Cannot run the program: it has no name", "name a program");
   }
@@ -38,7 +39,8 @@ export async function replaceByProgram(run: Run): Promise<never> {
   // A signal that came until now ends the start; one that comes later ends this process, whichever program it is by then.
   await obeySignals();
   run.control.stop.throwIfAborted();
-  return execInPlace({ argv: [program, ...args], env, ...runAs(run, container), ...(cwd ? { cwd } : {}) });
+  const spec = { argv: [program, ...args] as const, shown: words[0]!, env, ...runAs(run, container) };
+  return execInPlace({ ...spec, ...(cwd ? { cwd } : {}) });
 }
 
 /** The one container whose program can take krun's place. @throws {KrunError} `SettingConflict` when there is not just one. */

@@ -114,12 +114,13 @@ export function runAs(
   return containerRunAs(container, { pod: mounted.pod, self, passwd: read("/etc/passwd"), group: read("/etc/group") });
 }
 
-async function statusServer({ settings, mounted, plan }: Run, supervisor: Supervisor | undefined) {
+async function statusServer({ settings, mounted, plan, log }: Run, supervisor: Supervisor | undefined) {
   if (!settings.status) return { [Symbol.asyncDispose]: () => Promise.resolve() };
   const stale = () => mounted.status().volumes.some((volume) => volume.error !== undefined);
   const { serveStatus } = await import("./status_server.ts");
   return await serveStatus({
     ...settings.status,
+    log,
     ready: () => (supervisor?.ready ?? true) && !stale(),
     state: () => ({
       mounts: mounted.status(),

@@ -4,6 +4,7 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import type { ListenAddress } from "../core/settings.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { systemClock } from "../pod/clock.ts";
@@ -11,6 +12,8 @@ import { metricsText, type RunState } from "./metrics.ts";
 
 /** Options of {@linkcode serveStatus}. */
 export interface StatusServerOptions extends ListenAddress {
+  /** Told when clients have brought the server down. */
+  readonly log: Logger;
   /** Every container is ready and no volume is stale. */
   ready(): boolean;
   state(): RunState;
@@ -23,24 +26,56 @@ export interface StatusServerOptions extends ListenAddress {
  * @throws {KrunError} `AddressInUse` when the address cannot be listened on.
  */
 export function serveStatus(options: StatusServerOptions): AsyncDisposable & { readonly port: number } {
-  const { hostname, port } = options;
   const end = new AbortController();
-  const server = listening(options, () =>
-    Deno.serve(
-      { hostname, port, onListen: () => {}, signal: end.signal },
-      (request) => answer(new URL(request.url).pathname, options),
-    ));
+  const first = listen(options, end.signal);
+  const serving = serveOn(first, { ...options, port: first.port }, end.signal);
   return {
-    port: server.addr.port,
+    port: first.port,
     async [Symbol.asyncDispose]() {
       end.abort();
       // A client that sends half a request, or reads no answer, must not hold up the end of krun.
       const limit = new AbortController();
-      const finished = server.finished.finally(() => limit.abort());
+      const finished = serving.finally(() => limit.abort());
       await Promise.race([finished, systemClock.sleep(LAST_ANSWERS_MS, limit.signal)]);
     },
   };
 }
+
+/** A server until it fails: so many clients may come that no descriptor is left. */
+interface OneServer {
+  readonly port: number;
+  /** Resolves when it was ended; rejects when it failed, and all its connections are closed. */
+  readonly finished: Promise<void>;
+}
+
+function listen(options: StatusServerOptions, signal: AbortSignal): OneServer {
+  const { hostname, port } = options;
+  const own = new AbortController();
+  const { addr, finished } = listening(options, () =>
+    Deno.serve(
+      { hostname, port, onListen: () => {}, signal: AbortSignal.any([own.signal, signal]) },
+      (request) => answer(new URL(request.url).pathname, options),
+    ));
+  return { port: addr.port, finished: finished.finally(() => own.abort()) };
+}
+
+/** Serves until the signal aborts, anew after each failure. Never rejects: the program must not suffer for a status page. */
+async function serveOn(first: OneServer, options: StatusServerOptions, signal: AbortSignal): Promise<void> {
+  for (let server: OneServer | undefined = first; !signal.aborted;) {
+    try {
+      server ??= listen(options, signal);
+      await server.finished;
+    } catch (cause) {
+      server = undefined;
+      if (signal.aborted) return;
+      options.log.warn("status pages are served anew in a second", { reason: readFailure(cause) });
+      await systemClock.sleep(ANEW_MS, signal);
+    }
+  }
+}
+
+/** After a failure. */
+const ANEW_MS = 1000;
 
 /** How long clients may take for what they have asked for when the server ends. */
 const LAST_ANSWERS_MS = 200;

@@ -85,8 +85,6 @@ export class BaseFolder implements PlaceBase {
   readonly #claims = new Claims();
   readonly #made = new Set<string>();
   readonly #memory = new Map<string, string | undefined>();
-  /** Memory folders that do not say yet whose they are. */
-  readonly #unheld: string[] = [];
   #former: readonly MadeEntry[];
   #isSwept = false;
 
@@ -135,11 +133,10 @@ export class BaseFolder implements PlaceBase {
   }
 
   /**
-   * What may wait until the program runs: says in each memory folder whose it is, and removes those of this user whose base was
-   * deleted after a kill, which nobody else can. Takes about a millisecond. Never throws for what cannot be written or removed.
+   * What may wait until the program runs: removes the memory folders of this user whose base was deleted after a kill, which
+   * nobody else can. Takes about a millisecond. Never throws for what cannot be removed.
    */
   tendMemory(): void {
-    this.#holdMemory();
     removeOrphans(this.#opened.memoryFolder, this.#opened.log);
   }
 
@@ -229,7 +226,6 @@ export class BaseFolder implements PlaceBase {
    */
   close({ keep }: { keep: boolean }): void {
     const { opened, journal, log } = this.#opened;
-    if (keep) this.#holdMemory();
     using _held = opened;
     if (keep) return;
     const made = journal.entries.filter(isMade);
@@ -275,34 +271,27 @@ export class BaseFolder implements PlaceBase {
     sweepEntries(outer);
   }
 
-  #holdMemory(): void {
-    const { log, locked, opened } = this.#opened;
-    for (const path of this.#unheld.splice(0)) {
-      try {
-        opened.use(holdMemoryFolder(path, locked.state));
-      } catch (error) {
-        if (!(error instanceof FileError)) throw error;
-        log.debug("a memory folder does not say whose it is", { path, reason: error.message });
-      }
-    }
-  }
-
   #makeMemoryFolder(owned: Owned): string | undefined {
-    const { memoryFolder, log } = this.#opened;
+    const { memoryFolder, log, locked, opened } = this.#opened;
+    const onDisk = (reason: string) => {
+      log.warn("Secrets and tokens lie on disk: the memory file system cannot be used", { reason });
+      return undefined;
+    };
     const parent = realPath(memoryFolder);
     using folder = parent === undefined ? undefined : Folder.openIfThere(parent);
-    if (parent === undefined || folder === undefined || !folder.inMemory()) return undefined;
+    if (parent === undefined || folder === undefined) return onDisk(`there is no ${memoryFolder}`);
+    if (!folder.inMemory()) return onDisk(`${memoryFolder} is on a disk`);
     const path = `${parent}/${memoryFolderName()}`;
     try {
       const identity = this.makeFolder(path, owned);
       this.#append({ made: "tree", path, identity });
-      this.#unheld.push(path);
+      // Before a Secret is in it: a kill after that may be the last that this base sees of krun.
+      opened.use(holdMemoryFolder(path, locked.state));
       return path;
     } catch (error) {
       // Room can be made; what nobody expects on disk must not come there because of that.
       if (!(error instanceof FileError) || error.errno === ERRNO.ENOSPC || error.errno === ERRNO.EDQUOT) throw error;
-      log.warn("Secrets and tokens lie on disk: the memory file system cannot be used", { reason: error.message });
-      return undefined;
+      return onDisk(error.message);
     }
   }
 }

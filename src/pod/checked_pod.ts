@@ -82,7 +82,8 @@ export async function checkPod(
   };
 }
 
-function seeBase(base: string): { seen: SeenBase | undefined; failures: StartFailure[] } {
+/** Looks at a base folder as a start would find it; why that start would fail. */
+export function seeBase(base: string): { seen: SeenBase | undefined; failures: StartFailure[] } {
   try {
     return { seen: new SeenBase(base), failures: [] };
   } catch (error) {

@@ -214,7 +214,8 @@ export class Container {
     const { processes, foreground, log, onStart } = this.#options;
     this.#options.prepare();
     const env = this.#options.env();
-    const [program, ...args] = expandArgv([...(this.#spec.command ?? []), ...(this.#spec.args ?? [])], env);
+    const words = [...(this.#spec.command ?? []), ...(this.#spec.args ?? [])];
+    const [program, ...args] = expandArgv(words, env);
     if (program === undefined) {
       throw new KrunError(
         "PodInvalid",
@@ -224,6 +225,7 @@ export class Container {
     }
     const process = processes.start({
       argv: [program, ...args],
+      shown: words[0]!,
       ...this.#place(env),
       foreground: foreground ?? false,
       stdio: foreground ? "inherit" : "stdin-null",
@@ -332,8 +334,8 @@ export class Container {
     const remainingMs = Math.max(MIN_STOP_MS, deadlineMs - clock.elapsedMs());
     const ended = process.ended.then(() => true);
     if (await Promise.race([ended, clock.sleep(remainingMs, patience).then(() => false)])) return;
-    log.warn("container did not end in time; killing it", { container: this.name });
     process.kill(SIGKILL);
+    log.warn("container did not end in time and is killed", { container: this.name });
     await process.ended;
   }
 }

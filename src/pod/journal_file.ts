@@ -7,6 +7,7 @@
  * @module
  */
 import { compacted, type JournalEntry, journalLine, parseJournal } from "../core/base_journal.ts";
+import { dirname } from "../core/posix_path.ts";
 import type { Folder } from "./folder.ts";
 import { closeFile, FileError, openFileAt, readAll, truncateFile, writeAll } from "./libc_files.ts";
 
@@ -31,7 +32,7 @@ export class JournalFile implements Disposable {
   constructor(state: Folder) {
     this.#state = state;
     this.#fd = this.#open(JOURNAL_NAME);
-    const { entries, completeBytes } = parseJournal(readAll(this.#fd, this.#path));
+    const { entries, completeBytes } = parseJournal(readAll(this.#fd, this.#path), this.#base);
     this.entries = [...entries];
     this.#bytes = completeBytes;
     truncateFile(this.#fd, this.#path, completeBytes);
@@ -43,7 +44,7 @@ export class JournalFile implements Disposable {
 
   /** Adds an entry; to be called before the thing is made. A line that does not fit on the disk leaves no trace. */
   append(entry: JournalEntry): void {
-    const line = encoder.encode(journalLine(entry));
+    const line = encoder.encode(journalLine(entry, this.#base));
     try {
       writeAll(this.#fd, line, this.#path);
     } catch (error) {
@@ -57,7 +58,7 @@ export class JournalFile implements Disposable {
 
   /** Puts other entries in the place of all; a kill leaves the old or the new ones, and so does a failure. */
   replace(entries: readonly JournalEntry[]): void {
-    const lines = encoder.encode(entries.map(journalLine).join(""));
+    const lines = encoder.encode(entries.map((entry) => journalLine(entry, this.#base)).join(""));
     if (this.#state.stat(NEXT_NAME) !== undefined) this.#state.unlink(NEXT_NAME);
     const fd = this.#open(NEXT_NAME);
     try {
@@ -82,6 +83,10 @@ export class JournalFile implements Disposable {
       if (!(error instanceof FileError)) throw error;
     }
     this.#compactAbove = Math.max(COMPACT_BYTES, 2 * this.#bytes);
+  }
+
+  get #base(): string {
+    return dirname(this.#state.path);
   }
 
   get #path(): string {

@@ -5,6 +5,7 @@
  */
 import type { V1LifecycleHandler } from "@kubernetes/client-node";
 import { probePort } from "../core/probe.ts";
+import { systemFailure } from "../core/system_failure.ts";
 import { httpGet, type ProbeTarget } from "./probe_handlers.ts";
 
 const USER_AGENT = "kube-lifecycle/1.34";
@@ -40,6 +41,6 @@ export async function runHook(
     }
     return "the hook has no handler that can succeed";
   } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause);
+    return cause instanceof Error ? systemFailure(cause) : String(cause);
   }
 }

@@ -44,6 +44,10 @@ interface Entry {
   /** False once its data was let go of. */
   whole: boolean;
   state: FollowState | undefined;
+  /** Its server does not answer. */
+  away: boolean;
+  /** krun may not read it any more. */
+  forbidden: boolean;
   changes: number;
 }
 
@@ -77,7 +81,7 @@ export class ObjectStore {
     const loaded = local ? Promise.resolve() : this.#read(ref, retry).then((object) => void (entry.object = object));
     const entry: Entry = {
       ...{ ref, local: local !== undefined, loaded, object: local },
-      ...{ whole: true, state: undefined, changes: 0 },
+      ...{ whole: true, state: undefined, away: false, forbidden: false, changes: 0 },
     };
     this.#entries.set(id, entry);
     return loaded;
@@ -151,17 +155,23 @@ export class ObjectStore {
       & { state: FollowState; reason: Error | undefined }
       & Pick<StoreFollowOptions, "onReturn">,
   ): void {
-    const before = entry.state;
-    entry.state = state;
     const { clock, log } = this.#options;
-    if (state === "retrying" && before !== "retrying") {
+    const forbidden = state === "retrying" && reason instanceof KrunError && reason.code === "Forbidden";
+    const [isAway, wasAway] = [state === "retrying" && !forbidden, entry.away];
+    entry.state = state;
+    entry.away = isAway;
+    if (forbidden && !entry.forbidden) {
+      log.warn("an object may not be read any more, its last version stays", { reason: reason.message });
+    }
+    entry.forbidden = forbidden;
+    if (isAway && !wasAway) {
       if (this.#away.count++ > 0) return;
       this.#away.sinceElapsedMs = clock.elapsedMs();
       const isThis = clock.elapsedMs() - this.#told.atElapsedMs >= OUTAGE_TOLD_EVERY_MS;
       this.#told = { isThis, atElapsedMs: isThis ? clock.elapsedMs() : this.#told.atElapsedMs };
       const event = "objects cannot be followed, their last version stays";
       log[isThis ? "warn" : "debug"](event, { reason: reason?.message });
-    } else if (state !== "retrying" && before === "retrying") {
+    } else if (!isAway && wasAway) {
       if (--this.#away.count === 0) log[this.#told.isThis ? "info" : "debug"]("objects are followed again");
       onReturn(this.#away.sinceElapsedMs);
     }

@@ -190,6 +190,22 @@ Deno.test("ObjectStore.follow() tells once a minute of watches that break again 
   await end();
 });
 
+Deno.test("ObjectStore.follow() says once that an object may not be read any more, after an outage too", async () => {
+  const { clock, cluster, log, store, retry } = setUp();
+  cluster.put(configMap({ a: "1" }));
+  await store.load("ConfigMap", "app", retry);
+  const { end } = follow(store);
+  await settle();
+  for (const failure of [unreachable, () => fakeError("Forbidden"), () => fakeError("Forbidden")]) {
+    cluster.fails(failure);
+    cluster.put(configMap({ a: "2" }));
+    await clock.pass(20_000);
+  }
+  const told = log.events.filter((event) => event.includes("may not be read any more"));
+  assert.deepEqual(told, ["warn an object may not be read any more, its last version stays"], log.events.join("\n"));
+  await end();
+});
+
 Deno.test("ObjectStore.follow() goes on with the others when one object is refused", async () => {
   const { cluster, store, retry } = setUp();
   cluster.put(configMap({ a: "1" }));

@@ -69,9 +69,9 @@ export async function startPod<Base extends StartBase>(start: PodStart<Base>): P
   return failures.flat();
 }
 
-/** A missing object is most often looked for in the wrong namespace: the hint says who chose that. */
+/** What is missing, or may not be read, is most often looked for in the wrong namespace: the hint says who chose that. */
 function withNamespace(error: KrunError, { pod, namespaceRule: rule }: PlannedPod): KrunError {
-  if (error.code !== "ObjectNotFound" || rule === undefined) return error;
+  if (!["ObjectNotFound", "Forbidden"].includes(error.code) || rule === undefined) return error;
   const other = rule === "WORKLOAD_NAMESPACE" ? "" : ", and WORKLOAD_NAMESPACE sets another";
   const hint = `${error.hint}; namespace "${pod.metadata?.namespace}" is from ${rule}${other}`;
   const { code, message, details } = error;

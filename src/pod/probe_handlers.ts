@@ -9,6 +9,7 @@ import type { Clock } from "../core/clock.ts";
 import { probeCommand } from "../core/container_env.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
 import { probePort, type ProbeResult } from "../core/probe.ts";
+import { systemFailure } from "../core/system_failure.ts";
 
 /** What a try showed. `error`: the try itself went wrong; the kubelet throws such a result away. */
 export interface ProbeTry {
@@ -48,7 +49,7 @@ export async function tryProbe(probe: V1Probe, target: ProbeTarget): Promise<Pro
     if (probe.grpc) return await tryGrpc(probe.grpc, target, abort.signal);
     return error("the probe has no handler");
   } catch (cause) {
-    return failure(cause instanceof Error ? cause.message : String(cause));
+    return failure(cause instanceof Error ? systemFailure(cause) : String(cause));
   } finally {
     clearTimeout(timer);
   }
@@ -83,6 +84,16 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }
 
+/** More of an answer is not waited for: maxRespBodyLength of pkg/probe/http. */
+const MAX_BODY_BYTES = 10 * 1024;
+
+/** How a server answered. */
+export interface Answer {
+  readonly status: number;
+  /** Why its first 10 KiB did not all come. */
+  readonly bodyFault?: string;
+}
+
 /** Options of {@linkcode httpGet}. */
 export interface HttpGetOptions {
   /** Used where the action names no host. */
@@ -109,18 +120,20 @@ function actionHeaders(action: V1HTTPGetAction, userAgent: string): Map<string, 
 async function tryHttpGet(action: V1HTTPGetAction, target: ProbeTarget, signal: AbortSignal): Promise<ProbeTry> {
   const port = probePort(action.port, target.container);
   if (port === undefined) return error(`no port "${action.port}" in container "${target.container.name}"`);
-  const status = await httpGet(action, { host: target.host, port, userAgent: USER_AGENT, signal });
-  if (status === undefined) return failure(`stopped after ${MAX_REQUESTS} redirects`);
+  const answer = await httpGet(action, { host: target.host, port, userAgent: USER_AGENT, signal });
+  if (answer === undefined) return failure(`stopped after ${MAX_REQUESTS} redirects`);
+  const { status, bodyFault } = answer;
+  if (bodyFault !== undefined) return error(`HTTP ${status}, ${bodyFault}`);
   return status >= 200 && status < 400
     ? success(`HTTP ${status}`)
     : failure(`HTTP probe failed with statuscode: ${status}`);
 }
 
 /**
- * The status at the end of an httpGet action. A redirect to the same host name is followed (port and scheme may differ); one to
+ * The answer at the end of an httpGet action. A redirect to the same host name is followed (port and scheme may differ); one to
  * another name, without Location, or 304 is an end. `undefined`: too many redirects.
  */
-export async function httpGet(action: V1HTTPGetAction, options: HttpGetOptions): Promise<number | undefined> {
+export async function httpGet(action: V1HTTPGetAction, options: HttpGetOptions): Promise<Answer | undefined> {
   const scheme = (action.scheme ?? "HTTP").toLowerCase();
   const host = action.host || options.host;
   const authority = host.includes(":") ? `[${host}]` : host;
@@ -128,10 +141,11 @@ export async function httpGet(action: V1HTTPGetAction, options: HttpGetOptions):
   let url = new URL(`${scheme}://${authority}:${options.port}${path.startsWith("/") ? "" : "/"}${path}`);
   const headers = actionHeaders(action, options.userAgent);
   for (let requests = 1; requests <= MAX_REQUESTS; requests++) {
-    const { status, location } = await get(url, headers, options.signal);
-    if (status < 300 || status >= 400 || status === 304 || location === undefined) return status;
+    const answer = await get(url, headers, options.signal);
+    const { status, location } = answer;
+    if (status < 300 || status >= 400 || status === 304 || location === undefined) return answer;
     const next = new URL(location, url);
-    if (next.hostname !== url.hostname) return status;
+    if (next.hostname !== url.hostname) return answer;
     url = next;
     headers.delete("host");
   }
@@ -146,7 +160,7 @@ async function get(
   url: URL,
   headers: ReadonlyMap<string, string[]>,
   signal: AbortSignal,
-): Promise<{ status: number; location: string | undefined }> {
+): Promise<Answer & { readonly location: string | undefined }> {
   const { request } = url.protocol === "https:" ? await import("node:https") : await import("node:http");
   return await new Promise((resolve, reject) => {
     const outgoing = request(url, {
@@ -161,9 +175,17 @@ async function get(
       setHost: !headers.has("host"),
     });
     outgoing.on("response", (response) => {
-      response.on("error", reject);
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, location: response.headers.location }));
-      response.resume();
+      let bytes = 0;
+      const end = (bodyFault?: string) => {
+        const { statusCode: status = 0, headers: { location } } = response;
+        resolve({ status, location, ...(bodyFault !== undefined && { bodyFault }) });
+        outgoing.destroy();
+      };
+      response.on("data", (chunk: Uint8Array) => (bytes += chunk.length) > MAX_BODY_BYTES && end());
+      response.on("end", () => end());
+      for (const event of ["error", "close"]) response.on(event, () => end("the answer was cut off"));
+      // Deno 2.6.10 tells of nothing once the body comes.
+      signal.addEventListener("abort", () => end(signal.reason.message), { once: true });
     });
     outgoing.on("error", (cause) => reject(signal.aborted ? signal.reason : cause));
     outgoing.end();
@@ -197,6 +219,7 @@ export function isServing(frame: Uint8Array): boolean {
 /** gRPC needs trailers, which `fetch` does not show: node:http2, loaded at the first grpc probe. */
 async function tryGrpc(action: V1GRPCAction, target: ProbeTarget, signal: AbortSignal): Promise<ProbeTry> {
   const http2 = await import("node:http2");
+  signal.throwIfAborted();
   const authority = target.host.includes(":") ? `[${target.host}]` : target.host;
   const session = http2.connect(`http://${authority}:${action.port}`);
   try {
@@ -215,7 +238,8 @@ async function tryGrpc(action: V1GRPCAction, target: ProbeTarget, signal: AbortS
       stream.on("response", (headers) => status = headers["grpc-status"]?.toString());
       stream.on("trailers", (trailers) => status = trailers["grpc-status"]?.toString());
       stream.on("data", (chunk: Uint8Array) => chunks.push(chunk));
-      stream.on("error", reject);
+      // That the connection failed is told of the stream first, as its cause.
+      stream.on("error", (error) => reject(error.cause ?? error));
       stream.on("end", () => {
         if (status !== "0") return resolve(failure(`gRPC health check ended with status ${status ?? "unknown"}`));
         resolve(isServing(concat(chunks)) ? success("SERVING") : failure("the service is not SERVING"));

@@ -131,6 +131,57 @@ Deno.test("tryProbe() fails a server that does not answer within timeoutSeconds"
   listener.close();
 });
 
+Deno.test("tryProbe() waits for 10 KiB of an httpGet answer, and for no more", async (t) => {
+  const cases = [
+    { name: "an endless answer", bytes: 11 * 1024, closes: false, expected: ["success", "HTTP 200"] },
+    {
+      name: "an answer that stops coming",
+      bytes: 1024,
+      closes: false,
+      expected: ["error", "HTTP 200, no answer within 1 s"],
+    },
+    {
+      ...{ name: "an answer that is cut off", bytes: 1024, closes: true },
+      expected: ["error", "HTTP 200, the answer was cut off"],
+    },
+  ];
+  for (const { name, bytes, closes, expected } of cases) {
+    await t.step(name, async () => {
+      using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const answering = listener.accept().then(async (connection) => {
+        await connection.read(new Uint8Array(1024));
+        const head = `HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n`;
+        await connection.write(new TextEncoder().encode(head + "x".repeat(bytes)));
+        if (closes) connection.close();
+        return connection;
+      });
+      const timeoutSeconds = name === "an answer that stops coming" ? 1 : 60;
+      const probe = { timeoutSeconds, httpGet: { port: listener.addr.port } };
+      const { result, message } = await tryProbe(probe, target());
+      const connection = await answering;
+      if (!closes) connection.close();
+      assert.deepEqual([result, message], expected);
+    });
+  }
+});
+
+Deno.test("tryProbe() says in plain words that nobody listens, that nobody answers, and that a name is unknown", async () => {
+  using closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = closed.addr;
+  const message = async (probe: V1Probe) => (await tryPatiently(probe, target())).message;
+  for (const probe of [{ httpGet: { port } }, { grpc: { port } }]) {
+    const cutting = closed.accept().then((connection) => connection.close());
+    assert.equal(await message(probe), "the connection was cut off", JSON.stringify(probe));
+    await cutting;
+  }
+  closed.close();
+  for (const probe of [{ tcpSocket: { port } }, { httpGet: { port } }, { grpc: { port } }]) {
+    assert.equal(await message(probe), "connection refused", JSON.stringify(probe));
+  }
+  // An empty label: no name server is asked.
+  assert.equal(await message({ httpGet: { port, host: "a..b" } }), "that name has no address");
+});
+
 Deno.test("tryProbe() asks a grpc server's health and takes only SERVING", async () => {
   const statuses: Record<string, number> = { "": 1, down: 2 };
   const server = createHttp2();

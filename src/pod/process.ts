@@ -12,7 +12,7 @@ import type { Logger } from "../core/log.ts";
 import { descendants, type ProcessStat, programFamily } from "../core/proc_stat.ts";
 import { SIGCONT, SIGKILL, signalName, SIGTERM, SIGTTIN, SIGTTOU } from "../core/signals.ts";
 import { processChange } from "../core/wait_status.ts";
-import { containerMark, markOf, newRunMark, withMark } from "./container_mark.ts";
+import { containerMark, markOf, newRunMark, runOfMark, withMark } from "./container_mark.ts";
 import { EPERM, ESRCH, type Libc, loadLibc } from "./libc.ts";
 import { openFilesAtStart, withOpenFiles } from "./open_files.ts";
 import { handlesSignal, hasChild, readProcess, readProcesses } from "./process_table.ts";
@@ -23,6 +23,7 @@ import {
   programError,
   type ProgramSpec,
   runAsError,
+  shownName,
   tryProgram,
 } from "./program.ts";
 import { spawn } from "./spawn.ts";
@@ -133,7 +134,7 @@ export class Processes implements AsyncDisposable {
     this.#children.set(pid, { pid, container: spec.container, foreground: spec.foreground === true, end });
     // Not before the start: the first timer of a process costs 5 ms (Deno 2.9.6).
     this.#alive ??= setInterval(() => {}, 0x7fffffff);
-    this.#log.debug("process started", { pid, program: spec.argv[0], foreground });
+    this.#log.debug("process started", { pid, program: shownName(spec), foreground });
     return { pid, ended: end.promise, kill: (signal) => this.#kill(pid, signal) };
   }
 
@@ -163,7 +164,7 @@ export class Processes implements AsyncDisposable {
   #failed(spec: ProcessSpec, failure: Failure): KrunError {
     const needsNull = NULL_FDS[spec.stdio ?? "inherit"].length > 0;
     if (!needsNull || this.#libc.access("/dev/null", "exists") === 0) return programError(this.#libc, spec, failure);
-    const message = `Cannot start program "${spec.argv[0]}": there is no /dev/null to be its standard input`;
+    const message = `Cannot start program "${shownName(spec)}": there is no /dev/null to be its standard input`;
     return new KrunError("ProgramNotExecutable", message, "mount /dev, or bind the /dev/null of the machine");
   }
 
@@ -275,9 +276,10 @@ export class Processes implements AsyncDisposable {
   /** What is alive of the programs, and what they left behind. */
   #treeIn(table: readonly ProcessStat[]): ProcessStat[] {
     const ownGroup = this.#libc.ownGroup();
+    const isOfRun = (pid: number) => runOfMark(markOf(this.#libc, pid) ?? 0n) === this.#run;
     const isStranger = ({ parent, group, pid, startTicks }: ProcessStat) =>
       parent === Deno.pid && !this.#children.has(pid) &&
-      (group === ownGroup || this.#strangers.get(pid) === startTicks);
+      (this.#strangers.get(pid) === startTicks || group === ownGroup && !isOfRun(pid));
     return descendants(table.filter((entry) => !isStranger(entry)), Deno.pid);
   }
 

@@ -21,6 +21,8 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export interface ProgramSpec {
   /** The program and its arguments. A name without a slash is looked up in the PATH of `env`. */
   readonly argv: readonly [string, ...string[]];
+  /** The program as its manifest spells it, for messages: `$(VAR)` in it may stand for a Secret. @default {`argv[0]`} */
+  readonly shown?: string;
   /** The whole environment of the program. */
   readonly env: Env;
   /** Working directory; unset: krun's own. */
@@ -31,6 +33,11 @@ export interface ProgramSpec {
   readonly gid?: number;
   /** Supplementary groups, the whole list; unset: none when `uid` or `gid` is given, else krun's own. */
   readonly groups?: readonly number[];
+}
+
+/** What messages call a program. */
+export function shownName({ shown, argv }: Pick<ProgramSpec, "shown" | "argv">): string {
+  return shown ?? argv[0];
 }
 
 /** A file that did not start. */
@@ -75,11 +82,13 @@ export function tryFolder(libc: Libc, { cwd }: ProgramSpec): Failure | undefined
 
 /** The error that says why a program did not start. Looks at the file, so call it as krun's own user. */
 export function programError(libc: Libc, spec: ProgramSpec, { errno, path, cwd }: Failure): KrunError {
-  const [name] = spec.argv;
+  const name = shownName(spec);
   if (cwd) return folderError(name, spec.cwd ?? "", errno);
   const seen = path === undefined ? {} : look(libc, fromCwd(spec, path));
   const searched = searchPath(spec.env).join(":");
-  return execFailure({ name, path, searched, errno, machine: Deno.build.arch, ...seen });
+  // Every path ends in the name that was looked for.
+  const shown = path === undefined ? path : path.slice(0, -spec.argv[0].length) + name;
+  return execFailure({ name, path: shown, searched, errno, machine: Deno.build.arch, ...seen });
 }
 
 /**
@@ -87,11 +96,12 @@ export function programError(libc: Libc, spec: ProgramSpec, { errno, path, cwd }
  *
  * @throws {KrunError} `PodInvalid`, naming the variable or the argument, never its value.
  */
-export function checkTexts({ argv, env, cwd }: ProgramSpec): void {
+export function checkTexts(spec: ProgramSpec): void {
+  const { argv, env, cwd } = spec;
   const refuse = (what: string) => {
     throw new KrunError(
       "PodInvalid",
-      `Cannot start program "${argv[0].replaceAll("\0", "\\0")}": ${what}`,
+      `Cannot start program "${shownName(spec).replaceAll("\0", "\\0")}": ${what}`,
       "mount binary data as a file instead",
     );
   };
@@ -120,7 +130,9 @@ export function runAsError(spec: ProgramSpec, user: User, { errno, self }: { err
     : `krun runs as user ${self.uid} without the right to change that`;
   return new KrunError(
     "RunAsDenied",
-    `Cannot start program "${spec.argv[0]}" as user ${user.uid}, group ${user.gid}, groups [${user.groups}]: ${reason}`,
+    `Cannot start program "${
+      shownName(spec)
+    }" as user ${user.uid}, group ${user.gid}, groups [${user.groups}]: ${reason}`,
     "start krun as root, or remove KRUN_RUN_AS and runAsUser",
   );
 }

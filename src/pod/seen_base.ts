@@ -84,5 +84,5 @@ export class SeenBase implements PlaceBase {
 /** What a killed run made. */
 function journalOf(state: Folder): MadeEntry[] {
   if (state.stat(JOURNAL_NAME) === undefined) return [];
-  return parseJournal(state.read(JOURNAL_NAME)).entries.filter((entry) => "made" in entry);
+  return parseJournal(state.read(JOURNAL_NAME), dirname(state.path)).entries.filter((entry) => "made" in entry);
 }

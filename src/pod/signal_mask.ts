@@ -1,10 +1,14 @@
 /**
- * The signals that are blocked on krun's thread. In: who wants SIGTTOU blocked. Out: a thread that a terminal does not stop.
+ * The signals that are blocked on krun's thread: SIGTTOU alone. In: who wants it so. Out: a thread that hears every signal, and
+ * that a terminal does not stop.
  *
  * A process in the background of its terminal gets SIGTTOU for giving the foreground away, and with `stty tostop` for each line
  * that it writes. Ignored, the signal would be lost where somebody sends it to krun for the program (gunicorn takes it for "one
  * worker less"); caught, the kernel would begin the call anew for ever. The kernel does neither to a thread that blocks it
  * (ioctl_tty(2), POSIX.1-2017 11.1.4), and what somebody else sends is taken by another thread of the process.
+ *
+ * What krun was started with blocked (its parent may block SIGCHLD or SIGTERM) is the program's to know. To krun it would hide
+ * the end of its program, and the wish to stop.
  *
  * @module
  */
@@ -12,15 +16,15 @@ import { SIGTTOU } from "../core/signals.ts";
 import type { Bytes, Libc } from "./libc.ts";
 import { bytesOf } from "./libc.ts";
 
-const SIG_BLOCK = 0, SIG_SETMASK = 2, MASK_BYTES = 8;
+const SIG_SETMASK = 2, MASK_BYTES = 8;
 
 let holders = 0;
 /** The mask before anybody blocked anything: krun's own as it was started, and so the program's. */
 let before: Bytes | undefined;
 
-/** Blocks SIGTTOU on this thread, until every holder has called what this returns. */
+/** Blocks SIGTTOU and nothing else on this thread, until every holder has called what this returns. */
 export function blockTerminalStop(libc: Libc): () => void {
-  if (holders++ === 0) before = change(libc, SIG_BLOCK, bytesOf(new BigUint64Array([1n << BigInt(SIGTTOU - 1)])));
+  if (holders++ === 0) before = change(libc, SIG_SETMASK, bytesOf(new BigUint64Array([1n << BigInt(SIGTTOU - 1)])));
   let held = true;
   return () => {
     if (held && --holders === 0 && before) {

@@ -216,6 +216,9 @@ Deno.test("krun honours startup, readiness and liveness probes of every kind", a
       await using place = await Place.create(server);
       const at = { http: freePort(), grpc: freePort(), file: join(place.folder, "healthy"), status: freePort() };
       const probe = { ...handler(at), periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 60 };
+      // An open port cannot tell that the program is unwell; this one closes.
+      using alive = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const liveness = kind === "tcpSocket" ? { ...probe, tcpSocket: { port: alive.addr.port } } : probe;
       const app = {
         name: "app",
         command: [
@@ -229,7 +232,7 @@ Deno.test("krun honours startup, readiness and liveness probes of every kind", a
         args: [String(at.http), String(at.grpc), at.file],
         startupProbe: probe,
         readinessProbe: { ...probe, failureThreshold: 1 },
-        ...(kind === "tcpSocket" ? {} : { livenessProbe: { ...probe, failureThreshold: 2 } }),
+        livenessProbe: { ...liveness, failureThreshold: 2 },
       };
       const env = { KRUN_STATUS: `127.0.0.1:${at.status}`, HOME: "/root" };
       await using krun = new KrunProcess(await place.options({ containers: [app] }, { env }));
@@ -243,8 +246,8 @@ Deno.test("krun honours startup, readiness and liveness probes of every kind", a
         await Deno.writeTextFile(at.file, "");
       }
       await waitFor("krun to be ready", async () => await ready() === 200);
-      if (kind === "tcpSocket") return;
-      await Deno.remove(at.file);
+      if (kind === "tcpSocket") alive.close();
+      else await Deno.remove(at.file);
       await krun.sees("stderr", /liveness probe failed/);
       assert.notEqual((await krun.end).code, 0);
     });

@@ -158,6 +158,54 @@ for (const uid of USERS) {
   });
 }
 
+Deno.test("krun 2.6.10 refuses a client certificate of version 1, or with another's key, where its runtime would abort", async () => {
+  const folder = await Deno.makeTempDir();
+  const openssl = async (...args: string[]) => {
+    const { success } = await new Deno.Command("openssl", { args, cwd: folder, stderr: "null" }).output();
+    assert.ok(success, args.join(" "));
+  };
+  for (const name of ["ca", "other"]) {
+    await openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", `${name}.key`, "-out", `${name}.crt`, ...[
+      "-subj",
+      "/CN=x",
+    ]);
+  }
+  await openssl("req", "-new", "-key", "ca.key", "-out", "v1.csr", "-subj", "/CN=x");
+  await openssl(
+    "x509",
+    "-req",
+    "-in",
+    "v1.csr",
+    "-CA",
+    "other.crt",
+    "-CAkey",
+    "other.key",
+    "-set_serial",
+    "7",
+    "-out",
+    "v1.crt",
+  );
+  const data = async (file: string) => btoa(await Deno.readTextFile(`${folder}/${file}`));
+  for (const [cert, key] of [["v1.crt", "ca.key"], ["ca.crt", "other.key"]] as const) {
+    const user = { "client-certificate-data": await data(cert), "client-key-data": await data(key) };
+    const kubeconfig = {
+      clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:9" } }],
+      users: [{ name: "u", user }],
+      contexts: [{ name: "x", context: { cluster: "c", user: "u", namespace: "shop" } }],
+      "current-context": "x",
+    };
+    await root.write("/pair.json", kubeconfig);
+    await using krun = root.start({ args: ["/program", "describe"], env: { KUBECONFIG: "/pair.json" } });
+    const { code, stderr } = await krun.end;
+    assert.equal(code, 125, stderr);
+    assert.match(
+      stderr,
+      /^krun: Cannot use the client certificate of user "u" of context "x" in kubeconfig "\/pair\.json": /m,
+    );
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
 Deno.test("krun on Deno 2.9 asks an HTTPS probe without a look at the certificate, as the kubelet", async () => {
   await using workspace = await Workspace.create();
   const { certPem, keyPem } = await server.ca.issue({ names: ["DNS:elsewhere.test"], expired: true });

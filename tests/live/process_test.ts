@@ -5,6 +5,7 @@ import { readProcess, readProcesses } from "../../src/pod/process_table.ts";
 import { asUser, ownUser, type User } from "../../src/pod/user.ts";
 import { type RunnerOptions, startRunner } from "../runner_process.ts";
 import { waitFor } from "../wait.ts";
+import { Workspace } from "../workspace.ts";
 
 const libc = loadLibc();
 
@@ -254,6 +255,32 @@ Deno.test("A process that never stays the same one does not outlive krun either"
     // Its end is the end of the last one that holds the standard output.
     assert.deepEqual([code, stdout], [4, ""]);
   }
+});
+
+Deno.test("A process that joins krun's own group does not outlive krun either", async () => {
+  await using workspace = await Workspace.create();
+  const joins = "import os, sys, time\nif os.fork(): os._exit(4)\nos.setpgid(0, os.getpgid(int(sys.argv[1])))\n" +
+    "time.sleep(20)\nprint('still here')";
+  const { code, stdout } = await workspace.run({ args: ["sh", "-c", 'python3 -c "$0" $PPID', joins] });
+  assert.deepEqual([code, stdout], [4, ""]);
+});
+
+Deno.test("Signals that krun's parent has blocked reach krun: the end of its program, and the wish to stop", async (t) => {
+  const blocking = (signal: number) => {
+    const script = `import os, signal, sys\nsignal.pthread_sigmask(signal.SIG_BLOCK, [${signal}])\n` +
+      "os.execv(sys.argv[1], sys.argv[1:])";
+    return ["python3", "-c", script];
+  };
+  await t.step("SIGCHLD", async () => {
+    assert.equal((await run({ under: blocking(17), program: ["sh", "-c", "exit 7"] })).code, 7);
+  });
+  await t.step("SIGTERM", async () => {
+    const program = ["sh", "-c", 'trap "exit 17" TERM; echo ready; while :; do sleep 0.02; done'];
+    await using runner = startRunner({ under: blocking(15), program });
+    await runner.sees("stdout", /ready/);
+    libc.kill(runner.pid, 15);
+    assert.equal((await runner.end).code, 17);
+  });
 });
 
 Deno.test("All of it works with limited permissions, after ffi was given up", async () => {

@@ -186,3 +186,18 @@ Deno.test("krun alone, with nothing to mount, says that there is nothing to do, 
     assert.match(stdout + stderr, /Cannot start: no program is named, and there is nothing to mount/);
   }
 });
+
+Deno.test("An absolute path in the base is used as it is, also through a link to the base", async () => {
+  await using workspace = await Workspace.create();
+  const link = join(workspace.root, "link");
+  await Deno.symlink(workspace.folder, link);
+  const physical = workspace.folder;
+  for (const [base, path, PWD] of [[link, physical, "/"], [physical, link, link], [link, link, "/"]] as const) {
+    const env = { MESH_BASE_DIR: base, PWD, K8S_SECRET_db: `${path}/db` };
+    const { code, stdout, stderr } = await workspace.run({ args: sh(`cat "$0/db/password"`).concat(path), env });
+    assert.deepEqual([code, stdout], [0, "s3cr3t"], stderr);
+  }
+  const elsewhere = { K8S_SECRET_db: `${workspace.root}/db`, PWD: workspace.root };
+  const control = await workspace.run({ args: sh(`cat ".$0/db/password"`).concat(workspace.root), env: elsewhere });
+  assert.deepEqual([control.code, control.stdout], [0, "s3cr3t"], "the control: another folder is below the base");
+});

@@ -16,6 +16,8 @@ export interface MountPathOptions {
   readonly base: string;
   /** The working directory, absolute. */
   readonly cwd: string;
+  /** Other absolute paths of the base, as through a link. @default {none} */
+  readonly aliases?: readonly string[] | undefined;
 }
 
 const encoder = new TextEncoder();
@@ -30,7 +32,9 @@ const encoder = new TextEncoder();
 export function mountPath(path: string, options: MountPathOptions): string {
   const base = resolve(options.cwd, options.base);
   const below = base === "/" ? "/" : `${base}/`;
-  const cleaned = normalize(`${path}/`);
+  const given = normalize(`${path}/`);
+  const alias = given.startsWith(below) ? undefined : options.aliases?.find((name) => given.startsWith(`${name}/`));
+  const cleaned = alias === undefined ? given : `${base}${given.slice(alias.length)}`;
   const full = join(cleaned.startsWith(below) || cleaned === `${base}/` ? "/" : base, cleaned).replace(
     /(?<=.)\/$/,
     "",

@@ -33,6 +33,8 @@ export interface PodFromSettingsOptions {
   readonly self: { readonly uid: number; readonly gid: number };
   /** Absolute path of the base folder. */
   readonly base: string;
+  /** Other absolute paths of the base, as through a link. @default {none} */
+  readonly baseAliases?: readonly string[];
   /** For `metadata.uid`: any UUID, another one for each Pod. */
   readonly podUid: string;
   /** krun runs in a Pod, and the kubelet's own service account folder is where the program looks for one. @default {false} */
@@ -52,6 +54,8 @@ export interface PlannedPod {
   readonly program: string;
   /** Who asked: volume name, or `env:<container>/<name>` → the variable, `KRUN_POD`, or `the service account`. */
   readonly origins: ReadonlyMap<string, string>;
+  /** Other absolute paths of the base, in which a mount may be named. */
+  readonly baseAliases?: readonly string[];
   /** Which rule decided the Pod's namespace. */
   readonly namespaceRule?: string;
   /**
@@ -214,6 +218,7 @@ class Draft {
       pod: defaultPod({ ...this.#pod, spec: this.#spec }, self),
       program: this.#program.name,
       origins: this.#origins,
+      ...(this.#options.baseAliases && { baseAliases: this.#options.baseAliases }),
       namespaceRule: this.#options.identity.namespace.rule,
       liveFiles: this.#liveFiles,
       localObjects: this.#localObjects,
@@ -230,7 +235,8 @@ class Draft {
   }
 
   #placeOf(path: string): string {
-    return mountPath(path, { base: this.#options.base, cwd: "/" });
+    const { base, baseAliases: aliases } = this.#options;
+    return mountPath(path, { base, cwd: "/", aliases });
   }
 
   /** Cloud Run kills 10 s after SIGTERM, whatever the Pod says. */

@@ -205,8 +205,8 @@ class Variables {
   /** The text of a variable; `undefined` when it is not set or empty. @throws {KrunError} `SettingInvalid` when it is no UTF-8. */
   readonly text = (name: SettingName): string | undefined => {
     const text = (Object.hasOwn(this.#env, name) && this.#env[name]) || undefined;
-    // Nobody has set HOME for krun; where it is no UTF-8, there is just no kubeconfig below it.
-    if (text !== undefined && name !== "HOME") checkUtf8({ env: name, text });
+    // Nobody has set these for krun; where HOME is no UTF-8, there is just no kubeconfig below it.
+    if (text !== undefined && name !== "HOME" && name !== "PWD") checkUtf8({ env: name, text });
     return text;
   };
 

@@ -272,6 +272,16 @@ export const SETTINGS = [
     seenBy: "program",
   },
   {
+    env: "PWD",
+    group: "platform",
+    unit: "folder",
+    unset: "the working directory has no other name",
+    says:
+      "The working directory as the shell calls it: an absolute mount path below it is in a base that is the same folder",
+    example: "/home/me/web",
+    seenBy: "program",
+  },
+  {
     env: "PATH",
     group: "platform",
     unit: "folders, separated by colons",

@@ -93,7 +93,7 @@ function forbidden(
     return new KrunError("Forbidden", say(message), `ask for this right for ${credentialsOf(source)}`);
   }
   if (identity === ANONYMOUS) {
-    const state = `it takes krun for "${ANONYMOUS}": ${credentialsOf(source)} gives no credentials`;
+    const state = `it takes krun for "${ANONYMOUS}", since ${credentialsOf(source)} gives it no token or certificate`;
     return new KrunError("Unauthorized", say(state), "give that user a token or a certificate");
   }
   const [verb] = access.verbs;

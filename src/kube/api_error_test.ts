@@ -121,6 +121,16 @@ Deno.test("statusError() prints the Role that would allow what was forbidden, fo
   assert.match(details ?? "", /kind: User, name: "ann@x"/);
 });
 
+Deno.test("statusError() never prints rights for the anonymous user", () => {
+  const words = forbiddenWords.replace(/User "[^"]*"/, 'User "system:anonymous"');
+  const { code, message, hint, details } = statusError(read, status(403, words), place);
+  assert.deepEqual([code, details], ["Unauthorized", undefined]);
+  assert.match(
+    `${message}; ${hint}`,
+    /"system:anonymous", since user "ann" .* gives it no token or certificate; give that/,
+  );
+});
+
 Deno.test("statusError() says what else can be done about a 403", () => {
   const { hint } = statusError({ ...read, otherwise: "go without it" }, status(403, forbiddenWords), place);
   assert.equal(hint, "apply the Role and RoleBinding that follow, or go without it");

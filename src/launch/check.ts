@@ -162,7 +162,7 @@ function references({ planned, base }: Plan, cwd: string): { asked: AskedObject[
   };
   for (const volume of mountedVolumes(pod)) {
     const askedBy = origins.get(volume.name) ?? volume.name;
-    const paths = pathsOf(volume, { pod, base, cwd });
+    const paths = pathsOf(volume, { planned, base, cwd });
     const needs = volumeNeeds(volume, pod);
     for (const need of needs.objects) addObject(need, askedBy, paths);
     for (const ref of needs.tokens) {
@@ -181,13 +181,14 @@ function references({ planned, base }: Plan, cwd: string): { asked: AskedObject[
 }
 
 /** Every path at which something is mounted. */
-function allPaths({ planned: { pod }, base }: Plan, cwd: string): string[] {
-  return mountedVolumes(pod).flatMap((volume) => pathsOf(volume, { pod, base, cwd }));
+function allPaths({ planned, base }: Plan, cwd: string): string[] {
+  return mountedVolumes(planned.pod).flatMap((volume) => pathsOf(volume, { planned, base, cwd }));
 }
 
 /** A subPathExpr is shown as it is written: its variables have values only at a start. */
-function pathsOf(volume: V1Volume, { pod, base, cwd }: { pod: Plan["planned"]["pod"]; base: string; cwd: string }) {
-  const place = (path: string) => mountPath(path, { base, cwd });
+function pathsOf(volume: V1Volume, { planned, base, cwd }: Pick<Plan, "planned" | "base"> & { cwd: string }) {
+  const { pod } = planned;
+  const place = (path: string) => mountPath(path, { base, cwd, aliases: planned.baseAliases });
   try {
     return distinctMounts(pod, volume.name, { place, expand: (expr) => expr }).map(({ path }) => path);
   } catch (error) {

@@ -140,6 +140,7 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     cluster,
     self: outer.self,
     base,
+    baseAliases: await aliasesOf(base, outer.env.PWD),
     podUid: crypto.randomUUID(),
     // The program sees the machine's root, whatever krun's base is.
     kubeletServiceAccount: await isKubelets(SERVICE_ACCOUNT_FOLDER),
@@ -182,6 +183,14 @@ function requireForProbes({ pod }: PlannedPod): void {
 function baseFolder({ self, cwd }: Surroundings, { baseDir }: Settings): [path: string, rule: string] {
   if (baseDir !== undefined) return [resolve(cwd, baseDir), "MESH_BASE_DIR"];
   return self.uid === 0 ? ["/", "krun is root"] : [cwd, "the working directory, since krun is not root"];
+}
+
+/** The base without links, and as the shell calls it that krun was started in. */
+async function aliasesOf(base: string, workingDir: string | undefined): Promise<string[]> {
+  const real = async (path: string) => await Deno.realPath(path).catch(() => undefined);
+  const [own, shells] = await Promise.all([real(base), workingDir?.startsWith("/") ? real(workingDir) : undefined]);
+  if (own === undefined || own === "/") return [];
+  return [...own === base ? [] : [own], ...shells === own && workingDir !== base ? [workingDir!] : []];
 }
 
 /** The cluster; none when nothing asks for one and no source exists, or the one that exists cannot be opened. */

@@ -169,7 +169,7 @@ function claimOptions<Base extends StartBase>(
   return {
     base,
     mounts: distinctMounts(pod, volume.name, {
-      place: (path) => mountPath(path, { base: basePath, cwd: "/" }),
+      place: (path) => mountPath(path, { base: basePath, cwd: "/", aliases: planned.baseAliases }),
       expand: (expr, container) => subPathExpr(expr, containerEnv(container, { pod, inputs: sources })),
     }),
     setting: volumeOrigin(planned, volume),

@@ -150,7 +150,8 @@ Deno.test("ApiCluster works with the files of a Pod's service account", async ()
     kubernetesServicePort: `${server.port}`,
   };
   await using cluster = await findCluster({ ...request, stateFolder: "/nowhere" }, { log: new RecordingLog() });
-  assert.deepEqual(cluster.source, { kind: "in-cluster", where: folder, namespace: "payments" });
+  const own = { namespace: "payments", serviceAccount: "default" };
+  assert.deepEqual(cluster.source, { kind: "in-cluster", where: folder, ...own });
   const error = await failureOf(cluster.get({ ...db, namespace: "default" }));
   assert.match(error.message, /user "system:serviceaccount:payments:default" may not get/);
   assert.match(error.details ?? "", /- \{kind: ServiceAccount, namespace: "payments", name: "default"\}/);

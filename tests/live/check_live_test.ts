@@ -43,7 +43,7 @@ Deno.test("krun --check prints the Role and RoleBinding that a 403 lacks, and ap
   assert.equal(code, 1, stdout);
   assertNoSecret(stdout);
   assert.match(stdout, /^ {2}Secret\/other .* may not be read +get no, watch no +K8S_SECRET_other$/m);
-  const [, roles] = /follow\n\n(apiVersion: rbac[^]*)\n\nnot ok: a start would fail\n$/.exec(stdout) ?? [];
+  const [, roles] = /follow[^\n]*\n\n(apiVersion: rbac[^]*)\n\nnot ok: a start would fail\n$/.exec(stdout) ?? [];
   assert.ok(roles, stdout);
   const parse = await loadYamlParser();
   const documents = parse(roles).map(({ value }) => value as KubeObject);

@@ -35,8 +35,9 @@ function open(kubeconfig: string, request: Partial<ClusterRequest> = {}): Promis
 /** The API server's name for whoever a kubeconfig makes of krun: it says so when it forbids. */
 async function identityOf(cluster: Cluster): Promise<string | undefined> {
   const error = await failureOf(cluster.get({ kind: "Secret", namespace: "kube-system", name: "x" }));
-  assert.equal(error.code, "Forbidden", error.message);
-  return /user "([^"]*)" may not/.exec(error.message)?.[1];
+  const anonymous = /takes krun for "(system:anonymous)"/.exec(error.message)?.[1];
+  assert.equal(error.code, anonymous ? "Unauthorized" : "Forbidden", error.message);
+  return anonymous ?? /user "([^"]*)" may not/.exec(error.message)?.[1];
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<KrunError> {

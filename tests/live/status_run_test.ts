@@ -1,9 +1,9 @@
 /** What krun shows of itself, end to end with the real krun: log levels, and the pages of KRUN_STATUS. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { KrunStatus } from "./krun_status.ts";
-import { waitFor } from "./wait.ts";
-import { Workspace } from "./workspace.ts";
+import { KrunStatus } from "../krun_status.ts";
+import { waitFor } from "../wait.ts";
+import { Workspace } from "../workspace.ts";
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 const IDLE = sh("exec 2>/dev/null; trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done");

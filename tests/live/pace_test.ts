@@ -1,7 +1,7 @@
 /** How long krun waits: the pauses of a crash loop, the grace of a stop; with the real krun, whose timers are cut short. */
 import assert from "node:assert/strict";
-import { waitFor } from "./wait.ts";
-import { Workspace } from "./workspace.ts";
+import { waitFor } from "../wait.ts";
+import { Workspace } from "../workspace.ts";
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 

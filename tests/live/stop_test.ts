@@ -1,8 +1,8 @@
 /** How the end of a program is kept: hooks at SIGTERM, and the grace period of one that a killed krun left. The real krun. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { waitFor } from "./wait.ts";
-import { Workspace } from "./workspace.ts";
+import { waitFor } from "../wait.ts";
+import { Workspace } from "../workspace.ts";
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 

@@ -1,9 +1,9 @@
 /** What the program sees of krun's settings: its environment, the modes of its files, its ports. The real krun. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { KrunStatus } from "./krun_status.ts";
-import { waitFor } from "./wait.ts";
-import { Workspace } from "./workspace.ts";
+import { KrunStatus } from "../krun_status.ts";
+import { waitFor } from "../wait.ts";
+import { Workspace } from "../workspace.ts";
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 

@@ -1,6 +1,6 @@
 /** Who the workload is, what it is called and which Services it is told of, each end to end with the real krun. */
 import assert from "node:assert/strict";
-import { Workspace } from "./workspace.ts";
+import { Workspace } from "../workspace.ts";
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 

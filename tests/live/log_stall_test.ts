@@ -1,12 +1,12 @@
 /** A log that nobody reads: krun goes on, and stops its program in time. */
 import assert from "node:assert/strict";
-import { SIGTERM } from "../src/core/signals.ts";
-import { descendants } from "../src/core/proc_stat.ts";
-import { loadLibc } from "../src/pod/libc.ts";
-import { readProcesses } from "../src/pod/process_table.ts";
-import { krunArgv } from "./krun_process.ts";
-import { unlessItHangs, waitFor } from "./wait.ts";
-import { Workspace } from "./workspace.ts";
+import { SIGTERM } from "../../src/core/signals.ts";
+import { descendants } from "../../src/core/proc_stat.ts";
+import { loadLibc } from "../../src/pod/libc.ts";
+import { readProcesses } from "../../src/pod/process_table.ts";
+import { krunArgv } from "../krun_process.ts";
+import { unlessItHangs, waitFor } from "../wait.ts";
+import { Workspace } from "../workspace.ts";
 
 const libc = loadLibc();
 

@@ -1,6 +1,6 @@
 /** Which cluster krun takes, and what it says when it needs one and finds none: the real krun. */
 import assert from "node:assert/strict";
-import { Workspace } from "./workspace.ts";
+import { Workspace } from "../workspace.ts";
 
 const PROGRAM = ["--", "/bin/echo", "started"];
 

@@ -1,8 +1,8 @@
 /** Settings that change what a run does, each end to end with the real krun: no root, no network. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { waitFor } from "./wait.ts";
-import { tree, Workspace } from "./workspace.ts";
+import { waitFor } from "../wait.ts";
+import { tree, Workspace } from "../workspace.ts";
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 /** Its standard error is krun's, and the shell may tell there that a child of its own was ended. */

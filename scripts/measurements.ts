@@ -308,9 +308,19 @@ async function updates(rig: Rig): Promise<Measurement[]> {
   return rows;
 }
 
+/** `undefined` at the instant of a swap: the version that the path led to is gone before the file in it is opened, as in a Pod. */
+function textOf(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
 async function untilFileIs(path: string, content: string): Promise<void> {
   const from = performance.now();
-  while (Deno.readTextFileSync(path) !== content) {
+  while (textOf(path) !== content) {
     if (performance.now() - from > 20_000) throw new Error(`${path} never became ${content}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }

@@ -77,8 +77,8 @@ export function containerEnvNeeds(container: V1Container): Needs {
  * Rule: pkg/kubelet/kubelet_pods.go `makeEnvironmentVariables` and, for what is refused, `ValidateEnv` and `ValidateEnvFrom`
  * of pkg/apis/core/validation/validation.go of Kubernetes v1.34.
  *
- * @throws {KrunError} `ObjectNotFound`, `KeyNotFound` or `PodInvalid`: the first failure, with every failure in `details` when there are several;
- * and what `inputs.object` throws, also for an optional reference, since only absence may be passed over.
+ * @throws {KrunError} `ObjectNotFound`, `KeyNotFound` or `PodInvalid`: the first failure, with every failure in `details` when there are
+ * several; and what `inputs.object` throws, also for an optional reference, since only absence may be passed over.
  */
 export function containerEnv(container: V1Container, { pod, inputs }: ContainerEnvOptions): Env {
   const services = attempt("the environment", container, () => servicesOf(pod, inputs));
@@ -103,6 +103,20 @@ export function containerEnv(container: V1Container, { pod, inputs }: ContainerE
  */
 export function expandArgv(argv: readonly string[], env: Env): string[] {
   return argv.map((word) => expand(word, lookupIn(env)));
+}
+
+/** What a container runs. */
+export interface ContainerCommand {
+  readonly argv: readonly [string, ...string[]];
+  /** The program as the manifest spells it, for messages: `$(VAR)` in it may stand for a Secret. */
+  readonly shown: string;
+}
+
+/** The command line of a container in its final environment; `undefined` when it names no program. */
+export function containerCommand({ command = [], args = [] }: V1Container, env: Env): ContainerCommand | undefined {
+  const words = [...command, ...args];
+  const [program, ...rest] = expandArgv(words, env);
+  return program === undefined ? undefined : { argv: [program, ...rest], shown: words[0]! };
 }
 
 /**

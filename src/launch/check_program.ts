@@ -4,7 +4,7 @@
  * @module
  */
 import type { V1Container } from "@kubernetes/client-node";
-import { expandArgv } from "../core/container_env.ts";
+import { containerCommand } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import type { StartFailure } from "../core/start_failure.ts";
@@ -51,11 +51,10 @@ function checkContainer(
   const mounted = { env: pod.env, pod: plan.planned.pod };
   const env = containerEnvironment({ outer, plan, settings, mounted }, container);
   const user = runAs({ outer, mounted }, container);
-  const words = [...container.command ?? [], ...container.args ?? []];
-  const [program, ...args] = expandArgv(words, env);
-  if (program === undefined) return;
+  const command = containerCommand(container, env);
+  if (command === undefined) return;
   const cwd = container.workingDir;
-  const spec: ProgramSpec = { argv: [program, ...args], shown: words[0]!, env, ...user, ...(cwd ? { cwd } : {}) };
+  const spec: ProgramSpec = { ...command, env, ...user, ...(cwd ? { cwd } : {}) };
   const isMounted = (path: string) => mountPaths.some((mount) => path === mount || path.startsWith(`${mount}/`));
   // An init container may make whatever a later one runs.
   const [first] = podContainers(plan.planned.pod);

@@ -4,7 +4,7 @@
  * @module
  */
 import type { V1Container } from "@kubernetes/client-node";
-import { expandArgv } from "../core/container_env.ts";
+import { containerCommand } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
 import { execInPlace } from "../pod/one_shot.ts";
 import { obeySignals } from "../pod/signals.ts";
@@ -25,9 +25,8 @@ export async function replaceByProgram(run: Run): Promise<never> {
   const container = onlyContainer(plan);
   mounted.resolveSubPaths(container.name);
   const env = containerEnvironment(run, container);
-  const words = [...(container.command ?? []), ...(container.args ?? [])];
-  const [program, ...args] = expandArgv(words, env);
-  if (program === undefined) {
+  const command = containerCommand(container, env);
+  if (command === undefined) {
     throw new KrunError("PodInvalid", "Cannot run the program: it has no name", "name a program");
   }
   run.phases.end("program");
@@ -39,8 +38,7 @@ export async function replaceByProgram(run: Run): Promise<never> {
   // A signal that came until now ends the start; one that comes later ends this process, whichever program it is by then.
   await obeySignals();
   run.control.stop.throwIfAborted();
-  const spec = { argv: [program, ...args] as const, shown: words[0]!, env, ...runAs(run, container) };
-  return execInPlace({ ...spec, ...(cwd ? { cwd } : {}) });
+  return execInPlace({ ...command, env, ...runAs(run, container), ...(cwd ? { cwd } : {}) });
 }
 
 /** The one container whose program can take krun's place. @throws {KrunError} `SettingConflict` when there is not just one. */

@@ -6,7 +6,7 @@
  */
 import type { V1Container, V1Pod } from "@kubernetes/client-node";
 import type { Clock } from "../core/clock.ts";
-import { expandArgv } from "../core/container_env.ts";
+import { containerCommand } from "../core/container_env.ts";
 import { type ChildEnd, exitStatus } from "../core/exit_status.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
@@ -214,9 +214,8 @@ export class Container {
     const { processes, foreground, log, onStart } = this.#options;
     this.#options.prepare();
     const env = this.#options.env();
-    const words = [...(this.#spec.command ?? []), ...(this.#spec.args ?? [])];
-    const [program, ...args] = expandArgv(words, env);
-    if (program === undefined) {
+    const command = containerCommand(this.#spec, env);
+    if (command === undefined) {
       throw new KrunError(
         "PodInvalid",
         `Cannot run container "${this.name}": it has no command, and krun does not read images`,
@@ -224,8 +223,7 @@ export class Container {
       );
     }
     const process = processes.start({
-      argv: [program, ...args],
-      shown: words[0]!,
+      ...command,
       ...this.#place(env),
       foreground: foreground ?? false,
       stdio: foreground ? "inherit" : "stdin-null",

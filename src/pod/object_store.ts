@@ -44,8 +44,6 @@ interface Entry {
   /** False once its data was let go of. */
   whole: boolean;
   state: FollowState | undefined;
-  /** Its server does not answer. */
-  away: boolean;
   /** krun may not read it any more. */
   forbidden: boolean;
   changes: number;
@@ -81,7 +79,7 @@ export class ObjectStore {
     const loaded = local ? Promise.resolve() : this.#read(ref, retry).then((object) => void (entry.object = object));
     const entry: Entry = {
       ...{ ref, local: local !== undefined, loaded, object: local },
-      ...{ whole: true, state: undefined, away: false, forbidden: false, changes: 0 },
+      ...{ whole: true, state: undefined, forbidden: false, changes: 0 },
     };
     this.#entries.set(id, entry);
     return loaded;
@@ -157,12 +155,12 @@ export class ObjectStore {
   ): void {
     const { clock, log } = this.#options;
     const forbidden = state === "retrying" && reason instanceof KrunError && reason.code === "Forbidden";
-    const [isAway, wasAway] = [state === "retrying" && !forbidden, entry.away];
-    entry.state = state;
-    entry.away = isAway;
+    const isAway = state === "retrying" && !forbidden;
+    const wasAway = entry.state === "retrying" && !entry.forbidden;
     if (forbidden && !entry.forbidden) {
       log.warn("an object may not be read any more, its last version stays", { reason: reason.message });
     }
+    entry.state = state;
     entry.forbidden = forbidden;
     if (isAway && !wasAway) {
       if (this.#away.count++ > 0) return;

@@ -85,10 +85,12 @@ export async function planStart(outer: Surroundings, options: PlanOptions): Prom
   const signal = AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...options.signal ? [options.signal] : []]);
   try {
     const granted = await cluster.requestToken(ref, { signal });
-    // The base would be taken for that token alone.
-    const { seeBase } = await import("../pod/checked_pod.ts");
-    const [fault] = plan.takesBase && options.settings.baseDir === undefined ? seeBase(plan.base).failures : [];
-    if (fault) throw fault.error;
+    if (plan.takesBase && options.settings.baseDir === undefined) {
+      // The base would be taken for that token alone.
+      const { seeBase } = await import("../pod/checked_pod.ts");
+      const [fault] = seeBase(plan.base).failures;
+      if (fault) throw fault.error;
+    }
     return { ...plan, cluster: new ProbedCluster(cluster, { ref, granted }) };
   } catch (cause) {
     await cluster[Symbol.asyncDispose]();
@@ -132,6 +134,12 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   const manifest = valueOf(podFile);
   const leftOut = valueOf(search)?.leftOut;
   const identity = workloadIdentity(settings.workload, { source: cluster?.source, manifest });
+  const [baseAliases, kubeletServiceAccount, homeKubeconfig] = await Promise.all([
+    aliasesOf(base, outer.env.PWD),
+    // The program sees the machine's root, whatever krun's base is.
+    isKubelets(SERVICE_ACCOUNT_FOLDER),
+    isFile(join(settings.cluster.home ?? "/", ".kube", "config")),
+  ]);
   const planned = podFromSettings({
     settings,
     identity,
@@ -140,11 +148,10 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     cluster,
     self: outer.self,
     base,
-    baseAliases: await aliasesOf(base, outer.env.PWD),
+    baseAliases,
     podUid: crypto.randomUUID(),
-    // The program sees the machine's root, whatever krun's base is.
-    kubeletServiceAccount: await isKubelets(SERVICE_ACCOUNT_FOLDER),
-    homeKubeconfig: await isFile(join(settings.cluster.home ?? "/", ".kube", "config")),
+    kubeletServiceAccount,
+    homeKubeconfig,
   });
   requireForProbes(planned);
   const isSideProcess = !(planned.pod.spec?.containers ?? []).some((container) => container.command?.length);

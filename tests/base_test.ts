@@ -6,7 +6,7 @@ import { loadLibc } from "../src/pod/libc.ts";
 import { readProcess } from "../src/pod/process_table.ts";
 import { type KrunOptions, KrunProcess, runKrun } from "./krun_process.ts";
 import { waitFor } from "./wait.ts";
-import { tree, Workspace } from "./workspace.ts";
+import { exists, tree, Workspace } from "./workspace.ts";
 
 const libc = loadLibc();
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
@@ -14,14 +14,6 @@ const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 function isRunning(pid: number): boolean {
   const found = readProcess(libc, pid);
   return found !== undefined && isAlive(found);
-}
-
-function exists(path: string): boolean {
-  try {
-    return Boolean(Deno.lstatSync(path));
-  } catch {
-    return false;
-  }
 }
 
 /** A krun without a cluster and without any setting but those given. */

@@ -11,7 +11,7 @@ import {
   runPod,
   silentLog,
 } from "../src/mod.ts";
-import { tree } from "./workspace.ts";
+import { exists, tree } from "./workspace.ts";
 import { waitFor } from "./wait.ts";
 
 const REASON = new Error("the caller has changed its mind");
@@ -181,12 +181,3 @@ Deno.test("a program of another project is told which import it lacks for a YAML
   assert.ok(lacking.includes(`add "js-yaml": "${imports["js-yaml"]}" to the imports in the deno.json`), lacking);
   assert.equal(await run({ imports: { "js-yaml": imports["js-yaml"] } }), "manifests\n");
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -19,6 +19,16 @@ export interface WorkspaceRun {
   readonly preload?: string;
 }
 
+/** Whether something stands at a path, also a link that leads nowhere. */
+export function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** A folder of its own for one test, removed when it is disposed. */
 export class Workspace implements AsyncDisposable {
   /** The base folder and working directory. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { compileProgram } from "../../scripts/compile.ts";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { waitFor } from "../wait.ts";
+import { exists } from "../workspace.ts";
 import { startApiServer } from "./api_server.ts";
 import { NOBODY, type PidOne, type RootFs, rootFs, type RootFsOptions } from "./compiled.ts";
 
@@ -190,12 +191,3 @@ Deno.test("dropPermissions() in a compiled program leaves the working directory 
     await Deno.remove(folder, { recursive: true });
   }
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -48,8 +48,8 @@ export function journalLine(entry: JournalEntry, base: string): string {
 }
 
 /**
- * Reads the journal of a base. A last line without its newline is one that krun was killed over: the thing was not made yet. A line that
- * is no entry is left out. Never throws.
+ * Reads the journal of a base. A last line without its newline is one that krun was killed over: the thing was not made yet.
+ * A line that is no entry is left out. Never throws.
  */
 export function parseJournal(bytes: Uint8Array, base: string): Journal {
   const completeBytes = bytes.lastIndexOf(10) + 1;

@@ -64,7 +64,7 @@ async function serveOn(first: OneServer, options: StatusServerOptions, signal: A
   for (let server: OneServer | undefined = first; !signal.aborted;) {
     try {
       server ??= listen(options, signal);
-      await server.finished;
+      return await server.finished;
     } catch (cause) {
       server = undefined;
       if (signal.aborted) return;

@@ -27,9 +27,9 @@ export interface AtomicWriterOptions {
  * Writes the versions of one volume. What is on disk, and which step makes it, is drawn at `planVolume`.
  *
  * What readers can rely on: below one resolved `..data` all files are of one version; two opens one after the other may see
- * two, so resolve `..data` once and open below it. A path that is being resolved at the instant of a swap may lead nowhere, as in a
- * Pod: the old version is removed at once; try again. An open file keeps its content. To be told of a change, watch the folder
- * for `..data` being moved in. Only one writer at a time, and names that begin with `..` are reserved.
+ * two, so resolve `..data` once and open below it. A path that is being resolved at the instant of a swap may lead nowhere, as
+ * in a Pod: the old version is removed at once; try again. An open file keeps its content. To be told of a change, watch the
+ * folder for `..data` being moved in. Only one writer at a time, and names that begin with `..` are reserved.
  */
 export class AtomicWriter {
   readonly #options: AtomicWriterOptions;

@@ -45,22 +45,23 @@ export function explainFailure(stderr: string, version: string): string {
 }
 
 /** Bundles and minifies a program into an existing empty folder; gives the path of its first file. */
-async function bundleProgram(entry: string, folder: string): Promise<string> {
-  const bundled = join(folder, basename(entry).replace(/\.ts$/, ".js"));
+export async function bundleProgram(entry: string, folder: string): Promise<string> {
+  const [large, small] = [join(folder, "large"), join(folder, "small")];
+  const name = basename(entry).replace(/\.ts$/, ".js");
   const bundling = await start(Deno.execPath(), [
     ...["bundle", "--quiet", "--config", CONFIG, "--frozen", "--platform=deno", "--code-splitting"],
     // Optional native parts of packages: never there, and without this line the bundler stops at them.
-    ...["--external=*.node", "--outdir", folder, entry],
+    ...["--external=*.node", "--outdir", large, entry],
   ]);
   // The bundler can end well without writing anything.
-  const written = await Deno.stat(bundled).then(() => true, () => false);
+  const written = await Deno.stat(join(large, name)).then(() => true, () => false);
   if (bundling !== undefined || !written) {
     throw new Error(`Cannot bundle ${entry}: ${bundling?.trim() ?? "no output"}`);
   }
   const minify = ["run", "--quiet", "--config", CONFIG, "--frozen", "-P=script", join(ROOT, "scripts", "minify.ts")];
-  const minifying = await start(Deno.execPath(), [...minify, folder]);
+  const minifying = await start(Deno.execPath(), [...minify, join(large, name), small]);
   if (minifying !== undefined) throw new Error(`Cannot minify ${entry}: ${minifying.trim()}`);
-  return bundled;
+  return join(small, name);
 }
 
 /**

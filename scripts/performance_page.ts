@@ -34,14 +34,14 @@ export const READING: readonly string[] = [
   "- The first ratio is to an empty file run by the same Deno, since two versions of Deno differ by more than krun adds.",
   "- The row of three requests is the least that any program on that Deno needs for such a start: TLS, fetch, answers. Deno",
   "  2.7.14 and later gather entropy for 30 ms of processor time before the first TLS of a process (main.ts has it done beside",
-  "  the start). That, and reading some 125 modules with their source maps, which the binary has as one bundle, is why a start",
-  "  by `deno run` of the sources is above 4 times an empty file. The binary is what is meant to be deployed.",
+  "  the start). That, and some 130 modules that are read and compiled anew each time, is why a start by `deno run` of the sources",
+  "  is above 4 times an empty file; docs/decisions.md has what was tried. The binary is what is meant to be deployed.",
   "- A round trip is 20 ms: 10 ms each way. Three belong to the connection itself (TLS with a retry, Nagle), one to everything",
   "  that krun asks for.",
-  "- krun is told to keep its files (`KRUN_FILES=keep`), and the bench removes them when it is over: ext4 makes a file slower",
-  "  while thousands of others were deleted less than a minute ago, by 40 ms for 50 mounts.",
+  "- Files are made in an ext4 file system that is new, and krun is told to keep them (`KRUN_FILES=keep`): ext4 makes a file",
+  "  slower while thousands of others were deleted less than a minute ago, by 40 ms for 50 mounts.",
   "- Resident memory is taken when krun is at rest: 2 s after a start it lets go of the pages of Deno's code that only a start",
-  "  needs (`src/pod/resident_code.ts`).",
+  "  needs (`src/pod/resident_code.ts`). Idleness is measured 40 s after that, when V8 has collected what the start left.",
 ];
 
 /** The head of the page. */

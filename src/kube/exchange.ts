@@ -16,7 +16,10 @@ import {
 
 /** The beginning of an answer, as a transport gets it. */
 export interface Answer extends AnswerHead {
-  readonly body: AsyncIterable<Uint8Array>;
+  /** Reads all of it. */
+  text(): Promise<string>;
+  /** Reads it as it comes. Of the two only one is called, once. */
+  chunks(): AsyncIterable<Uint8Array>;
 }
 
 /** What a transport calls a connection. */
@@ -40,12 +43,10 @@ export class Exchange {
   }
 
   /** Reads the whole answer. */
-  async whole({ status, header, body }: Answer): Promise<CallAnswer> {
-    const decoder = new TextDecoder();
-    let text = "";
+  async whole(answer: Answer): Promise<CallAnswer> {
+    const { status, header } = answer;
     try {
-      for await (const chunk of body) text += decoder.decode(chunk, { stream: true });
-      return { status, header, text: text + decoder.decode() };
+      return { status, header, text: await answer.text() };
     } catch (error) {
       throw this.#reason(error);
     } finally {
@@ -54,12 +55,13 @@ export class Exchange {
   }
 
   /** Hands on the answer as it comes. */
-  stream({ status, header, body }: Answer): WatchAnswer {
+  stream(answer: Answer): WatchAnswer {
+    const { status, header } = answer;
     const close = () => {
       if (!this.#ended) this.#limit.abort();
       this.#end();
     };
-    return { status, header, chunks: this.#chunks(body), close };
+    return { status, header, chunks: this.#chunks(answer.chunks()), close };
   }
 
   async *#chunks(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

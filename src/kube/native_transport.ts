@@ -89,7 +89,7 @@ export class NativeTransport implements Transport {
       const connection = this.#connections.take(lane, request.certificate);
       const exchange = new Exchange(connection, request, ms);
       try {
-        return { exchange, answer: await this.#fetch(path, request, connection, exchange.signal) };
+        return { exchange, answer: await this.#fetch(path, request, connection.link, exchange.signal) };
       } catch (error) {
         const reason = await this.#failure(exchange.failed(error), connection, exchange.signal);
         if (reason !== AGAIN) throw reason;
@@ -100,7 +100,7 @@ export class NativeTransport implements Transport {
   async #fetch(
     path: string,
     { method = "GET", body, headers }: TransportRequest & Partial<CallRequest>,
-    { link, lane }: Connection<Link>,
+    link: Link,
     signal: AbortSignal,
   ): Promise<Answer> {
     const response = await fetch(this.#options.server + path, {
@@ -113,8 +113,8 @@ export class NativeTransport implements Transport {
       client: link.http,
     });
     const header = (name: string) => response.headers.get(name) ?? undefined;
-    const bytes = lane === "watches" ? thriftily(response) : response.body ?? nothing();
-    return { status: response.status, header, body: bytes };
+    // As a text in one piece: reading the body of each answer by pieces costs 0.3 ms more.
+    return { status: response.status, header, text: () => response.text(), chunks: () => thriftily(response) };
   }
 
   /** Why a request failed, or that it is to be sent again: nothing of it has reached the server. */
@@ -150,8 +150,6 @@ interface Sent {
   readonly exchange: Exchange;
   readonly answer: Answer;
 }
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}
 
 /** Bytes of a watch read at once. */
 const WATCH_BUFFER_BYTES = 4096;

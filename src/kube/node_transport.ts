@@ -11,6 +11,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { Duplex } from "node:stream";
+import { text } from "node:stream/consumers";
 import * as tls from "node:tls";
 import { Connections, type Lane } from "./connections.ts";
 import { type Answer, Exchange } from "./exchange.ts";
@@ -118,7 +119,7 @@ function sendOn(
       // An answer that nobody reads any more says so when it is cut off; who reads it hears it there.
       message.on("error", () => {});
       const header = (name: string) => message.headers[name]?.toString();
-      resolve({ status: message.statusCode ?? 0, header, body: message });
+      resolve({ status: message.statusCode ?? 0, header, text: () => text(message), chunks: () => message });
     });
     request.on("error", reject);
     request.end(body);

@@ -27,7 +27,7 @@ import { systemClock } from "./clock.ts";
  * The clocks are looked at this often: a timer counts only time that the machine was awake, so a suspend or a jump forward
  * is seen within this many milliseconds of the return.
  */
-const LOOK_MS = 2_000;
+const LOOK_MS = 10_000;
 
 /** Options of {@linkcode TokenKeeper}. */
 export interface TokenKeeperOptions {
@@ -79,6 +79,8 @@ export class TokenKeeper {
   /** When to see whether the service account is still the same one, on that clock. */
   #checkAtMs = 0;
   #told: { level: string; atMs: number } | undefined;
+  /** Ends the sleep of the loop. */
+  #wake = new AbortController();
 
   /** Asks for nothing yet. */
   constructor(readonly cluster: Cluster, readonly ref: TokenRef, options: TokenKeeperOptions) {
@@ -104,10 +106,12 @@ export class TokenKeeper {
 
   /**
    * Says that the API server was away since an instant of `elapsedMs` and is back, perhaps with its service accounts made
-   * anew, which ends the tokens of the old ones: a token from before the outage is renewed at the next look, within 2 s.
+   * anew, which ends the tokens of the old ones: a token from before the outage is renewed at once.
    */
   serverIsBack(awaySinceElapsedMs: number): void {
-    if (this.#holding().sent.elapsedMs <= awaySinceElapsedMs) this.#tryAtMs = this.#clock.elapsedMs();
+    if (this.#holding().sent.elapsedMs > awaySinceElapsedMs) return;
+    this.#tryAtMs = this.#clock.elapsedMs();
+    this.#wake.abort();
   }
 
   /** Renews the token whenever it is due, until the signal aborts. Never rejects. Needs {@linkcode TokenKeeper.first}. */
@@ -117,8 +121,13 @@ export class TokenKeeper {
       const checkInMs = Math.max(this.#checkAtMs - this.#clock.elapsedMs(), 0);
       if (waitMs < 0) await this.#renew(signal, onRenewed);
       else if (checkInMs === 0 && this.#tryAtMs === undefined) await this.#check(signal);
-      else await this.#clock.sleep(Math.min(waitMs + 1, checkInMs || LOOK_MS, LOOK_MS), signal);
+      else await this.#sleep(Math.min(waitMs + 1, checkInMs || LOOK_MS, LOOK_MS), signal);
     }
+  }
+
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    this.#wake = new AbortController();
+    await this.#clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal]));
   }
 
   /** How it stands. Needs {@linkcode TokenKeeper.first}. */

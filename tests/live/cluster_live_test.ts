@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { KrunStatus } from "../krun_status.ts";
 import { waitFor } from "../wait.ts";
-import { type ApiServer, freePort, startApiServer } from "./api_server.ts";
+import { type ApiServer, startApiServer } from "./api_server.ts";
+import { freePort } from "./server_process.ts";
 import { KRUN_RULES, names, SECRET, sh, Shop } from "./shop.ts";
 
 let server: ApiServer;

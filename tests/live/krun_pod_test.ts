@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { type KrunOptions, KrunProcess, runKrun } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { tree } from "../workspace.ts";
-import { type ApiServer, freePort, startApiServer } from "./api_server.ts";
+import { type ApiServer, startApiServer } from "./api_server.ts";
+import { freePort } from "./server_process.ts";
 
 const REPOSITORY = new URL("../..", import.meta.url).pathname;
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { freePort } from "./api_server.ts";
+import { freePort } from "./server_process.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 
 const CLIENT = "krun";

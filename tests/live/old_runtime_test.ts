@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { waitFor } from "../wait.ts";
 import { Workspace } from "../workspace.ts";
-import { type ApiServer, freePort, startApiServer } from "./api_server.ts";
+import { type ApiServer, startApiServer } from "./api_server.ts";
+import { freePort } from "./server_process.ts";
 import { NOBODY, type RootFs, rootFs } from "./compiled.ts";
 
 const USERS = [0, NOBODY];

@@ -13,7 +13,8 @@ import { type ClusterRequest, findCluster } from "../../src/kube/find_cluster.ts
 import { krunArgv, runKrun } from "../krun_process.ts";
 import { RecordingLog } from "../recording_log.ts";
 import { waitFor } from "../wait.ts";
-import { type ApiServer, freePort, startApiServer } from "./api_server.ts";
+import { type ApiServer, startApiServer } from "./api_server.ts";
+import { freePort } from "./server_process.ts";
 import { CertificateAuthority, type CertificateOptions } from "./certificate_authority.ts";
 import { compiledKrun } from "./compiled.ts";
 import { TestProxy } from "./test_proxy.ts";

@@ -32,7 +32,7 @@ const FUNCTIONS = {
   sigaction: { parameters: [INT, BYTES, BYTES], result: INT },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What only starting a program needs; loaded apart, since it takes 3 ms for which a start has a better moment. */
+/** What only a program needs, its start and its output; loaded apart, since it takes 3 ms for which a start has a better moment. */
 const SPAWN_FUNCTIONS = {
   posix_spawn: { parameters: [BYTES, BYTES, BYTES, BYTES, ADDRESS, ADDRESS], result: INT },
   posix_spawnattr_init: { parameters: [BYTES], result: INT },
@@ -42,6 +42,8 @@ const SPAWN_FUNCTIONS = {
   posix_spawn_file_actions_init: { parameters: [BYTES], result: INT },
   posix_spawn_file_actions_destroy: { parameters: [BYTES], result: INT },
   posix_spawn_file_actions_addopen: { parameters: [BYTES, INT, BYTES, INT, INT], result: INT },
+  posix_spawn_file_actions_adddup2: { parameters: [BYTES, INT, INT], result: INT },
+  pollLater: { name: "poll", parameters: [BYTES, ADDRESS, INT], result: INT, nonblocking: true },
   // Of glibc 2.29 and 2.35; each user says what happens without it.
   posix_spawn_file_actions_addchdir_np: { parameters: [BYTES, BYTES], result: INT, optional: true },
   posix_spawn_file_actions_addtcsetpgrp_np: { parameters: [BYTES, INT], result: INT, optional: true },

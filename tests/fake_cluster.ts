@@ -15,6 +15,7 @@ import type {
   FollowState,
   GrantedToken,
   ObjectRef,
+  ResourceRef,
   TokenRef,
   WatchedObject,
 } from "../src/core/cluster.ts";
@@ -122,6 +123,12 @@ export class FakeCluster implements Cluster {
   async get(ref: ObjectRef, { signal }: { signal?: AbortSignal } = {}): Promise<WatchedObject | undefined> {
     await this.#request({ verb: "get", what: idOf(ref) }, signal);
     return structuredClone(this.#objects.get(idOf(ref)));
+  }
+
+  async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
+    const { resource, namespace, name } = ref;
+    await this.#request({ verb: "get", what: `${resource}/${namespace}/${name}` }, signal);
+    return undefined;
   }
 
   async services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {

@@ -34,6 +34,8 @@ export function plannedPod(parts: PlannedParts): PlannedPod {
       localServices,
       ownsKubernetesEnv: false,
       hidesKubeconfig: false,
+      ownContainers: new Set(),
+      volumeUsers: new Map(),
       warnings: [],
     },
   };

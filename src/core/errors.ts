@@ -134,6 +134,20 @@ export const ERRORS = {
     means: "The program should run as another user and krun may not change users.",
     remedy: "Start krun as root, or remove KRUN_RUN_AS and runAsUser.",
   },
+  MeshUnknown: {
+    means: "There is a mesh, and something that krun needs to join it is not known.",
+    remedy: "Set the variable, or make the object, that the message names; XDS_ADDR=- starts without a mesh.",
+  },
+  MeshUnavailable: {
+    means: "There is a mesh, and what this machine lacks to join it is named in the message.",
+    remedy:
+      "Install or allow it, choose another MESH_MODE, or start without the mesh: MESH_OPTIONAL=true or XDS_ADDR=-.",
+  },
+  MeshNotReady: {
+    means: "The mesh's proxy did not get ready within MESH_START_TIMEOUT, or ended.",
+    remedy:
+      "Read the agent's own lines below the message; the configuration that Envoy has is in the file that it names.",
+  },
   AddressInUse: {
     means: "The address for KRUN_STATUS cannot be listened on.",
     remedy: "Choose a free port.",

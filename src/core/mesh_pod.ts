@@ -1,0 +1,125 @@
+/**
+ * A planned Pod in the mesh. In: the Pod that settings and manifest ask for, and how it joins. Out: the Pod with its proxy, as the
+ * injector would hand it back.
+ *
+ * @module
+ */
+import type { V1Container, V1Pod, V1PodSpec } from "@kubernetes/client-node";
+import {
+  INJECTED_CONTAINERS,
+  ISTIO_PROXY,
+  istioProxy,
+  type IstioProxyOptions,
+  type IstioProxyParts,
+  PROXY_USER,
+} from "./istio_proxy.ts";
+import { defaultPod } from "./pod_defaults.ts";
+import type { PlannedPod } from "./pod_from_settings.ts";
+
+/** Options of {@linkcode meshedPod}. */
+export interface MeshedPodOptions extends Omit<IstioProxyOptions, "pod" | "program" | "self" | "agentUser"> {
+  /** krun's own user and group. */
+  readonly self: { readonly uid: number; readonly gid: number };
+  /** Another name for the Pod: of two instances of a workload each has its own in the mesh. Unset: it has one of its own. */
+  readonly podName?: string | undefined;
+}
+
+/** Whoever asks for the proxy's volumes and variables. */
+const ORIGIN = "the mesh";
+
+/** The Pod with its proxy. */
+export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): PlannedPod {
+  const { self, podName } = options;
+  const bare = withoutInjected(planned).pod;
+  const pod = { ...bare, metadata: { ...bare.metadata, ...(podName !== undefined && { name: podName }) } };
+  const program = pod.spec!.containers.find(({ name }) => name === planned.program)!;
+  const user = agentUser(options, { pod, program });
+  const parts = istioProxy({ ...options, pod, program, agentUser: user.securityContext });
+  const merged = defaultPod(mergedPod(pod, { parts, program: planned.program }), self);
+  const ownEnv = parts.programEnv.map(({ name }) => [`env:${planned.program}/${name}`, ORIGIN] as const);
+  return {
+    ...planned,
+    pod: merged,
+    origins: new Map([...planned.origins, ...parts.volumes.map(({ name }) => [name, ORIGIN] as const), ...ownEnv]),
+    localObjects: new Map([
+      ...planned.localObjects,
+      ...parts.localObjects.map((object) => [`${object.kind}/${object.metadata?.name}`, object] as const),
+    ]),
+    ownContainers: new Set([...planned.ownContainers, ISTIO_PROXY]),
+    volumeUsers: new Map([...planned.volumeUsers, ...parts.privateVolumes.map((name) => [name, user.uid] as const)]),
+  };
+}
+
+/** The Pod without what an injector has added in a cluster: that proxy is an image's, and knows a way that there is not here. */
+export function withoutInjected(planned: PlannedPod): PlannedPod {
+  const { pod } = planned;
+  const isInjected = ({ name }: V1Container) => INJECTED_CONTAINERS.includes(name);
+  const { initContainers = [], containers = [], volumes = [] } = pod.spec ?? {};
+  if (![...initContainers, ...containers].some(isInjected)) return planned;
+  const kept = {
+    initContainers: initContainers.filter((c) => !isInjected(c)),
+    containers: containers.filter((c) => !isInjected(c)),
+  };
+  const mounted = new Set(
+    [...kept.initContainers, ...kept.containers].flatMap((c) => c.volumeMounts ?? []).map((m) => m.name),
+  );
+  const dropped = [...initContainers, ...containers].filter(isInjected).flatMap((c) => c.volumeMounts ?? []).map((m) =>
+    m.name
+  );
+  return {
+    ...planned,
+    pod: {
+      ...pod,
+      spec: {
+        ...pod.spec!,
+        ...kept,
+        volumes: volumes.filter(({ name }) => mounted.has(name) || !dropped.includes(name)),
+      },
+    },
+  };
+}
+
+/** In mode proxyless the program reads the keys itself: the agent is its user. Else it is its own, where krun can choose. */
+function agentUser(
+  { mode, self }: MeshedPodOptions,
+  { pod, program }: { pod: V1Pod; program: V1Container },
+): { readonly uid: number; readonly securityContext: V1Container["securityContext"] } {
+  if (mode !== "proxyless" && self.uid === 0) {
+    const securityContext = { runAsUser: PROXY_USER, runAsGroup: PROXY_USER, runAsNonRoot: true };
+    return { uid: PROXY_USER, securityContext };
+  }
+  const { runAsUser, runAsGroup } = program.securityContext ?? {};
+  const securityContext = {
+    ...(runAsUser !== undefined && { runAsUser }),
+    ...(runAsGroup !== undefined && { runAsGroup }),
+  };
+  return { uid: runAsUser ?? pod.spec?.securityContext?.runAsUser ?? self.uid, securityContext };
+}
+
+function mergedPod(pod: V1Pod, { parts, program }: { parts: IstioProxyParts; program: string }): V1Pod {
+  const spec: V1PodSpec = pod.spec!;
+  return {
+    ...pod,
+    metadata: { ...pod.metadata, labels: { ...parts.labels }, annotations: { ...parts.annotations } },
+    spec: {
+      ...spec,
+      // Before the others: they too may call into the mesh.
+      initContainers: [parts.container, ...spec.initContainers ?? []],
+      containers: spec.containers.map((container) =>
+        container.name === program ? withMesh(container, parts) : container
+      ),
+      volumes: [...spec.volumes ?? [], ...parts.volumes],
+    },
+  };
+}
+
+/** What the manifest itself says of a variable or a path counts. */
+function withMesh(container: V1Container, { programEnv, programMounts }: IstioProxyParts): V1Container {
+  const names = new Set(container.env?.map(({ name }) => name));
+  const paths = new Set(container.volumeMounts?.map(({ mountPath }) => mountPath));
+  return {
+    ...container,
+    env: [...container.env ?? [], ...programEnv.filter(({ name }) => !names.has(name))],
+    volumeMounts: [...container.volumeMounts ?? [], ...programMounts.filter(({ mountPath }) => !paths.has(mountPath))],
+  };
+}

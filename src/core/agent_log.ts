@@ -1,8 +1,8 @@
 /**
  * Lines of the mesh agent and of Envoy as events of krun's log. In: one line. Out: level, words, fields.
  *
- * Both write JSON here (`--log_as_json`): agent `{level, time, scope, msg, ...}`, Envoy the same by the bootstrap's log format. What
- * is of another form is a line of an access log, or of Go's runtime.
+ * Both write JSON here (`--log_as_json`): agent `{level, time, scope, msg, ...}`, Envoy the same by the bootstrap's log format. Before
+ * the agent has read its flags, it writes as Go's log/slog does. What is of another form is a line of an access log.
  *
  * @module
  */
@@ -28,8 +28,15 @@ const LEVELS: Readonly<Record<string, AgentEvent["level"]>> = {
   fatal: "error",
 };
 
+/** `2026/11/30 07:22:40 ERROR message key=value` */
+const SLOG_LINE = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d (DEBUG|INFO|WARN|ERROR) (.+)$/;
+
 /** Reads a line. Never throws. */
 export function parseAgentLine(line: string): AgentEvent {
+  const [, word, text] = SLOG_LINE.exec(line) ?? [];
+  if (word !== undefined && text !== undefined) {
+    return { level: LEVELS[word.toLowerCase()], message: text, scope: undefined };
+  }
   const { level, msg, scope, error } = recordOf(line);
   const known = typeof level === "string" && Object.hasOwn(LEVELS, level) ? LEVELS[level] : undefined;
   if (known === undefined || typeof msg !== "string") return { level: undefined, message: line, scope: undefined };

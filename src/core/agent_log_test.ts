@@ -29,6 +29,11 @@ Deno.test("parseAgentLine() reads lines of agent and Envoy, and takes others as 
         scope: "envoy main",
       },
     ],
+    ["2026/11/30 07:22:40 ERROR failed to set GOMEMLIMIT error=x", {
+      level: "error",
+      message: "failed to set GOMEMLIMIT error=x",
+      scope: undefined,
+    }],
     ['{"level":"critical","scope":"envoy main","msg":"m"}', { level: "error", message: "m", scope: "envoy main" }],
   ];
   for (const [line, expected] of cases) assert.deepEqual(parseAgentLine(line), expected);

@@ -16,9 +16,6 @@ export const ISTIO_PROXY = "istio-proxy";
 /** User and group of agent and Envoy wherever krun can choose: the rules of interception leave them alone. */
 export const PROXY_USER = 1337;
 
-/** Containers and volumes that the injector made in a cluster: krun makes its own. */
-export const INJECTED_CONTAINERS: readonly string[] = [ISTIO_PROXY, "istio-init", "istio-validation"];
-
 /** Ports of agent and Envoy. */
 export interface MeshPorts {
   /** Envoy's admin endpoint, on loopback. @default {15000} */

@@ -69,8 +69,6 @@ export interface MeshFound {
   /** Address of Service istio-eastwestgateway. */
   readonly gatewayAddress?: string | undefined;
   readonly group?: WorkloadGroup | undefined;
-  /** ConfigMap istio-ca-root-cert is in the workload's namespace. */
-  readonly hasRootConfigMap: boolean;
 }
 
 /** Options of {@linkcode meshOf}. */
@@ -98,15 +96,14 @@ export function revisionedName(name: string, revision: string): string {
 /**
  * Decides every value of the mesh.
  *
- * @throws {KrunError} `MeshUnknown` when nothing says how the control plane is reached from here, or with which CA it is
- * verified; `SettingInvalid`
+ * @throws {KrunError} `MeshUnknown` when nothing says how the control plane is reached from here; `SettingInvalid`
  */
 export function meshOf(options: MeshOptions): Mesh {
   const { found, revision } = options;
   const value = valueReader(options);
   const address = addressOf(options, value);
   const { host, port } = hostPort(address.value)!;
-  const [root, rootRule] = rootOf(value, { port, found });
+  const [root, rootRule] = rootOf(value, port);
   const config = found.meshConfig;
   const trustDomain = value("TRUST_DOMAIN") ?? decided(config?.trustDomain, "the mesh's configuration") ??
     { value: "cluster.local", rule: "the default" };
@@ -188,19 +185,11 @@ function unreachable(): KrunError {
 }
 
 /** A control plane on the port of HTTPS is a service of some provider, with a certificate that everybody believes. */
-function rootOf(
-  value: ReadValue,
-  { port, found }: { port: number; found: MeshFound },
-): [root: IstiodRoot, rule: string] {
+function rootOf(value: ReadValue, port: number): [root: IstiodRoot, rule: string] {
   const own = value("CAROOT_ISTIOD");
   if (own) return [{ kind: "pem", pem: own.value }, own.rule];
   if (port === 443) return [{ kind: "system" }, "the control plane is on port 443"];
-  if (found.hasRootConfigMap) return [{ kind: "config-map" }, "ConfigMap istio-ca-root-cert"];
-  throw new KrunError(
-    "MeshUnknown",
-    "Cannot join the mesh: there is no ConfigMap istio-ca-root-cert in the workload's namespace, so istiod cannot be verified",
-    "check that istiod runs and that WORKLOAD_NAMESPACE exists, or set CAROOT_ISTIOD; XDS_ADDR=- starts without a mesh",
-  );
+  return [{ kind: "config-map" }, "ConfigMap istio-ca-root-cert"];
 }
 
 /** istiod's certificate has its names in the cluster: another name, and every IP address, needs one of them to be asked for. */

@@ -76,8 +76,8 @@ export function workloadGroupOf(value: unknown): WorkloadGroup | undefined {
     serviceAccount: text(template.serviceAccount),
     network: text(template.network),
     locality: text(template.locality),
-    labels: entriesOf(jsonObject(spec.metadata).labels, "string"),
-    ports: entriesOf(template.ports, "number"),
+    labels: entriesOf(jsonObject(spec.metadata).labels, isText),
+    ports: entriesOf(template.ports, isNumber),
     probe: spec.probe === undefined ? undefined : jsonObject(spec.probe),
   };
 }
@@ -96,10 +96,10 @@ function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-function entriesOf<T extends "string" | "number">(
-  value: unknown,
-  type: T,
-): Record<string, T extends "string" ? string : number> {
-  const entries = Object.entries(jsonObject(value)).filter(([, item]) => typeof item === type);
-  return Object.fromEntries(entries) as Record<string, T extends "string" ? string : number>;
+function entriesOf<T>(value: unknown, isKind: (item: unknown) => item is T): Record<string, T> {
+  const entries = Object.entries(jsonObject(value)).filter((entry): entry is [string, T] => isKind(entry[1]));
+  return Object.fromEntries(entries);
 }
+
+const isText = (item: unknown): item is string => typeof item === "string";
+const isNumber = (item: unknown): item is number => typeof item === "number";

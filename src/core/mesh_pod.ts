@@ -5,14 +5,7 @@
  * @module
  */
 import type { V1Container, V1Pod, V1PodSpec } from "@kubernetes/client-node";
-import {
-  INJECTED_CONTAINERS,
-  ISTIO_PROXY,
-  istioProxy,
-  type IstioProxyOptions,
-  type IstioProxyParts,
-  PROXY_USER,
-} from "./istio_proxy.ts";
+import { ISTIO_PROXY, istioProxy, type IstioProxyOptions, type IstioProxyParts, PROXY_USER } from "./istio_proxy.ts";
 import { defaultPod } from "./pod_defaults.ts";
 import type { PlannedPod } from "./pod_from_settings.ts";
 
@@ -30,8 +23,8 @@ const ORIGIN = "the mesh";
 /** The Pod with its proxy. */
 export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): PlannedPod {
   const { self, podName } = options;
-  const bare = withoutInjected(planned).pod;
-  const pod = { ...bare, metadata: { ...bare.metadata, ...(podName !== undefined && { name: podName }) } };
+  const { metadata } = planned.pod;
+  const pod = { ...planned.pod, metadata: { ...metadata, ...(podName !== undefined && { name: podName }) } };
   const program = pod.spec!.containers.find(({ name }) => name === planned.program)!;
   const user = agentUser(options, { pod, program });
   const parts = istioProxy({ ...options, pod, program, agentUser: user.securityContext });
@@ -47,35 +40,6 @@ export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): Plann
     ]),
     ownContainers: new Set([...planned.ownContainers, ISTIO_PROXY]),
     volumeUsers: new Map([...planned.volumeUsers, ...parts.privateVolumes.map((name) => [name, user.uid] as const)]),
-  };
-}
-
-/** The Pod without what an injector has added in a cluster: that proxy is an image's, and knows a way that there is not here. */
-export function withoutInjected(planned: PlannedPod): PlannedPod {
-  const { pod } = planned;
-  const isInjected = ({ name }: V1Container) => INJECTED_CONTAINERS.includes(name);
-  const { initContainers = [], containers = [], volumes = [] } = pod.spec ?? {};
-  if (![...initContainers, ...containers].some(isInjected)) return planned;
-  const kept = {
-    initContainers: initContainers.filter((c) => !isInjected(c)),
-    containers: containers.filter((c) => !isInjected(c)),
-  };
-  const mounted = new Set(
-    [...kept.initContainers, ...kept.containers].flatMap((c) => c.volumeMounts ?? []).map((m) => m.name),
-  );
-  const dropped = [...initContainers, ...containers].filter(isInjected).flatMap((c) => c.volumeMounts ?? []).map((m) =>
-    m.name
-  );
-  return {
-    ...planned,
-    pod: {
-      ...pod,
-      spec: {
-        ...pod.spec!,
-        ...kept,
-        volumes: volumes.filter(({ name }) => mounted.has(name) || !dropped.includes(name)),
-      },
-    },
   };
 }
 

@@ -102,6 +102,11 @@ export function readMesh({ text, read, startingWith }: MeshVariables): MeshSetti
   };
 }
 
+/** Whether somebody wants a mesh: without one krun does not start. */
+export function asksForMesh({ address, mode, description }: MeshSettings): boolean {
+  return address !== undefined || mode !== undefined || description !== undefined;
+}
+
 /** A `host:port`, or a host alone, which means istiod's port for workloads outside a cluster; `undefined`: it is none. */
 export function hostPort(text: string, defaultPort?: number): HostPort | undefined {
   const [, bracketed, plain, digits] = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/?#@[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? [];

@@ -7,6 +7,7 @@ import type { V1ConfigMap, V1Container, V1Pod, V1PodSpec, V1Probe, V1Service } f
 import type { Cluster } from "./cluster.ts";
 import type { Identity } from "./identity.ts";
 import { withoutExpansion } from "./expansion.ts";
+import { withoutInjected } from "./injected.ts";
 import { inClusterFailure, kubernetesService, SERVICE_ACCOUNT_FOLDER } from "./in_cluster.ts";
 import { mountPath } from "./mount_path.ts";
 import { dnsLabelOf, mountVolume } from "./mount_volume.ts";
@@ -121,7 +122,7 @@ class Draft {
     const { settings, identity, manifest, podUid } = options;
     this.#options = options;
     this.#warnings = [...manifest?.warnings ?? []];
-    const written = structuredClone(manifest?.pod);
+    const written = manifest && withoutInjected(structuredClone(manifest.pod));
     const containers = written?.spec?.containers ?? [{ name: dnsLabelOf(identity.name.value) }];
     this.#program = containers[0]!;
     this.#spec = {

@@ -102,6 +102,8 @@ export interface Settings {
   readonly gracePeriodSeconds?: number | undefined;
   /** The platform is Cloud Run: it gives 10 s from SIGTERM to SIGKILL. */
   readonly cloudRun: boolean;
+  /** K_REVISION. */
+  readonly platformRevision?: string | undefined;
   /** KRUN_SERVICE_LINKS; unset: off for a Pod made from variables, the manifest's own otherwise. */
   readonly serviceLinks?: boolean | undefined;
   /** MESH_BASE_DIR. */
@@ -164,6 +166,7 @@ export function parseSettings(env: Env): Settings {
     runAs: readRunAs(variables),
     gracePeriodSeconds: read("KRUN_GRACE_PERIOD", readWholeSeconds),
     cloudRun: isCloudRun(variables),
+    platformRevision: text("K_REVISION"),
     serviceLinks: read("KRUN_SERVICE_LINKS", readBoolean),
     baseDir: text("MESH_BASE_DIR"),
     keepFiles: read("KRUN_FILES", (s) => readChoice(s, ["remove", "keep"])) === "keep",

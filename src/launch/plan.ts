@@ -7,6 +7,8 @@
 import type { Cluster, ClusterSource } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
 import { type Identity, workloadIdentity } from "../core/identity.ts";
+import type { MeshMachine } from "../core/mesh_mode.ts";
+import { asksForMesh } from "../core/mesh_settings.ts";
 import { SERVICE_ACCOUNT_FOLDER } from "../core/in_cluster.ts";
 import type { Logger } from "../core/log.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
@@ -22,6 +24,7 @@ import { findCluster } from "../kube/find_cluster.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { anyFile } from "../pod/special_files.ts";
+import type { MeshPlan } from "./mesh_plan.ts";
 import { readPodFile } from "./pod_file.ts";
 import { ProbedCluster } from "./probed_cluster.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -42,6 +45,8 @@ export interface Plan {
   readonly takesBase: boolean;
   /** No container has a command: krun keeps the files fresh for somebody else. */
   readonly isSideProcess: boolean;
+  /** How the workload is in a mesh, whose proxy the Pod then has; unset: it is in none. */
+  readonly mesh?: MeshPlan;
 }
 
 /** A cluster that nothing asks for and that cannot be opened or gave no token. */
@@ -64,6 +69,10 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
   /** Use no cluster, whatever could be found. @default {false} */
   readonly withoutCluster?: boolean;
+  /** What this machine has for a mesh; unset: join none, whatever could be found. */
+  readonly machine?: MeshMachine | undefined;
+  /** The mesh's objects are asked for again until then, milliseconds since the epoch. @default {each once} */
+  readonly deadlineMs?: number;
 }
 
 /** How long a cluster that nobody asked for may take to answer. */
@@ -77,6 +86,34 @@ const UNASKED_TIMEOUT_MS = 5_000;
  * @throws {KrunError} as {@linkcode planRun}; the signal's reason
  */
 export async function planStart(outer: Surroundings, options: PlanOptions): Promise<Plan> {
+  const plan = await planUseful(outer, options);
+  await using onFailure = new AsyncDisposableStack();
+  if (plan.cluster) onFailure.use(plan.cluster);
+  const meshed = await withMesh(outer, plan, options);
+  onFailure.move();
+  return meshed;
+}
+
+/** The plan with the mesh that its cluster has. @throws {KrunError} as {@linkcode planMesh} */
+async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): Promise<Plan> {
+  const { cluster } = plan;
+  const { machine, deadlineMs = 0, signal = new AbortController().signal } = options;
+  if (cluster === undefined || machine === undefined || plan.isSideProcess) return plan;
+  if (machine.agent === undefined && !asksForMesh(options.settings.mesh)) return plan;
+  const { planMesh } = await import("./mesh_plan.ts");
+  try {
+    const joined = await planMesh(outer, { ...options, ...plan, cluster, machine, deadlineMs, signal });
+    return joined ? { ...plan, ...joined, takesBase: true } : plan;
+  } catch (cause) {
+    const { mesh } = options.settings;
+    if (!mesh.optional || !(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+    options.log.warn("starting without the mesh", { reason: cause.message });
+    return plan;
+  }
+}
+
+/** As {@linkcode planRun}, without a cluster that nobody asked for and that is of no use. */
+async function planUseful(outer: Surroundings, options: PlanOptions): Promise<Plan> {
   const plan = await planRun(outer, options);
   const { cluster, planned: { pod } } = plan;
   if (!cluster || options.settings.clusterAskedBy.length > 0) return plan;

@@ -7,6 +7,7 @@
  */
 import type { V1Container } from "@kubernetes/client-node";
 import { programEnv } from "../core/app_env.ts";
+import { ISTIO_PROXY } from "../core/istio_proxy.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { containerRunAs, type RunAs } from "../core/run_as.ts";
 import type { Settings } from "../core/settings.ts";
@@ -40,6 +41,7 @@ export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
+  const proxy = plan.mesh && new (await import("./mesh_proxy.ts")).MeshProxy(plan.mesh, run);
   let told = false;
   const supervisor = new Supervisor({
     pod: mounted.pod,
@@ -55,12 +57,17 @@ export async function runContainers(run: Run): Promise<number> {
       phases.end("program");
       log.info("program started", summary(run));
     },
+    ...(proxy && { own: new Map([[ISTIO_PROXY, proxy]]) }),
     log,
     clock: systemClock,
   });
   await using _status = await statusServer(run, supervisor);
   control.attach(supervisor);
   const status = supervisor.run();
+  const fault = proxy?.fault(over.signal).then(async (fault) => {
+    if (fault !== undefined && !told) await supervisor.stop();
+    return fault;
+  });
   // The program first: opening the watches takes milliseconds. A start that fails meanwhile is heard here.
   await Promise.race([status, systemClock.turn()]);
   run.base?.tendMemory();
@@ -71,10 +78,14 @@ export async function runContainers(run: Run): Promise<number> {
   ]);
   void releaseStartCode(over.signal);
   try {
-    return await status;
+    const code = await status;
+    over.abort();
+    const failure = await fault;
+    if (failure !== undefined && !told) throw failure;
+    return code;
   } finally {
     over.abort();
-    await fresh;
+    await Promise.all([fresh, fault]);
   }
 }
 
@@ -89,12 +100,23 @@ async function react({ onChange }: Settings, supervisor: Supervisor): Promise<vo
   if (onChange.kind === "signal") supervisor.kill(signalNumber(onChange.signal) ?? 0);
 }
 
-/** What a container's process sees: krun's own environment less what is krun's, and the Pod's over it. */
+/** Where the programs of krun's own containers look for others. */
+const OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/**
+ * What a container's process sees: krun's own environment less what is krun's, and the Pod's over it. For a container that
+ * krun itself has added: what it was given, and nothing else, be it krun's, the program's or a Service's.
+ */
 export function containerEnvironment(
   { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & { mounted: Pick<MountedPod, "env"> },
   container: V1Container,
 ): Env {
-  const { ownsKubernetesEnv } = plan.planned;
+  const { ownsKubernetesEnv, ownContainers } = plan.planned;
+  if (ownContainers.has(container.name)) {
+    const names = new Set(container.env?.map(({ name }) => name));
+    const given = Object.entries(mounted.env(container.name)).filter(([name]) => names.has(name));
+    return { PATH: OWN_PATH, ...Object.fromEntries(given) };
+  }
   return programEnv(outer.env, mounted.env(container.name), { passEnv: settings.passEnv, ownsKubernetesEnv });
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type ErrorCode, KrunError } from "../core/errors.ts";
 import { containerRunAs } from "../core/run_as.ts";
 import { podContainers } from "../core/volume_mounts.ts";
 import { openBase } from "../pod/base_folder.ts";
@@ -12,6 +13,7 @@ import { mountPod } from "../pod/mounted_pod.ts";
 import { receiveSignals } from "../pod/signals.ts";
 import { suspendSelf } from "../pod/terminal.ts";
 import { Control } from "./control.ts";
+import { meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
 import { dropPermissions } from "./permissions.ts";
 import { Phases } from "./phases.ts";
@@ -31,8 +33,8 @@ import type { Surroundings } from "./surroundings.ts";
 export async function start(outer: Surroundings, options: StartOptions): Promise<number> {
   const control = new Control({ suspend: suspendSelf });
   loadLibc();
-  await using undo = new AsyncDisposableStack();
-  undo.use(receiveSignals((signal, { from }) => control.signal(signal, from)));
+  await using receiving = new AsyncDisposableStack();
+  receiving.use(receiveSignals((signal, { from }) => control.signal(signal, from)));
   const onUnforeseen = (event: PromiseRejectionEvent) => {
     // Without this Deno would end krun on the spot, and the program and its Secrets would stay behind. It is never taken away:
     // Deno 2.6 may tell of a rejection only after it was handled, when this start has long since failed with it.
@@ -41,7 +43,7 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
   };
   globalThis.addEventListener("unhandledrejection", onUnforeseen);
   try {
-    const status = await startPod(outer, { ...options, control, undo });
+    const status = await startInMesh(outer, { ...options, control });
     if (control.failure) throw control.failure.cause;
     return status;
   } catch (cause) {
@@ -50,14 +52,39 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
   }
 }
 
-async function startPod(
-  outer: Surroundings,
-  options: StartOptions & { control: Control; undo: AsyncDisposableStack },
-): Promise<number> {
-  const { settings, log, undo } = options;
+/** What one try of a start is given. */
+interface StartTry extends StartOptions {
+  readonly control: Control;
+  /** Join no mesh, whatever could be found. @default {false} */
+  readonly withoutMesh?: boolean;
+}
+
+/** These say nothing of the mesh: they come after it. */
+const NOT_OF_MESH: readonly string[] = ["ProgramNotFound", "ProgramNotExecutable", "Internal"] satisfies ErrorCode[];
+
+/** With MESH_OPTIONAL a start that fails in a mesh is tried once more without. */
+async function startInMesh(outer: Surroundings, options: StartTry): Promise<number> {
+  const { settings: { mesh }, log, control } = options;
+  let joined = false;
+  try {
+    return await startPod(outer, { ...options, onMesh: () => void (joined = true) });
+  } catch (cause) {
+    const isHopeless = !(cause instanceof KrunError) || NOT_OF_MESH.includes(cause.code);
+    if (!mesh.optional || !joined || isHopeless || control.stop.aborted) throw cause;
+    log.warn("starting without the mesh", { reason: cause.message });
+    return await startPod(outer, { ...options, withoutMesh: true });
+  }
+}
+
+async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): void }): Promise<number> {
+  const { settings, log, onMesh } = options;
+  await using undo = new AsyncDisposableStack();
   const phases = new Phases();
-  const plan = await planStart(outer, { ...options, signal: options.control.stop });
+  const machine = options.withoutMesh ? undefined : meshMachine(outer, settings);
+  const deadlineMs = Date.now() + settings.startTimeoutMs;
+  const plan = await planStart(outer, { ...options, machine, deadlineMs, signal: options.control.stop });
   if (plan.cluster) undo.use(plan.cluster);
+  if (plan.mesh) onMesh?.();
   requireUsers(plan, outer);
   if (settings.oneShot) (await import("./replace.ts")).onlyContainer(plan);
   for (const warning of [...settings.warnings, ...plan.planned.warnings]) log.warn(warning);
@@ -72,7 +99,7 @@ async function startPod(
   }
   phases.end("plan");
   const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, log });
-  return await carryOut(outer, { ...options, plan, phases, confine });
+  return await carryOut(outer, { ...options, plan, phases, undo, confine });
 }
 
 /**

@@ -35,6 +35,8 @@ export interface OwnContainer {
   onLine(line: string): void;
   /** Resolves when it has started; asked at each start, instead of its startup probe, which could look no more than once a second. */
   untilStarted(over: AbortSignal): Promise<void>;
+  /** Called at the beginning of its stop, before its turn to be signalled; `over`: there is no more time. Must not reject. */
+  onStop(over: AbortSignal): Promise<void>;
 }
 
 /** Options of {@linkcode Container}. */
@@ -240,7 +242,7 @@ export class Container {
       ...this.#place(env),
       foreground: foreground ?? false,
       stdio: foreground ? "inherit" : "stdin-null",
-      ...(own && { onLine: own.onLine, signalAlone: true }),
+      ...(own && { onLine: (line: string) => own.onLine(line), signalAlone: true }),
       container: this.name,
     });
     onStart?.(this.name, process.pid);
@@ -334,20 +336,13 @@ export class Container {
     return instance.stopping ??= this.#terminate(instance, options);
   }
 
-  async #terminate({ process, target, over }: Instance, options: Omit<StopOptions, "hurry">): Promise<void> {
+  async #terminate(instance: Instance, options: Omit<StopOptions, "hurry">): Promise<void> {
+    const { process, over } = instance;
     const { graceMs, turn } = options;
     const hurry = this.#hurry.signal;
     const { clock, log } = this.#options;
     const deadlineMs = clock.elapsedMs() + graceMs;
-    const preStop = this.#spec.lifecycle?.preStop;
-    if (preStop && !over.signal.aborted) {
-      const limit = new AbortController();
-      const cut = AbortSignal.any([over.signal, hurry, limit.signal]);
-      void clock.sleep(graceMs, cut).then(() => limit.abort());
-      const reason = await runHook(preStop, target, cut);
-      limit.abort();
-      if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
-    }
+    await this.#beforeStop(instance, graceMs);
     if (turn) await Promise.race([turn, process.ended]);
     process.kill(SIGTERM);
     const patience = AbortSignal.any([over.signal, hurry]);
@@ -357,5 +352,19 @@ export class Container {
     process.kill(SIGKILL);
     log.warn("container did not end in time and is killed", { container: this.name });
     await process.ended;
+  }
+
+  /** The preStop hook, for as long as there is time. */
+  async #beforeStop({ target, over }: Instance, graceMs: number): Promise<void> {
+    const { clock, log, own } = this.#options;
+    const preStop = this.#spec.lifecycle?.preStop;
+    if (!preStop && !own || over.signal.aborted) return;
+    const limit = new AbortController();
+    const cut = AbortSignal.any([over.signal, this.#hurry.signal, limit.signal]);
+    void clock.sleep(graceMs, cut).then(() => limit.abort());
+    await own?.onStop(cut);
+    const reason = preStop && await runHook(preStop, target, cut);
+    limit.abort();
+    if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
   }
 }

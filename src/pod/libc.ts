@@ -81,6 +81,7 @@ const SYSTEM_CALLS = {
   readlinkat: [267, 78],
   renameat: [264, 38],
   rt_sigprocmask: [14, 135],
+  setfsgid: [123, 152],
   setgroups: [116, 159],
   setresgid: [119, 149],
   setresuid: [117, 147],
@@ -95,6 +96,12 @@ const SYSTEM_CALLS = {
 
 /** The name of a system call that krun uses. */
 export type SystemCall = keyof typeof SYSTEM_CALLS;
+
+/** What a system call is given: a text and bytes by their address. */
+type Argument = number | bigint | string | Bytes;
+
+/** Those that may make a file. */
+const MAKES_FILES: ReadonlySet<SystemCall> = new Set<SystemCall>(["openat", "mkdirat", "symlinkat"]);
 
 /** Flags of open(2) that both machines share. */
 export const O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0o400, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
@@ -152,6 +159,7 @@ export class Libc {
   /** Number, six arguments and answer of a system call. */
   readonly #frame = new BigInt64Array(FRAME_LENGTH);
   readonly #frameBytes = bytesOf(this.#frame);
+  #fileGroup: number | undefined;
   /** Keeps the memory of the last call's arguments from being collected while C code uses it. */
   #inUse: readonly Bytes[] = [];
 
@@ -173,7 +181,15 @@ export class Libc {
   }
 
   /** Makes a system call. A text is given as its address, as are bytes, which the kernel may change. Returns the result, or -errno. */
-  call(name: SystemCall, ...args: readonly (number | bigint | string | Bytes)[]): number {
+  call(name: SystemCall, ...args: readonly Argument[]): number {
+    if (this.#fileGroup === undefined || !MAKES_FILES.has(name)) return this.#make(name, args);
+    const ofSockets = this.#make("setfsgid", [this.#fileGroup]);
+    const answer = this.#make(name, args);
+    this.#make("setfsgid", [ofSockets]);
+    return answer;
+  }
+
+  #make(name: SystemCall, args: readonly Argument[]): number {
     const frame = this.#frame;
     frame[0] = BigInt(SYSTEM_CALLS[name][Deno.build.arch === "x86_64" ? 0 : 1]);
     const inUse: Bytes[] = [];
@@ -193,8 +209,26 @@ export class Libc {
   }
 
   /** Makes a system call of which only the success matters. Returns errno, 0 when it worked. */
-  attempt(name: SystemCall, ...args: readonly (number | bigint | string | Bytes)[]): number {
+  attempt(name: SystemCall, ...args: readonly Argument[]): number {
     return Math.max(0, -this.call(name, ...args));
+  }
+
+  /**
+   * From now on sockets of this thread, and of threads that it starts, are another group's, by which netfilter tells them
+   * apart; files and programs that krun makes stay its own group's. Needs the right to change groups. Returns errno.
+   *
+   * The kernel has one group for both (credentials(7)), so each call that makes a file changes it for the time of the call.
+   */
+  openSocketsAs(gid: number): number {
+    const KEEP = -1, PR_SET_DUMPABLE = 4;
+    const group = new Uint32Array(1);
+    this.call("getresgid", new Uint8Array(4), bytesOf(group), new Uint8Array(4));
+    const errno = this.attempt("setresgid", KEEP, gid, KEEP);
+    if (errno !== 0) return errno;
+    // The kernel clears it with every change of a group (PR_SET_DUMPABLE(2const)).
+    this.call("prctl", PR_SET_DUMPABLE, 1);
+    this.#fileGroup ??= group[0]!;
+    return 0;
   }
 
   /** Where bytes lie in memory. They must be kept in a variable as long as the address is used; then they stay there. */

@@ -405,7 +405,11 @@ Deno.test("Supervisor kills a container whose postStart hook fails, and holds th
 Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its lines over, and starts it again", async () => {
   const lines: string[] = [];
   const ready = Promise.withResolvers<void>();
-  const own = { onLine: (line: string) => void lines.push(line), untilStarted: () => ready.promise };
+  const own = {
+    onLine: (line: string) => void lines.push(line),
+    untilStarted: () => ready.promise,
+    onStop: () => Promise.resolve(void lines.push(`stop with ${trial.lines().at(-1)}`)),
+  };
   await using trial = await Trial.create({
     initContainers: [
       shell("proxy", "echo proxy; while [ ! -e $OUT.die ]; do sleep 0.02; done; rm $OUT.die; exit 0", {
@@ -426,5 +430,5 @@ Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its
   await waitFor("the second start", () => lines.length === 2);
   await trial.supervisor.stop();
   assert.equal(await status, 0, "the proxy's end is nobody's status");
-  assert.deepEqual(trial.lines(), ["app up", "app ends"]);
+  assert.deepEqual([trial.lines(), lines], [["app up", "app ends"], ["proxy", "proxy", "stop with app up"]]);
 });

@@ -1,0 +1,158 @@
+/**
+ * Whether and how the workload joins a mesh. In: a plan without one. Out: the plan with the proxy in its Pod, or as it was.
+ *
+ * @module
+ */
+import type { Cluster } from "../core/cluster.ts";
+import { envoyBootstrapTemplate } from "../core/envoy_bootstrap.ts";
+import type { Identity } from "../core/identity.ts";
+import { MESH_PATHS, MESH_PORTS, type MeshPlaces, type MeshPorts, OWN_BOOTSTRAP_FILE } from "../core/istio_proxy.ts";
+import type { Logger } from "../core/log.ts";
+import { type Mesh, meshOf, meshRevision } from "../core/mesh.ts";
+import { type DecidedMode, type MeshMachine, meshMode } from "../core/mesh_mode.ts";
+import { meshedPod } from "../core/mesh_pod.ts";
+import { type JsonObject, jsonObject } from "../core/mesh_objects.ts";
+import { mountPath } from "../core/mount_path.ts";
+import { meshNoProxy } from "../core/no_proxy.ts";
+import type { PlannedPod } from "../core/pod_from_settings.ts";
+import type { Settings } from "../core/settings.ts";
+import { machineRoots } from "../kube/machine_roots.ts";
+import { findMesh } from "../mesh/find_mesh.ts";
+import { BOOTSTRAP_TEMPLATE, isFile } from "../mesh/mesh_programs.ts";
+import { parseText, readDescription } from "../mesh/mesh_text.ts";
+import { systemClock } from "../pod/clock.ts";
+import { StartRetry } from "../pod/start_retry.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/** How the workload is in the mesh. */
+export interface MeshPlan {
+  readonly mesh: Mesh;
+  readonly mode: DecidedMode;
+  readonly places: MeshPlaces;
+  readonly ports: MeshPorts;
+}
+
+/** What {@linkcode planMesh} works on. */
+export interface MeshPlanOptions {
+  readonly settings: Settings;
+  readonly cluster: Cluster;
+  readonly identity: Identity;
+  readonly planned: PlannedPod;
+  /** The base folder, absolute. */
+  readonly base: string;
+  readonly machine: MeshMachine;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Requests are tried again until then, milliseconds since the epoch; in the past: each once. */
+  readonly deadlineMs: number;
+}
+
+/**
+ * Joins the mesh, where there is one: the Pod with its proxy. `undefined`: there is none, or it is not wanted.
+ *
+ * @throws {KrunError} `MeshUnknown`, `MeshUnavailable`, `Forbidden`, `SettingInvalid`, and what a request throws.
+ */
+export async function planMesh(
+  outer: Surroundings,
+  options: MeshPlanOptions,
+): Promise<{ readonly planned: PlannedPod; readonly mesh: MeshPlan } | undefined> {
+  const { settings, planned, machine, log } = options;
+  const labels = planned.pod.metadata?.labels ?? {};
+  const annotations = planned.pod.metadata?.annotations ?? {};
+  const inject = labels["sidecar.istio.io/inject"] ?? annotations["sidecar.istio.io/inject"];
+  if (settings.mesh.off || inject === "false") return undefined;
+  const revision = meshRevision(settings.mesh, labels);
+  const found = await findMesh(options.cluster, {
+    settings: settings.mesh,
+    namespace: options.identity.namespace.value,
+    groupName: settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value,
+    revision: revision.value,
+    log,
+    retry: (what, call) => retried(what, { ...options, call }),
+    description: await description(options),
+  });
+  if (found === undefined) {
+    log.info("no mesh: the cluster has neither ConfigMap mesh-env nor istio in istio-system");
+    return undefined;
+  }
+  const proxyConfig = await workloadProxyConfig(settings, annotations);
+  const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig });
+  const envoy = await envoyPath(mesh.proxyConfig, machine);
+  const interceptionMode = annotations["sidecar.istio.io/interceptionMode"];
+  const mode = meshMode({ ...machine, envoy }, { settings: settings.mesh, interceptionMode });
+  const { places, ownBootstrap } = await meshPlaces({ ...machine, envoy }, options);
+  const plan = { mesh, mode, places, ports: MESH_PORTS };
+  return { mesh: plan, planned: podOf(outer, { ...options, plan, ownBootstrap }) };
+}
+
+async function retried<T>(
+  what: string,
+  { call, ...options }: MeshPlanOptions & { call(signal: AbortSignal): Promise<T> },
+): Promise<T> {
+  using retry = new StartRetry({ ...options, clock: systemClock, random: Math.random });
+  return await retry.call(what, call);
+}
+
+async function description({ settings, signal }: MeshPlanOptions) {
+  const url = settings.mesh.description;
+  const roots = () => machineRoots(settings.cluster.certFile);
+  return url && await readDescription(url, { roots, signal });
+}
+
+/** PROXY_CONFIG over the annotation. */
+async function workloadProxyConfig(
+  settings: Settings,
+  annotations: Readonly<Record<string, string>>,
+): Promise<JsonObject> {
+  const texts = [
+    [annotations["proxy.istio.io/config"], 'annotation "proxy.istio.io/config"'],
+    [settings.mesh.proxyConfig, "PROXY_CONFIG"],
+  ] as const;
+  const values = await Promise.all(texts.map(([text, where]) => text === undefined ? {} : parseText(text, where)));
+  return Object.assign({}, ...values.map(jsonObject));
+}
+
+async function envoyPath({ binaryPath }: JsonObject, { envoy }: MeshMachine): Promise<string | undefined> {
+  return typeof binaryPath === "string" && await isFile(binaryPath) ? binaryPath : envoy;
+}
+
+async function meshPlaces({ agent, envoy }: MeshMachine, { base, planned }: MeshPlanOptions) {
+  const place = (path: string) => mountPath(path, { base, cwd: "/", aliases: planned.baseAliases });
+  const hasTemplate = await isFile(BOOTSTRAP_TEMPLATE);
+  const places: MeshPlaces = {
+    agent: agent ?? "pilot-agent",
+    envoy,
+    root: base,
+    config: place(MESH_PATHS.config),
+    bootstrap: hasTemplate ? BOOTSTRAP_TEMPLATE : `${place(MESH_PATHS.ownBootstrap)}/${OWN_BOOTSTRAP_FILE}`,
+    grpcBootstrap: place(MESH_PATHS.grpcBootstrap),
+    certificates: place(MESH_PATHS.certificates),
+  };
+  return { places, ownBootstrap: hasTemplate ? undefined : envoyBootstrapTemplate() };
+}
+
+function podOf(
+  { env, self }: Surroundings,
+  options: MeshPlanOptions & { readonly plan: MeshPlan; readonly ownBootstrap: string | undefined },
+): PlannedPod {
+  const { settings, cluster, identity, planned, plan, ownBootstrap } = options;
+  return meshedPod(planned, {
+    ...plan,
+    mode: plan.mode.mode,
+    settings: settings.mesh,
+    workloadName: planned.pod.metadata?.labels?.["service.istio.io/workload-name"] ?? identity.name.value,
+    cloudPlatform: settings.cloudRun ? "gcp" : "none",
+    self,
+    podName: identity.name.rule === "KRUN_POD" ? undefined : instanceName(settings.platformRevision ?? Deno.hostname()),
+    ownBootstrap,
+    noProxy: meshNoProxy(env.NO_PROXY ?? env.no_proxy, cluster.endpoint?.server),
+  });
+}
+
+/** A Pod's name for this instance alone: that of the revision or host, and five letters as a ReplicaSet gives them. */
+function instanceName(of: string): string {
+  const letters = "bcdfghjklmnpqrstvwxz2456789";
+  const random = Array.from(crypto.getRandomValues(new Uint8Array(5)), (byte) => letters[byte % letters.length]);
+  const name = of.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-").slice(0, 57).replaceAll(/^-+|-+$/g, "");
+  return `${name === "" ? "krun" : name}-${random.join("")}`;
+}

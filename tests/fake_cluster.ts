@@ -126,9 +126,13 @@ export class FakeCluster implements Cluster {
   }
 
   async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
-    const { resource, namespace, name } = ref;
+    const { apiGroup, resource, namespace, name } = ref;
     await this.#request({ verb: "get", what: `${resource}/${namespace}/${name}` }, signal);
-    return undefined;
+    if (apiGroup !== "") return undefined;
+    const isIt = ({ metadata }: V1Service) => metadata?.namespace === namespace && metadata.name === name;
+    if (resource === "services") return structuredClone(this.#services.find(isIt));
+    const kind = resource === "configmaps" ? "ConfigMap" : "Secret";
+    return structuredClone(this.#objects.get(idOf({ kind, namespace, name })));
   }
 
   async services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {

@@ -27,7 +27,9 @@ export interface ResourceRef {
   readonly version: string;
   /** As `configmaps`. */
   readonly resource: string;
+  /** Its namespace. */
   readonly namespace: string;
+  /** Its `metadata.name`. */
   readonly name: string;
   /** What a person can do who may not have that right, after `or`. */
   readonly otherwise?: string;

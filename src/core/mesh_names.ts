@@ -86,7 +86,7 @@ export const MESH_NAMES = [
     unit: "PEM",
     unset: "ConfigMap istio-ca-root-cert in the workload's namespace",
     says: "Root certificate of istiod",
-    example: "-----BEGIN CERTIFICATE-----...",
+    example: "$(cat root-cert.pem)",
     seenBy: "program",
   },
   {

@@ -21,6 +21,7 @@ export class MeshProxy implements OwnContainer {
   readonly #run: Pick<Run, "log" | "settings" | "plan">;
   readonly #last: string[] = [];
   readonly #started = Promise.withResolvers<void>();
+  #wasReady = false;
 
   constructor(mesh: MeshPlan, run: Pick<Run, "log" | "settings" | "plan">) {
     this.#mesh = mesh;
@@ -31,7 +32,8 @@ export class MeshProxy implements OwnContainer {
   onLine(line: string): void {
     const { log, settings } = this.#run;
     const read = parseAgentLine(line);
-    const { level, event, fields } = agentLogLine(read, { loud: settings.mesh.agentDebug !== undefined });
+    const loud = settings.mesh.agentDebug !== undefined;
+    const { level, event, fields } = agentLogLine(read, { loud, starting: !this.#wasReady });
     log[level](event, fields);
     this.#last.push(`${read.level ?? ""} ${read.scope ?? ""} ${read.message}`.replaceAll(/\s+/g, " ").trim());
     if (this.#last.length > LAST_LINES) this.#last.shift();
@@ -39,7 +41,9 @@ export class MeshProxy implements OwnContainer {
 
   async untilStarted(over: AbortSignal): Promise<void> {
     await proxyReady(this.#place, { over, clock: systemClock });
-    if (!over.aborted) this.#started.resolve();
+    if (over.aborted) return;
+    this.#wasReady = true;
+    this.#started.resolve();
   }
 
   async onStop(over: AbortSignal): Promise<void> {

@@ -38,13 +38,15 @@ export async function proxyReady(
 
 /**
  * Begins the end of inbound traffic: connections that are open are told to close (`connection: close`, GOAWAY), new ones are
- * refused. Outbound traffic goes on. Never rejects: where it fails, the proxy is gone or does not work.
+ * refused. Outbound traffic goes on. Without Envoy nothing: connections are the program's own. Never rejects: where it fails,
+ * the proxy is gone or does not work.
  */
 export async function drainProxy({ mode, ports }: ProxyPlace, signal: AbortSignal): Promise<void> {
+  if (mode === "proxyless") return;
   // The agent then ends at SIGTERM at once, without its own wait of 5 s.
   await answer("POST", ports.status, "/drain", signal);
   // What the agent asks of Envoy leaves the listeners open, for a program that is about to be gone.
-  if (mode !== "proxyless") await answer("POST", ports.admin, "/drain_listeners?inboundonly", signal);
+  await answer("POST", ports.admin, "/drain_listeners?inboundonly", signal);
 }
 
 /** Everything that Envoy is configured with; keys are left out by Envoy itself. `undefined`: it does not answer. */

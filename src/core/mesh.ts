@@ -13,6 +13,7 @@ import {
   type JsonObject,
   jsonObject,
   type MeshConfig,
+  type Sidecar,
   type WorkloadGroup,
 } from "./mesh_objects.ts";
 import { hostPort, hostPortText, type MeshSettings, type MeshValueName } from "./mesh_settings.ts";
@@ -47,7 +48,7 @@ export interface Mesh {
   readonly trustDomain: Decided;
   readonly clusterDomain: string;
   readonly clusterId: Decided;
-  readonly meshId: string;
+  readonly meshId: Decided;
   readonly revision: Decided;
   /** Where the workload is in a mesh of several networks; unset: where the cluster's Pods are. */
   readonly network?: Decided | undefined;
@@ -57,6 +58,8 @@ export interface Mesh {
   readonly proxyHttpPort?: number | undefined;
   /** The WorkloadGroup that makes the workload callable. */
   readonly group?: WorkloadGroup | undefined;
+  /** Sidecars of the workload's namespace; `undefined`: they may not be read. */
+  readonly sidecars?: readonly Sidecar[] | undefined;
 }
 
 /** What is known of a mesh. */
@@ -69,6 +72,8 @@ export interface MeshFound {
   /** Address of Service istio-eastwestgateway. */
   readonly gatewayAddress?: string | undefined;
   readonly group?: WorkloadGroup | undefined;
+  /** Those of the workload's namespace; `undefined`: they may not be read. */
+  readonly sidecars?: readonly Sidecar[] | undefined;
 }
 
 /** Options of {@linkcode meshOf}. */
@@ -118,12 +123,14 @@ export function meshOf(options: MeshOptions): Mesh {
     clusterDomain: found.injector?.clusterDomain ?? "cluster.local",
     clusterId: meta("CLUSTER_ID") ?? decided(found.injector?.clusterName, "the injector's values") ??
       { value: "Kubernetes", rule: "the default" },
-    meshId: meta("MESH_ID")?.value ?? found.injector?.meshId ?? trustDomain.value,
+    meshId: meta("MESH_ID") ?? decided(found.injector?.meshId, "the injector's values") ??
+      { value: trustDomain.value, rule: "the trust domain" },
     revision,
     network: meta("NETWORK") ?? decided(found.group?.network, `WorkloadGroup ${found.group?.name}`),
     proxyConfig: mergedProxyConfig(config?.defaultConfig ?? {}, options.proxyConfig),
     proxyHttpPort: config?.proxyHttpPort || undefined,
     group: found.group,
+    sidecars: found.sidecars,
   };
 }
 

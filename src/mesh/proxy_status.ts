@@ -5,8 +5,9 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import { envoyListeners } from "../core/envoy_listeners.ts";
 import type { MeshPorts } from "../core/istio_proxy.ts";
-import type { MeshMode } from "../core/mesh_settings.ts";
+import type { HostPort, MeshMode } from "../core/mesh_settings.ts";
 
 /** How often the proxy is asked while it starts, milliseconds. */
 const POLL_MS = 50;
@@ -50,11 +51,20 @@ export async function drainProxy({ mode, ports }: ProxyPlace, signal: AbortSigna
 }
 
 /** Everything that Envoy is configured with; keys are left out by Envoy itself. `undefined`: it does not answer. */
-export async function configDump({ ports }: ProxyPlace, signal: AbortSignal): Promise<string | undefined> {
+export function configDump({ ports }: ProxyPlace, signal: AbortSignal): Promise<string | undefined> {
+  return text(`http://127.0.0.1:${ports.admin}/config_dump?include_eds`, signal);
+}
+
+/** Where Envoy listens; empty when it does not answer. */
+export async function listeners({ ports }: ProxyPlace, signal: AbortSignal): Promise<HostPort[]> {
+  return envoyListeners(await text(`http://127.0.0.1:${ports.admin}/listeners?format=json`, signal) ?? "");
+}
+
+async function text(url: string, signal: AbortSignal): Promise<string | undefined> {
   try {
-    const response = await fetch(`http://127.0.0.1:${ports.admin}/config_dump?include_eds`, limited(signal));
-    const text = await response.text();
-    return response.ok ? text : undefined;
+    const response = await fetch(url, limited(signal));
+    const body = await response.text();
+    return response.ok ? body : undefined;
   } catch {
     return undefined;
   }

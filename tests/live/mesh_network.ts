@@ -62,10 +62,12 @@ export class MeshNetwork implements AsyncDisposable {
   /** Makes a host. */
   async host(name: string): Promise<MeshHost> {
     const namespace = `${this.#bridge}-${name}`;
-    const address = `${this.#prefix}.${this.#hosts.length + 11}`;
-    const [outside, inside] = [`kv${this.#id}${this.#hosts.length}`, "eth0"];
+    const number = this.#hosts.length + 11;
+    const address = `${this.#prefix}.${number}`;
+    const [outside, inside] = [`kv${this.#id}${number}`, "eth0"];
+    const host: MeshHost = { name: namespace, address, under: ["ip", "netns", "exec", namespace] };
+    this.#hosts.push(host);
     await must(["ip", "netns", "add", namespace]);
-    this.#hosts.push({ name: namespace, address, under: ["ip", "netns", "exec", namespace] });
     await Deno.mkdir(`${NETNS_ETC}/${namespace}`, { recursive: true });
     await Deno.writeTextFile(`${NETNS_ETC}/${namespace}/resolv.conf`, `nameserver ${this.address}\n`);
     await must(["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", namespace]);
@@ -73,7 +75,7 @@ export class MeshNetwork implements AsyncDisposable {
     await must(["ip", "-n", namespace, "address", "add", `${address}/24`, "dev", inside]);
     for (const device of ["lo", inside]) await must(["ip", "-n", namespace, "link", "set", device, "up"]);
     await must(["ip", "-n", namespace, "route", "add", "default", "via", this.address]);
-    return this.#hosts.at(-1)!;
+    return host;
   }
 
   /** Runs a program on a host to its end. */
@@ -101,7 +103,7 @@ export class MeshNetwork implements AsyncDisposable {
     await this.#dns?.end("SIGKILL");
     for (const { name } of this.#hosts) {
       await output(["ip", "netns", "delete", name]);
-      await Deno.remove(`${NETNS_ETC}/${name}`, { recursive: true });
+      await Deno.remove(`${NETNS_ETC}/${name}`, { recursive: true }).catch(() => {});
     }
     await output(["ip", "link", "delete", this.#bridge]);
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });

@@ -1,22 +1,17 @@
 /** Mode proxy: an ordinary user's programs in the mesh, without a captured packet. */
 import assert from "node:assert/strict";
-import type { MeshHost } from "./mesh_network.ts";
+import { loadYamlParser } from "../../src/kube/yaml_documents.ts";
+import type { KubeObject } from "./api_server.ts";
 import { callsIn, environOf, MeshLab, ORDINARY, PEER_CALLS, type WorkloadOptions } from "./mesh_lab.ts";
+import type { MeshHost } from "./mesh_network.ts";
 
 const WEB = "web.shop.svc.cluster.local";
 
-/** Service `web`: HTTP and TCP, which Envoy takes over from the program's own ports, as a Sidecar tells it. */
+/** Service `web`: HTTP and TCP, on ports of Envoy. */
 async function shopWithWeb(lab: MeshLab): Promise<void> {
-  const ports = [{ name: "http", port: 80, targetPort: 9080 }, { name: "tcp", port: 9000, targetPort: 9090 }];
+  const ports = [{ name: "http", port: 80, targetPort: 18080 }, { name: "tcp", port: 9000, targetPort: 18090 }];
   await lab.apply("Service", "web", { spec: { selector: { app: "web" }, ports } });
-  const template = { serviceAccount: "web", ports: { http: 9080, tcp: 9090 } };
-  await lab.apply("WorkloadGroup", "web", { spec: { metadata: { labels: { app: "web" } }, template } });
   await lab.apply("PeerAuthentication", "default", { spec: { mtls: { mode: "STRICT" } } });
-  const ingress = [
-    { port: { number: 9080, protocol: "HTTP", name: "http" }, defaultEndpoint: "127.0.0.1:8080" },
-    { port: { number: 9090, protocol: "TCP", name: "tcp" }, defaultEndpoint: "127.0.0.1:8090" },
-  ];
-  await lab.apply("Sidecar", "web", { spec: { workloadSelector: { labels: { app: "web" } }, ingress } });
   const principals = ["cluster.local/ns/shop/sa/client"];
   await lab.apply("AuthorizationPolicy", "web", {
     spec: { selector: { matchLabels: { app: "web" } }, rules: [{ from: [{ source: { principals } }] }] },
@@ -30,10 +25,42 @@ const SERVER: WorkloadOptions = {
   uid: ORDINARY,
 };
 
+interface Report {
+  readonly findings: readonly { readonly what: string; readonly value: string; readonly because: string }[];
+  readonly warnings: readonly string[];
+  readonly details: readonly string[];
+}
+
+async function checkOf(lab: MeshLab, host: MeshHost): Promise<{ code: number; report: Report }> {
+  await using workload = await lab.workload(host, { ...SERVER, args: ["--check=json", ...SERVER.args] });
+  const { code, stdout } = await workload.krun.end;
+  return { code, report: JSON.parse(stdout) };
+}
+
 Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY and local ports", async (t) => {
   await using lab = await MeshLab.create();
   await shopWithWeb(lab);
   const [host, clientHost] = [await lab.network.host("web"), await lab.network.host("client")];
+
+  await t.step("--check says what would surprise, and prints the objects that make the workload callable", async () => {
+    const { code, report } = await checkOf(lab, host);
+    assert.equal(code, 0);
+    const found = Object.fromEntries(report.findings.map(({ what, value, because }) => [what, `${value}: ${because}`]));
+    assert.equal(found["mesh"], `${lab.istiod.discoveryAddress}: XDS_ADDR`);
+    assert.equal(found["mesh mode"], "proxy: krun is not root");
+    assert.equal(found["trust domain"], "cluster.local: the mesh's configuration");
+    assert.match(found["WorkloadGroup"]!, /^none: /);
+    assert.ok(report.warnings.some((warning) => warning.includes("503")), "of other hosts");
+    assert.ok(report.warnings.some((warning) => warning.includes("WorkloadGroup")));
+    assert.ok(report.warnings.some((warning) => warning.includes("Sidecar")));
+    const objects = (await loadYamlParser())(report.details.join("---\n")).map(({ value }) => value as KubeObject);
+    assert.deepEqual(objects.map(({ kind }) => kind), ["WorkloadGroup", "Sidecar"]);
+    for (const object of objects) await lab.server.create(object);
+    const after = await checkOf(lab, host);
+    assert.deepEqual(after.report.details, []);
+    assert.equal(after.report.warnings.length, 1);
+  });
+
   await using web = await lab.workload(host, SERVER);
   await web.krun.sees("stderr", /program started/);
   const client = async (on: MeshHost, name: string, args: readonly string[]) => {
@@ -63,7 +90,7 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
 
   await t.step("plain text from outside the mesh is refused, and the program's own port is its own", async () => {
     const outside = await lab.network.host("outside");
-    for (const port of [9080, 8080]) {
+    for (const port of [18080, 8080]) {
       const { stdout } = await lab.network.run(outside, [...PEER_CALLS, `http://${host.address}:${port}/`]);
       assert.match(callsIn(stdout)[0]!.failure ?? "", /reset|refused|closed/i);
     }
@@ -92,6 +119,19 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
     }
     assert.match(env, new RegExp(`^no_proxy=${hosts}$`, "m"));
     assert.doesNotMatch(env, /^(?:ISTIO_|PROXY_CONFIG|POD_NAME|TRUST_DOMAIN)/m, "nothing of the agent's");
+  });
+
+  await t.step("a Service on the program's own port is warned of", async () => {
+    const spec = { selector: { app: "other" }, ports: [{ name: "tcp", port: 7000 }] };
+    await lab.apply("Service", "other", { spec });
+    await using workload = await lab.workload(clientHost, {
+      name: "client",
+      args: ["/bin/true"],
+      env: { PORT: "7000" },
+      uid: ORDINARY,
+    });
+    const { stderr } = await workload.krun.end;
+    assert.match(stderr, /warn the program cannot listen on its port: .* address=127\.0\.0\.1:7000 hint=.*Sidecar/);
   });
 
   await t.step("agent and Envoy have nothing of the program's environment, nor the API server's address", () => {

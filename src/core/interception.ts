@@ -63,7 +63,7 @@ export interface InterceptionArgs {
 }
 
 const PREFIX = "traffic.sidecar.istio.io/";
-/** Envoy's ports and the agent's; 15008 is let through by istio-iptables itself. Sheet: "Ports" of istio.io's application requirements. */
+/** Envoy's ports and the agent's (https://istio.io/latest/docs/ops/deployment/application-requirements/). */
 const PROXY_PORTS = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
 /** Ways in for whoever has to mend things: the machine's SSH server and krun's. */
 const NEVER_INBOUND = [22, 15022];

@@ -121,10 +121,17 @@ function destinations(ranges: "*" | readonly IpRange[], family: 4 | 6): string[]
   return ranges.filter((range) => range.family === family).map((range) => `-d ${range.text} `);
 }
 
-/** Ahead of rules that rewrite where the resolver is, as docker's do: behind one of those no question would be seen. */
-function dnsFirst({ capturedGid }: GuardPlan): string[] {
+/**
+ * Ahead of rules that rewrite where the resolver is, as docker's do: behind one of those no question would be seen. krun has
+ * the proxy's group and not its user: for that istio-iptables forgets port 53, and takes a question to a resolver on
+ * loopback for a call to the own address.
+ */
+function dnsFirst({ capturedGid, proxyGid }: GuardPlan): string[] {
   const owner = capturedGid === undefined ? "" : `-m owner --gid-owner ${capturedGid} `;
-  return ["udp", "tcp"].map((protocol) => `-I OUTPUT 1 -p ${protocol} --dport 53 ${owner}-j ISTIO_OUTPUT`);
+  return [
+    ...["udp", "tcp"].map((protocol) => `-I OUTPUT 1 -p ${protocol} --dport 53 ${owner}-j ISTIO_OUTPUT`),
+    `-I ISTIO_OUTPUT 1 -p tcp --dport 53 -m owner --gid-owner ${proxyGid} -j RETURN`,
+  ];
 }
 
 /** Only what the program asks is in a zone of its own. The agent's questions stay where everybody's are, and so does every answer. */

@@ -60,7 +60,7 @@ Deno.test("guardAfter() takes back every rule of guardBefore(), and leaves only 
     const before = guardBefore(plan, { mark: MARK });
     const after = guardAfter(plan, { mark: MARK, family: 4, saved: parseSavedRules(saved) });
     for (const [, rule] of before.matchAll(/^-A ((?:PREROUTING|OUTPUT) .*)$/gm)) {
-      assert.ok(after.includes(`\n-D ${rule}\n`), rule);
+      assert.ok(after.includes(`\n-D ${rule}\n`), `${rule}`);
     }
     assert.equal(before.split(`:${MARK} `).length, after.split(`-F ${MARK}\n`).length);
     assert.equal(after.includes(`-X ${MARK}\n`), before.includes("*raw"));

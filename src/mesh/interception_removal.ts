@@ -6,7 +6,7 @@
  */
 import { KrunError } from "../core/errors.ts";
 import { hasMark, type InterceptionNote, madeBy, parseInterceptionNote, residues } from "../core/interception_note.ts";
-import { iptablesProgram } from "../core/iptables_backend.ts";
+import { backendKind, iptablesProgram } from "../core/iptables_backend.ts";
 import { removalSteps, restoreText } from "../core/iptables_rules.ts";
 import type { Logger } from "../core/log.ts";
 import { type Family, IptablesPrograms, type IptablesProgramsOptions } from "./iptables_programs.ts";
@@ -49,7 +49,7 @@ export async function removeInterception(noted: unknown, options: InterceptionOp
   if (note === undefined) return "nothing";
   if (networkNamespace(options.proc) !== note.namespace) return "elsewhere";
   await untilAgentEnds(options.proc);
-  const programs = new IptablesPrograms(note.backend.suffix, options);
+  const programs = await programsOf(note, options);
   let removal: Removal = "nothing";
   let failure: KrunError | undefined;
   for (const { family } of note.before) {
@@ -77,6 +77,20 @@ async function untilAgentEnds(proc: ProcReader): Promise<void> {
   for (const deadline = performance.now() + AGENT_LIMIT_MS; runs() && performance.now() < deadline;) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** The programs of the noted kind; under another name when what is installed has changed since, or what the plain name means. */
+async function programsOf({ backend }: InterceptionNote, options: InterceptionOptions): Promise<IptablesPrograms> {
+  for (const suffix of [backend.suffix, `-${backend.kind}`, ""] as const) {
+    const programs = new IptablesPrograms(suffix, options);
+    const { code, stdout } = await programs.change(4, "--version");
+    if (code === 0 && backendKind(stdout) === backend.kind) return programs;
+  }
+  throw new KrunError(
+    "InterceptionFailed",
+    `Cannot take interception back: no iptables of kind ${backend.kind} is in PATH (${options.path})`,
+    `install iptables-${backend.kind}, and start krun again`,
+  );
 }
 
 interface RemoveOptions {

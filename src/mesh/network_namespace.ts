@@ -35,18 +35,22 @@ export interface NetworkScope {
  * shows processes of other containers, which krun cannot see. Docker's resolver is not somebody else. When in doubt: `shared`.
  */
 export function networkScope(proc: ProcReader, pid: number): NetworkScope {
-  const namespace = networkOf(proc, pid);
+  const own = networkOf(proc, pid);
   // A /proc of another PID namespace has other processes under these numbers.
-  if (namespace === undefined || proc.readLink("/proc/self") !== `${pid}`) return shared("krun is not in /proc", []);
+  if (own === undefined || proc.readLink("/proc/self") !== `${pid}`) return shared("krun is not in /proc", []);
   const table = processes(proc);
   const mine = new Set([pid, ...descendants(table, pid).map((entry) => entry.pid)]);
-  // A link that cannot be read is that of another user's process: it is there until the opposite is known.
-  const others = table.filter((entry) => !mine.has(entry.pid) && isIn(proc, entry, namespace));
+  const known = table.filter((entry) => !mine.has(entry.pid)).map((entry) => ({
+    entry,
+    same: isSame(proc, entry, own),
+  }));
+  const others = known.filter(({ same }) => same !== false).map(({ entry }) => entry);
   const gids = [...new Set(others.flatMap((entry) => groups(proc, entry.pid)))].sort((a, b) => a - b);
-  const starters = startersOf(table, pid).filter((starter) => others.includes(starter));
+  const certain = new Set(known.filter(({ same }) => same === true).map(({ entry }) => entry));
+  const starters = startersOf(table, pid).filter((starter) => certain.has(starter));
   const hasInit = pid === 1 || starters.some((starter) => starter.pid === 1);
-  const strangers = others.filter((entry) => !hasInit || !starters.includes(entry));
-  if (strangers[0] !== undefined) return shared(`${describe(proc, strangers[0].pid)} is in it`, gids);
+  const stranger = others.find((entry) => !hasInit || !starters.includes(entry));
+  if (stranger !== undefined) return shared(`${describe(proc, stranger.pid)} is in it`, gids);
   const foreign = foreignSocket(proc, { pid, mine });
   if (foreign === undefined) return { scope: "own", sharedWith: undefined, otherGids: gids };
   const holder = others.find((entry) => socketInodes(proc, entry.pid).has(foreign.inode));
@@ -58,8 +62,26 @@ function shared(sharedWith: string, otherGids: readonly number[]): NetworkScope 
   return { scope: "shared", sharedWith, otherGids };
 }
 
-function networkOf(proc: ProcReader, pid: number): string | undefined {
-  return proc.readLink(`/proc/${pid}/ns/net`);
+/** What names a network namespace: the link, which only a process's equals may read, and what everybody may. */
+interface Network {
+  readonly link: string | undefined;
+  readonly socket: string | undefined;
+}
+
+function networkOf(proc: ProcReader, pid: number): Network | undefined {
+  const link = proc.readLink(`/proc/${pid}/ns/net`);
+  // The kernel's own socket for routes: the first of every namespace, and another one in each.
+  const [, socket] = /^\S+ +0 +0 .* (\d+) *$/m.exec(proc.readText(`/proc/${pid}/net/netlink`) ?? "") ?? [];
+  return link === undefined && socket === undefined ? undefined : { link, socket };
+}
+
+/** Whether a process is in a network namespace; `undefined` for one that is there and does not let itself be asked. */
+function isSame(proc: ProcReader, { pid, startTicks }: ProcessStat, own: Network): boolean | undefined {
+  const its = networkOf(proc, pid);
+  if (its?.link !== undefined && own.link !== undefined) return its.link === own.link;
+  if (its?.socket !== undefined && own.socket !== undefined) return its.socket === own.socket;
+  const now = parseProcStat(proc.readText(`/proc/${pid}/stat`) ?? "");
+  return now !== undefined && isAlive(now) && now.startTicks === startTicks ? undefined : false;
 }
 
 /** Everything alive that is a process. */
@@ -69,13 +91,6 @@ function processes(proc: ProcReader): ProcessStat[] {
     const entry = parseProcStat(text);
     return entry === undefined || !isAlive(entry) || isKernelThread(text) ? [] : [entry];
   });
-}
-
-function isIn(proc: ProcReader, { pid, startTicks }: ProcessStat, namespace: string): boolean {
-  const its = networkOf(proc, pid);
-  if (its !== undefined) return its === namespace;
-  const now = parseProcStat(proc.readText(`/proc/${pid}/stat`) ?? "");
-  return now !== undefined && isAlive(now) && now.startTicks === startTicks;
 }
 
 /** The parent of a process, its parent, and so on. */

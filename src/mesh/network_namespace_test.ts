@@ -4,7 +4,10 @@ import { networkScope, type ProcReader } from "./network_namespace.ts";
 interface FakeProcess {
   readonly parent: number;
   readonly name?: string;
+  /** Empty for one that krun may not read. */
   readonly net?: string;
+  /** Inode of the kernel's socket for routes; unset where there is no such table. */
+  readonly routes?: number;
   readonly gid?: number;
   readonly sockets?: readonly number[];
   readonly state?: string;
@@ -30,13 +33,15 @@ function proc(pid: number, table: Readonly<Record<number, FakeProcess>>, net: Fa
     "/etc/resolv.conf": net.resolvConf ?? "",
   };
   for (
-    const [id, { parent, name = "app", net: its = NET, gid = 0, sockets = [], state = "S", flags = 0 }] of Object
-      .entries(table)
+    const [id, { parent, name = "app", net: its = NET, gid = 0, sockets = [], state = "S", flags = 0, routes }]
+      of Object
+        .entries(table)
   ) {
     if (its !== "") links[`/proc/${id}/ns/net`] = its;
     sockets.forEach((inode, fd) => links[`/proc/${id}/fd/${fd}`] = `socket:[${inode}]`);
     texts[`/proc/${id}/stat`] =
       `${id} (${name}) ${state} ${parent} 1 1 0 -1 ${flags} 0 0 0 0 0 0 0 0 20 0 1 0 77 0 0\n`;
+    if (routes !== undefined) texts[`/proc/${id}/net/netlink`] = netlink(routes);
     texts[`/proc/${id}/comm`] = `${name}\n`;
     texts[`/proc/${id}/status`] = `Name:\t${name}\nGid:\t${gid}\t${gid}\t${gid}\t${gid}\nGroups:\t7 \n`;
   }
@@ -48,6 +53,13 @@ function proc(pid: number, table: Readonly<Record<number, FakeProcess>>, net: Fa
     readLink: (path) => links[path],
     readText: (path) => texts[path],
   };
+}
+
+function netlink(inode: number): string {
+  const row = (protocol: number, pid: number, at: number) =>
+    `00000000ffaba7c0 ${protocol}   ${pid}          00000000 0        0        0     2        0        ${at}       \n`;
+  return `sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n` +
+    row(0, 4711, 1) + row(0, 0, inode) + row(4, 0, 570);
 }
 
 function tcp(address: string, inode: number): string {
@@ -70,6 +82,13 @@ Deno.test("networkScope() is own below an init and a shell that started krun", (
 Deno.test("networkScope() is own in a namespace made for krun alone, on a machine full of others", () => {
   const table = { 1: { parent: 0, net: "net:[2]" }, 6: { parent: 1, net: "net:[2]" }, 7: { parent: 6 } };
   assert.deepEqual(networkScope(proc(7, table), 7), { ...OWN, otherGids: [] });
+});
+
+Deno.test("networkScope() knows a process that it may not ask by the kernel's own socket", () => {
+  const table = (routes: number) => ({ 1: { parent: 0, net: "", routes }, 7: { parent: 1, routes: 4 } });
+  assert.deepEqual(networkScope(proc(7, table(5)), 7), { ...OWN, otherGids: [] });
+  assert.deepEqual(networkScope(proc(7, table(4)), 7), { ...OWN, otherGids: [0] });
+  assert.equal(networkScope(proc(8, { ...table(4), 8: { parent: 0, routes: 4 } }), 8).scope, "shared");
 });
 
 Deno.test("networkScope() leaves out the kernel's threads, and processes that have ended", () => {
@@ -109,6 +128,13 @@ const SHARED = [
     table: { 1: { parent: 0 }, 8: { parent: 0, name: "secretive", net: "", gid: 8 } },
     sharedWith: "process secretive (8) is in it",
     otherGids: [8],
+  },
+  {
+    why: "an init whose namespace krun may not see: it may be that of everybody",
+    pid: 7,
+    table: { 1: { parent: 0, name: "init", net: "" }, 7: { parent: 1 } },
+    sharedWith: "process init (1) is in it",
+    otherGids: [0],
   },
   {
     why: "a name that looks like another line",

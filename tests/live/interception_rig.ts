@@ -5,7 +5,7 @@
  * @module
  */
 import { liveTool } from "../../scripts/live_tools.ts";
-import type { InterceptionPlan } from "../../src/core/interception.ts";
+import { interceptionArgs, type InterceptionPlan } from "../../src/core/interception.ts";
 import type { InterceptionNote } from "../../src/core/interception_note.ts";
 import { applyInterception, type ApplyInterceptionOptions } from "../../src/mesh/interception.ts";
 import { type Removal, removeInterception } from "../../src/mesh/interception_removal.ts";
@@ -47,8 +47,8 @@ export class InterceptionRig implements AsyncDisposable {
     const [agent, proxy, world] = await Promise.all([
       liveTool("pilot-agent"),
       net.serve("inner", [
-        "tcp:0.0.0.0:15001:outbound",
-        "tcp:0.0.0.0:15006:inbound",
+        "tcp:[::]:15001:outbound",
+        "tcp:[::]:15006:inbound",
         "udp:127.0.0.1:15053:agent",
         "tcp:127.0.0.1:15053:agent",
       ], PROXY),
@@ -83,6 +83,13 @@ export class InterceptionRig implements AsyncDisposable {
   /** Intercepts, with these parts of a plan and options. */
   apply(plan: Partial<InterceptionPlan>, options: Partial<ApplyInterceptionOptions> = {}): Promise<InterceptionNote> {
     return applyInterception(this.plan(plan), { ...this.options, ...options });
+  }
+
+  /** What istio-iptables does with the same arguments where krun puts nothing around it. */
+  async istioAlone(plan: Partial<InterceptionPlan>): Promise<void> {
+    const { argv, env } = interceptionArgs(this.plan(plan));
+    const { code, stderr } = await this.net.run([this.agent, ...argv], { env: { PATH, ...env } });
+    if (code !== 0) throw new Error(`istio-iptables ended with ${code}: ${stderr}`);
   }
 
   /** Takes back what was noted last, by the note as a journal keeps it. */

@@ -29,10 +29,12 @@ export interface NetworkNamespaceOptions {
   readonly addresses?: readonly string[];
   /** The resolver of `inner`, as its /etc/resolv.conf names it. @default {"10.9.0.1"} */
   readonly resolver?: string;
+  /** A third namespace `far`, 10.7.0.1, which `outer` reaches through `inner`. @default {false} */
+  readonly far?: boolean;
 }
 
 /** Where something runs: with krun, or on the other side of the cable. */
-export type Side = "inner" | "outer";
+export type Side = "inner" | "outer" | "far";
 
 /** Two namespaces. Made by {@linkcode NetworkNamespace.create}. */
 export class NetworkNamespace implements AsyncDisposable {
@@ -46,10 +48,11 @@ export class NetworkNamespace implements AsyncDisposable {
 
   /** Makes both, joined, with routes to each other. */
   static async create(options: NetworkNamespaceOptions = {}): Promise<NetworkNamespace> {
-    const { addresses = ["10.9.0.2/24"], resolver = "10.9.0.1" } = options;
+    const { addresses = ["10.9.0.2/24"], resolver = "10.9.0.1", far = false } = options;
     const rig = new NetworkNamespace(addresses);
     try {
       await rig.#build(resolver);
+      if (far) await rig.#buildFar();
     } catch (error) {
       await rig[Symbol.asyncDispose]();
       throw error;
@@ -78,8 +81,21 @@ export class NetworkNamespace implements AsyncDisposable {
     this.#holder = child.pid;
   }
 
+  async #buildFar(): Promise<void> {
+    const [inner, outer, far] = [this.#path("inner"), this.#path("outer"), this.#path("far")];
+    await must(["ip", "netns", "add", far]);
+    await must(["ip", "link", "add", "in1", "netns", inner, "type", "veth", "peer", "name", "far0", "netns", far]);
+    await must(["ip", "-n", inner, "link", "set", "in1", "up"]);
+    await must(["ip", "-n", far, "link", "set", "far0", "up"]);
+    await must(["ip", "-n", inner, "address", "add", "10.7.0.2/24", "dev", "in1"]);
+    await must(["ip", "-n", far, "address", "add", "10.7.0.1/24", "dev", "far0"]);
+    await must(["ip", "-n", far, "route", "add", "default", "via", "10.7.0.2"]);
+    await must(["ip", "-n", outer, "route", "add", "10.7.0.0/24", "via", "10.9.0.2"]);
+    await must(["ip", "netns", "exec", inner, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]);
+  }
+
   #path(side: Side): string {
-    return side === "inner" ? this.#name : `${this.#name}-o`;
+    return `${this.#name}${{ inner: "", outer: "-o", far: "-f" }[side]}`;
   }
 
   /** Process that stands for krun: it is in `inner` and sees its resolv.conf. */
@@ -168,7 +184,10 @@ export class NetworkNamespace implements AsyncDisposable {
     this.#children.push(child);
     const lines: string[] = [];
     this.#readers.push(read(child.stdout, lines));
-    await waitFor(`${argv.at(-1)} to begin`, () => lines[0]?.startsWith(first));
+    let ended = false;
+    void child.status.then(() => ended = true);
+    await waitFor(`${argv.at(-1)} to begin`, () => ended || lines[0]?.startsWith(first));
+    if (ended) throw new Error(`${argv.join(" ")} ended early`);
     return { child, lines, stdin: child.stdin };
   }
 
@@ -183,7 +202,7 @@ export class NetworkNamespace implements AsyncDisposable {
       await child.status;
     }
     await Promise.all(this.#readers);
-    for (const side of ["inner", "outer"] as const) await run(["ip", "netns", "delete", this.#path(side)]);
+    for (const side of ["inner", "outer", "far"] as const) await run(["ip", "netns", "delete", this.#path(side)]);
     await Deno.remove(this.#resolvConf);
   }
 }

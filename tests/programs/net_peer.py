@@ -92,7 +92,7 @@ def hammer(texts):
 
 def hold(address, port):
     with socket.create_connection((address, int(port))) as client:
-        client.settimeout(10)
+        client.settimeout(6)
         print(client.recv(2000).decode(), flush=True)
         try:
             print(client.recv(2000).decode(), flush=True)

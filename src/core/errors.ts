@@ -156,7 +156,7 @@ export const ERRORS = {
     remedy: "Do what the message names: give the program a group of its own, or remove the rules.",
   },
   InterceptionFailed: {
-    means: "istio-iptables or iptables ended with an error; what was already changed has been taken back.",
+    means: "istio-iptables or iptables ended with an error; a start that fails so leaves no rule behind.",
     remedy: "Read the program's own words below the message.",
   },
   Internal: {

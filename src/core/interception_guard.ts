@@ -134,7 +134,7 @@ function dnsFirst({ capturedGid, proxyGid }: GuardPlan): string[] {
   ];
 }
 
-/** Only what the program asks is in a zone of its own. The agent's questions stay where everybody's are, and so does every answer. */
+/** Only what the program asks gets a zone of its own. The agent's questions stay where everybody's are, as all answers do. */
 function rawRules({ capturedGid, proxyUid, proxyGid }: GuardPlan): string[] {
   const others = capturedGid === undefined
     ? [`--uid-owner ${proxyUid}`, `--gid-owner ${proxyGid}`]

@@ -9,7 +9,7 @@ import { isIstioChain, isTableEmpty, type PrintedRule, type Removed, type SavedR
 
 /** A JSON value. */
 export interface InterceptionNote {
-  /** What /proc/self/ns/net points to. */
+  /** What /proc/self/ns/net points to, and the boot. */
   readonly namespace: string;
   readonly backend: IptablesBackend;
   /** krun's own chain in table `nat`: rules are only ever removed beside it. */

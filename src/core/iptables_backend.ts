@@ -88,7 +88,7 @@ export function interceptionUnavailable(attempts: readonly FailedAttempt[], opti
   return interceptionError("InterceptionUnavailable", { ...wanting(tried, options), details: lines.join("\n") });
 }
 
-/** A right that is missing is told before a kernel that is, and both before a program: that is the order in which they can be had. */
+/** A right that is missing is told before a kernel, and that before a program: so they stand in each other's way. */
 function wanting(tried: readonly FailedAttempt[], { path, status }: UnavailableOptions): InterceptionErrorText {
   const refused = tried.find(({ words = "" }) => /permission denied|not permitted|must be root/i.test(words));
   if (refused !== undefined) return refusal(refused, status);

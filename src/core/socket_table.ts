@@ -20,7 +20,7 @@ export interface ListeningSocket {
   readonly inode: number;
 }
 
-/** States of include/net/tcp_states.h, as the tables print them: TCP_LISTEN, and TCP_CLOSE, which is a UDP socket's only other state. */
+/** States of include/net/tcp_states.h: TCP_LISTEN, and for UDP, which borrows them, TCP_CLOSE: not connected. */
 const WAITS = { tcp: "0A", udp: "07" } as const;
 
 /** `sl: local remote state queues timer retransmits uid timeout inode` */

@@ -50,10 +50,10 @@ export async function applyInterception(
   const { previous, proc, log } = options;
   if (previous !== undefined) await removeInterception(previous, options);
   const args = interceptionArgs(plan);
-  const { families, leavesOut = "" } = ipCapture(plan.addresses, { dualStack: plan.dualStack ?? false });
+  const { families, leavesOut } = ipCapture(plan.addresses, { dualStack: plan.dualStack ?? false });
   if (families.length === 0) {
     const hint = "give the network namespace an address, or choose a mode without interception";
-    throw interceptionError("InterceptionUnavailable", { reason: leavesOut, hint });
+    throw interceptionError("InterceptionUnavailable", { reason: leavesOut ?? "", hint });
   }
   const namespace = networkNamespace(proc);
   if (namespace === undefined) {
@@ -77,7 +77,9 @@ export async function applyInterception(
     await takeBack(note, options);
     throw error;
   }
-  for (const reason of args.notes) log.warn("not all is intercepted", { reason });
+  for (const reason of [...args.notes, ...(leavesOut === undefined ? [] : [leavesOut])]) {
+    log.warn("not all is intercepted", { reason });
+  }
   log.info("traffic is intercepted", { scope: plan.scope, backend: plan.backend.kind, ipv6: families.includes(6) });
   return note;
 }
@@ -103,7 +105,7 @@ interface ForeignOptions {
   readonly options: InterceptionOptions;
 }
 
-/** Chains of Istio that are there already, in either iptables: istio-iptables would fail over them, or take them for its own. */
+/** Chains of Istio that are there, in either iptables: istio-iptables would fail over them, or take them for its own. */
 async function refuseForeign(programs: IptablesPrograms, { rules, options }: ForeignOptions): Promise<void> {
   refuseIstio(programs, rules);
   for (const suffix of (["-nft", "-legacy"] as const).filter((one) => one !== programs.suffix)) {

@@ -18,12 +18,17 @@ export interface InterceptionOptions extends IptablesProgramsOptions {
   readonly log: Logger;
 }
 
-/** Which network namespace this process is in; `undefined` when /proc does not say. */
+/**
+ * Which network namespace of which boot this process is in; `undefined` when /proc does not say. The machine's own namespace
+ * has the same number at every boot.
+ */
 export function networkNamespace(proc: ProcReader): string | undefined {
-  return proc.readLink("/proc/self/ns/net");
+  const link = proc.readLink("/proc/self/ns/net");
+  const boot = proc.readText("/proc/sys/kernel/random/boot_id")?.trim();
+  return link === undefined || boot === undefined ? link : `${link} ${boot}`;
 }
 
-/** Whether the loopback interface has the address ::6. A line of the table begins with the address and ends with the interface. */
+/** Whether the loopback interface has the address ::6. A line begins with the address and ends with the interface. */
 export function hasLoopback6(proc: ProcReader): boolean {
   return /^0{31}6 .* lo$/m.test(proc.readText("/proc/self/net/if_inet6") ?? "");
 }
@@ -64,11 +69,11 @@ export async function removeInterception(noted: unknown, options: InterceptionOp
   return removal;
 }
 
-/** istio-iptables waits 30 s for a lock; it outlives a krun that is killed, and would put its rules where krun has just cleaned up. */
+/** istio-iptables waits 30 s for a lock. It outlives a krun that is killed, and would bring its rules after the clean-up. */
 const AGENT_LIMIT_MS = 40_000;
 
 async function untilAgentEnds(proc: ProcReader): Promise<void> {
-  const namespace = networkNamespace(proc);
+  const namespace = proc.readLink("/proc/self/ns/net");
   const runs = () =>
     proc.list("/proc").some((name) =>
       proc.readText(`/proc/${name}/cmdline`)?.split("\0")[1] === "istio-iptables" &&
@@ -79,7 +84,7 @@ async function untilAgentEnds(proc: ProcReader): Promise<void> {
   }
 }
 
-/** The programs of the noted kind; under another name when what is installed has changed since, or what the plain name means. */
+/** The programs of the noted kind, under another name if what is installed has changed, or what the plain name means. */
 async function programsOf({ backend }: InterceptionNote, options: InterceptionOptions): Promise<IptablesPrograms> {
   for (const suffix of [backend.suffix, `-${backend.kind}`, ""] as const) {
     const programs = new IptablesPrograms(suffix, options);

@@ -207,7 +207,8 @@ Deno.test("A note is believed only in its own namespace, and only beside its own
   const here = await rig.saved();
   const note = rig.notes[0]!;
   const cases = [
-    ["another namespace", { ...note, namespace: "net:[1]" }, "elsewhere"],
+    ["another namespace", { ...note, namespace: note.namespace.replace("net:[", "net:[1") }, "elsewhere"],
+    ["another boot", { ...note, namespace: note.namespace.slice(0, -1) }, "elsewhere"],
     ["another krun's rules", { ...note, mark: "KRUN_00000000" }, "nothing"],
     ["no note", { ...note, mark: "nat" }, "nothing"],
     ["nothing", null, "nothing"],

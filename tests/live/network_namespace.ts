@@ -16,6 +16,8 @@ import { waitFor } from "../wait.ts";
 export const PATH = Deno.env.get("PATH") ?? "";
 const PEER = new URL("../programs/net_peer.py", import.meta.url).pathname;
 const libc = loadLibc();
+/** The interpreter itself: what is first in PATH may be a script that looks for it each time. */
+let python: Promise<string> | undefined;
 
 /** A user and its group. */
 export interface Ids {
@@ -144,13 +146,16 @@ export class NetworkNamespace implements AsyncDisposable {
 
   /** Starts servers; each endpoint is `protocol:address:port:tag`, and the tag is what it answers. */
   async serve(side: Side, endpoints: readonly string[], ids?: Ids): Promise<Server> {
-    const { child, lines } = await this.#spawn(this.argv(side, ["python3", PEER, "serve", ...endpoints], ids), "ready");
+    const { child, lines } = await this.#spawn(
+      this.argv(side, [await interpreter(), PEER, "serve", ...endpoints], ids),
+      "ready",
+    );
     return { pid: child.pid, count: (tag) => lines.filter((line) => line.startsWith(`${tag} `)).length };
   }
 
   /** Starts a client that asks the endpoints for their tags without a pause. */
   async hammer(side: Side, endpoints: readonly string[], ids?: Ids): Promise<Hammer> {
-    const argv = this.argv(side, ["python3", PEER, "hammer", ...endpoints], ids);
+    const argv = this.argv(side, [await interpreter(), PEER, "hammer", ...endpoints], ids);
     const { child, lines, stdin } = await this.#spawn(argv, "ready");
     return {
       async end() {
@@ -163,7 +168,7 @@ export class NetworkNamespace implements AsyncDisposable {
 
   /** Opens a connection that is spoken to twice, and gives what was heard so far. */
   async hold(side: Side, address: string, port: number): Promise<() => readonly string[]> {
-    const { lines } = await this.#spawn(this.argv(side, ["python3", PEER, "hold", address, `${port}`]), "");
+    const { lines } = await this.#spawn(this.argv(side, [await interpreter(), PEER, "hold", address, `${port}`]), "");
     return () => lines;
   }
 
@@ -235,6 +240,10 @@ export interface Hammer {
 
 function run(argv: readonly string[]): Promise<CommandResult> {
   return runCommand(argv, { env: { PATH } });
+}
+
+function interpreter(): Promise<string> {
+  return python ??= must(["python3", "-c", "import sys; print(sys.executable)"]).then((path) => path.trim());
 }
 
 async function must(argv: readonly string[]): Promise<string> {

@@ -6,6 +6,7 @@
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { readBoolean, readChoice, readDurationMs, type SettingText } from "./setting_value.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
+import { isTrafficDirector, readTrafficDirector, type TrafficDirector } from "./traffic_director.ts";
 
 /** How the program's traffic gets into the mesh. */
 export const MESH_MODES = ["intercept", "proxy", "proxyless"] as const;
@@ -34,6 +35,10 @@ export interface MeshSettings {
   readonly startTimeoutMs: number;
   /** MESH, where it says where the mesh is described: `file:///...` or `https://...`. */
   readonly description?: URL | undefined;
+  /** MESH, where it is `td:...`: no istiod, and no cluster, is asked for anything. */
+  readonly trafficDirector?: TrafficDirector | undefined;
+  /** GOOGLE_APPLICATION_CREDENTIALS, which Traffic Director's proxy is given. */
+  readonly googleCredentials?: string | undefined;
   /** The variables that a description or `mesh-env` may hold too, under the same names. */
   readonly values: ReadonlyMap<string, string>;
   /** PROXY_CONFIG, YAML or JSON. */
@@ -85,6 +90,10 @@ export function readMesh({ text, read, startingWith }: MeshVariables): MeshSetti
     const value = text(name);
     return value === undefined ? [] : [[name, value] as const];
   });
+  const trafficDirector = read(
+    "MESH",
+    (setting) => isTrafficDirector(setting.text) ? readTrafficDirector(setting, text("PROJECT_NUMBER")) : undefined,
+  );
   return {
     off: text("XDS_ADDR") === "-",
     address: text("XDS_ADDR") === "-" ? undefined : read("XDS_ADDR", readXdsAddress),
@@ -92,6 +101,8 @@ export function readMesh({ text, read, startingWith }: MeshVariables): MeshSetti
     optional: read("MESH_OPTIONAL", readBoolean) ?? false,
     startTimeoutMs: read("MESH_START_TIMEOUT", readDurationMs) ?? 30_000,
     description: read("MESH", readDescription),
+    trafficDirector,
+    googleCredentials: trafficDirector && text("GOOGLE_APPLICATION_CREDENTIALS"),
     values: new Map(values),
     proxyConfig: text("PROXY_CONFIG"),
     outboundIpRanges: text("OUTBOUND_IP_RANGES_INCLUDE"),
@@ -103,8 +114,8 @@ export function readMesh({ text, read, startingWith }: MeshVariables): MeshSetti
 }
 
 /** Whether somebody wants a mesh: without one krun does not start. */
-export function asksForMesh({ address, mode, description }: MeshSettings): boolean {
-  return address !== undefined || mode !== undefined || description !== undefined;
+export function asksForMesh({ address, mode, description, trafficDirector }: MeshSettings): boolean {
+  return address !== undefined || mode !== undefined || description !== undefined || trafficDirector !== undefined;
 }
 
 /** A `host:port`, or a host alone, which means istiod's port for workloads outside a cluster; `undefined`: it is none. */

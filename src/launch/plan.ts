@@ -103,6 +103,8 @@ async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): 
   const { cluster } = plan;
   const { settings: { mesh }, deadlineMs = 0, signal = new AbortController().signal } = options;
   if (mesh.off) return { ...plan, noMesh: "XDS_ADDR is -" };
+  // Until a start carries it out, no program that was to ask Traffic Director starts in plain text.
+  if (mesh.trafficDirector) return withoutMesh(plan, { ...options, cause: NO_TRAFFIC_DIRECTOR });
   if (cluster === undefined) return { ...plan, noMesh: "there is no cluster" };
   if (plan.isSideProcess) return { ...plan, noMesh: "there is no program" };
   const machine = options.machine?.();
@@ -112,12 +114,23 @@ async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): 
     const joined = await planMesh(outer, { ...options, ...plan, cluster, machine, deadlineMs, signal });
     return typeof joined === "string" ? { ...plan, noMesh: joined } : { ...plan, ...joined, takesBase: true };
   } catch (cause) {
-    if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
-    if (mesh.optional) options.log.warn("starting without the mesh", { reason: cause.message });
-    else if (options.onMeshFailure) options.onMeshFailure(cause);
-    else throw cause;
-    return { ...plan, noMesh: cause.message };
+    return withoutMesh(plan, { ...options, cause });
   }
+}
+
+const NO_TRAFFIC_DIRECTOR = new KrunError(
+  "MeshUnavailable",
+  "Cannot join Traffic Director: this krun makes its files, and does not start its proxy yet",
+  "set XDS_ADDR=- to start without a mesh",
+);
+
+/** The plan where the mesh cannot be joined, if whoever starts krun allows it. @throws {KrunError} the cause, if not */
+function withoutMesh(plan: Plan, { settings, log, onMeshFailure, cause }: PlanOptions & { cause: unknown }): Plan {
+  if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+  if (settings.mesh.optional) log.warn("starting without the mesh", { reason: cause.message });
+  else if (onMeshFailure) onMeshFailure(cause);
+  else throw cause;
+  return { ...plan, noMesh: cause.message };
 }
 
 /** As {@linkcode planRun}, without a cluster that nobody asked for and that is of no use. */

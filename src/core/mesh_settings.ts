@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type CertificateSettings, readCertificates } from "./certificate_source.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { readBoolean, readChoice, readDurationMs, type SettingText } from "./setting_value.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
@@ -51,6 +52,8 @@ export interface MeshSettings {
   readonly agentDebug?: string | undefined;
   /** GATEWAY_NAME. */
   readonly gateway?: string | undefined;
+  /** CA_PROVIDER and what else says where the workload's certificate comes from; unset: all as the agent has it. */
+  readonly certificates?: CertificateSettings | undefined;
   /** Variables of the agent's own that are handed to it as they are: ISTIO_META_*, ISTIO_METAJSON_*, XDS_HEADER_*, CA_HEADER_*. */
   readonly agentEnv: ReadonlyMap<string, string>;
 }
@@ -85,7 +88,8 @@ const AGENT_PREFIXES = [
 ] as const satisfies readonly SettingPrefix[];
 
 /** Reads them. @throws {KrunError} `SettingInvalid` */
-export function readMesh({ text, read, startingWith }: MeshVariables): MeshSettings {
+export function readMesh(variables: MeshVariables): MeshSettings {
+  const { text, read, startingWith } = variables;
   const values = SHARED_NAMES.flatMap((name) => {
     const value = text(name);
     return value === undefined ? [] : [[name, value] as const];
@@ -109,6 +113,7 @@ export function readMesh({ text, read, startingWith }: MeshVariables): MeshSetti
     excludeOutboundPorts: text("OUTBOUND_PORTS_EXCLUDE"),
     agentDebug: text("XDS_AGENT_DEBUG") ?? (text("MESH_DEBUG") && "default:debug"),
     gateway: text("GATEWAY_NAME"),
+    certificates: readCertificates(variables),
     agentEnv: new Map(AGENT_PREFIXES.flatMap(startingWith).map(({ env, text }) => [env, text])),
   };
 }

@@ -8,7 +8,12 @@ import { type MeshAdvice, meshAdvice } from "../core/mesh_advice.ts";
 import type { Finding } from "./check_report.ts";
 import type { Plan } from "./plan.ts";
 
-const ROOTS = { "config-map": "istio-ca-root-cert", pem: "PEM", system: "the machine's CAs" } as const;
+const ROOTS = {
+  "config-map": "istio-ca-root-cert",
+  pem: "PEM",
+  file: "a file",
+  system: "the machine's CAs",
+} as const;
 
 /** The values; one line where there is no mesh. */
 export function meshFindings({ mesh: plan, noMesh = "" }: Pick<Plan, "mesh" | "noMesh">): Finding[] {

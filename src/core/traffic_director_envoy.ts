@@ -39,6 +39,7 @@ export function trafficDirectorEnvoyBootstrap({ node, ports, server }: TrafficDi
     dynamic_resources: { lds_config: ADS, cds_config: ADS, ads_config: api },
     cluster_manager: { load_stats_config: api },
     layered_runtime: { layers: [RUNTIME, { name: "admin", admin_layer: {} }] },
+    overload_manager: { resource_monitors: [CONNECTIONS] },
     static_resources: {
       clusters: [staticCluster("prometheus_stats", socketAddress("127.0.0.1", ports.admin))],
       listeners: [
@@ -65,6 +66,15 @@ const RUNTIME = {
   rtds_layer: {
     name: "traffic_director_runtime",
     rtds_config: { ads: {}, initial_fetch_timeout: "1s", resource_api_version: "V3" },
+  },
+};
+
+/** No limit, said: Envoy warns of each start without one. The number is that of Istio's agent. */
+const CONNECTIONS = {
+  name: "envoy.resource_monitors.global_downstream_max_connections",
+  typed_config: {
+    "@type": `${ENVOY_EXTENSION}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
+    max_active_downstream_connections: 2_147_483_645,
   },
 };
 

@@ -22,39 +22,49 @@ export interface XdsRequest {
   readonly isReply: boolean;
 }
 
-/** Starts one on a free port of the loopback; `folder` is the caller's. */
-export async function startXdsServer(folder: string): Promise<XdsServer> {
+/** Starts one on a free port; `folder` is the caller's. */
+export async function startXdsServer(folder: string, hostname = "127.0.0.1"): Promise<XdsServer> {
   const authority = await CertificateAuthority.create(join(folder, "ca"));
-  const { certPem, keyPem } = await authority.issue({ names: ["DNS:localhost"] });
+  const { certPem, keyPem } = await authority.issue({ names: [`IP:${hostname}`] });
   const algorithm = { name: "RSASSA-PKCS1-v1_5", modulusLength: 2048, publicExponent: EXPONENT, hash: "SHA-256" };
   const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  const server = new XdsServer({ folder, cert: certPem, key: keyPem, caFile: authority.file, keys });
+  const server = new XdsServer({ folder, hostname, cert: certPem, key: keyPem, caFile: authority.file, keys });
   await server.writeCredentials();
   return server;
 }
 
 const EXPONENT = new Uint8Array([1, 0, 1]);
 
+/** What a server is made of. */
+interface XdsServerOptions {
+  readonly folder: string;
+  readonly hostname: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly caFile: string;
+  readonly keys: CryptoKeyPair;
+}
+
 /** A running one. Made by {@linkcode startXdsServer}. */
 export class XdsServer implements AsyncDisposable {
   readonly requests: XdsRequest[] = [];
   /** Where a client sent requests: method and path. */
   readonly paths = new Set<string>();
-  readonly #options: { folder: string; cert: string; key: string; caFile: string; keys: CryptoKeyPair };
+  readonly #options: XdsServerOptions;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #over = new AbortController();
   readonly #released = Promise.withResolvers<void>();
 
-  constructor(options: { folder: string; cert: string; key: string; caFile: string; keys: CryptoKeyPair }) {
+  constructor(options: XdsServerOptions) {
     this.#options = options;
-    const { cert, key } = options;
-    const serve = { hostname: "127.0.0.1", port: 0, cert, key, signal: this.#over.signal, onListen: () => {} };
+    const { hostname, cert, key } = options;
+    const serve = { hostname, port: 0, cert, key, signal: this.#over.signal, onListen: () => {} };
     this.#server = Deno.serve(serve, (request) => this.#answer(request));
   }
 
-  /** `localhost:<port>`. */
+  /** `<address>:<port>`. */
   get address(): string {
-    return `localhost:${this.#server.addr.port}`;
+    return `${this.#options.hostname}:${this.#server.addr.port}`;
   }
 
   /** File of the CA that its certificate is of. */
@@ -122,8 +132,11 @@ export class XdsServer implements AsyncDisposable {
       if (!isDiscovery) continue;
       const { typeUrl, ...asked } = discoveryRequest(message);
       this.requests.push({ authorization: request.headers.get("authorization") ?? undefined, ...asked });
-      if (asked.isReply || asked.type === "Runtime") continue; // As a server that has no runtime layer.
-      void this.#released.promise.then(() => writer.write(emptyResponse(typeUrl))).catch(() => {});
+      if (asked.isReply) continue;
+      // The layer is there before the rest, and Envoy waits for it.
+      const resources = asked.type === "Runtime" ? asked.names.map((name) => runtimeLayer(typeUrl, name)) : [];
+      const ready = asked.type === "Runtime" ? Promise.resolve() : this.#released.promise;
+      void ready.then(() => writer.write(response(typeUrl, resources))).catch(() => {});
     }
     await writer.close();
   }
@@ -177,12 +190,25 @@ function discoveryRequest(bytes: Uint8Array) {
   };
 }
 
-/** A DiscoveryResponse of version 1 without resources. */
-function emptyResponse(typeUrl: string): Uint8Array {
-  const field = (number: number, text: string) => {
-    const bytes = encoder.encode(text);
-    return [number << 3 | 2, bytes.length, ...bytes];
-  };
-  const body = [...field(1, "1"), ...field(4, typeUrl), ...field(5, "n1")];
-  return new Uint8Array([0, 0, 0, 0, body.length, ...body]);
+/** One field of a protobuf message, a text or another message. */
+function field(number: number, value: string | readonly number[]): number[] {
+  const bytes = typeof value === "string" ? [...encoder.encode(value)] : value;
+  const length = bytes.length < 0x80 ? [bytes.length] : [bytes.length & 0x7f | 0x80, bytes.length >> 7];
+  return [number << 3 | 2, ...length, ...bytes];
+}
+
+/** A runtime layer without values, as an Any. */
+function runtimeLayer(typeUrl: string, name: string): number[] {
+  return [...field(1, typeUrl), ...field(2, [...field(1, name), ...field(2, [])])];
+}
+
+/** A DiscoveryResponse of version 1, with its length before it. */
+function response(typeUrl: string, resources: readonly (readonly number[])[]): Uint8Array {
+  const body = [
+    ...field(1, "1"),
+    ...resources.flatMap((resource) => field(2, resource)),
+    ...field(4, typeUrl),
+    ...field(5, "n1"),
+  ];
+  return new Uint8Array([0, 0, 0, body.length >> 8, body.length & 0xff, ...body]);
 }

@@ -16,7 +16,17 @@ const ROOTS = {
 } as const;
 
 /** The values; one line where there is no mesh. */
-export function meshFindings({ mesh: plan, noMesh = "" }: Pick<Plan, "mesh" | "noMesh">): Finding[] {
+export function meshFindings(
+  { mesh: plan, trafficDirector, noMesh = "" }: Pick<Plan, "mesh" | "trafficDirector" | "noMesh">,
+): Finding[] {
+  if (trafficDirector) {
+    const { address, configuration, mode } = trafficDirector;
+    return [
+      { what: "mesh", value: address.value, because: address.rule },
+      { what: "mesh mode", value: mode.mode, because: mode.rule },
+      { what: "configuration", value: configuration.value, because: configuration.rule },
+    ];
+  }
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
   const { mesh, mode, places, groupName } = plan;
   const values: readonly [what: string, value: Decided | undefined][] = [

@@ -164,7 +164,7 @@ function podOf(
 }
 
 /** A Pod's name for this instance alone: that of the revision or host, and five letters as a ReplicaSet gives them. */
-function instanceName(of: string): string {
+export function instanceName(of: string): string {
   const letters = "bcdfghjklmnpqrstvwxz2456789";
   const random = Array.from(crypto.getRandomValues(new Uint8Array(5)), (byte) => letters[byte % letters.length]);
   const name = of.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-").slice(0, 57).replaceAll(/^-+|-+$/g, "");

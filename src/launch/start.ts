@@ -88,7 +88,7 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
     signal: options.control.stop,
   });
   if (plan.cluster) undo.use(plan.cluster);
-  if (plan.mesh) onMesh?.();
+  if (plan.mesh || plan.trafficDirector) onMesh?.();
   requireUsers(plan, outer);
   if (settings.oneShot) (await import("./replace.ts")).onlyContainer(plan);
   for (const warning of [...settings.warnings, ...plan.planned.warnings]) log.warn(warning);

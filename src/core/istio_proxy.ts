@@ -107,7 +107,9 @@ export interface IstioProxyParts {
 }
 
 /** The labels that the injector adds. */
-export function meshLabels({ pod, mesh, workloadName }: Pick<IstioProxyOptions, "pod" | "mesh" | "workloadName">) {
+export function meshLabels(
+  { pod, mesh, settings, workloadName }: Pick<IstioProxyOptions, "pod" | "mesh" | "settings" | "workloadName">,
+) {
   const own = pod.metadata?.labels ?? {};
   const name = own["app.kubernetes.io/name"] ?? own["app"] ?? workloadName;
   const revision = own["app.kubernetes.io/version"] ?? own["version"] ?? "latest";
@@ -116,6 +118,8 @@ export function meshLabels({ pod, mesh, workloadName }: Pick<IstioProxyOptions, 
     "service.istio.io/canonical-name": trimmed(name.slice(0, 63)),
     "service.istio.io/canonical-revision": revision,
     ...(mesh.network && { "topology.istio.io/network": mesh.network.value }),
+    // What a Gateway of Istio's own charts selects.
+    ...(settings.gateway !== undefined && { istio: settings.gateway }),
     // A label's value cannot hold a slash.
     ...(mesh.group?.locality && { "istio-locality": mesh.group.locality.replaceAll("/", ".") }),
     ...mesh.group?.labels,

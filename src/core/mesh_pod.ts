@@ -28,11 +28,13 @@ export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): Plann
   const program = pod.spec!.containers.find(({ name }) => name === planned.program)!;
   const user = agentUser(options, { pod, program });
   const parts = istioProxy({ ...options, pod, program, agentUser: user.securityContext });
-  const merged = defaultPod(mergedPod(pod, { parts, program: planned.program }), self);
+  const isAlone = options.settings.gateway !== undefined && !program.command?.length;
+  const whole = isAlone ? gatewayPod(pod, parts) : mergedPod(pod, { parts, program: planned.program });
   const ownEnv = parts.programEnv.map(({ name }) => [`env:${planned.program}/${name}`, ORIGIN] as const);
   return {
     ...planned,
-    pod: merged,
+    pod: defaultPod(whole, self),
+    ...(isAlone && { program: ISTIO_PROXY }),
     origins: new Map([...planned.origins, ...parts.volumes.map(({ name }) => [name, ORIGIN] as const), ...ownEnv]),
     localObjects: new Map([
       ...planned.localObjects,
@@ -73,6 +75,21 @@ function mergedPod(pod: V1Pod, { parts, program }: { parts: IstioProxyParts; pro
         container.name === program ? withMesh(container, parts) : container
       ),
       volumes: [...spec.volumes ?? [], ...parts.volumes],
+    },
+  };
+}
+
+/** A gateway has no program of its own: the proxy is what the Pod is for, and it is started again however it ends. */
+function gatewayPod(pod: V1Pod, { container, volumes, labels, annotations }: IstioProxyParts): V1Pod {
+  const { restartPolicy: _, ...proxy } = container;
+  return {
+    ...pod,
+    metadata: { ...pod.metadata, labels: { ...labels }, annotations: { ...annotations } },
+    spec: {
+      ...pod.spec,
+      restartPolicy: "Always",
+      containers: [proxy],
+      volumes: [...pod.spec?.volumes ?? [], ...volumes],
     },
   };
 }

@@ -119,8 +119,8 @@ export function readMesh(variables: MeshVariables): MeshSettings {
 }
 
 /** Whether somebody wants a mesh: without one krun does not start. */
-export function asksForMesh({ address, mode, description, trafficDirector }: MeshSettings): boolean {
-  return address !== undefined || mode !== undefined || description !== undefined || trafficDirector !== undefined;
+export function asksForMesh({ address, mode, description, gateway, trafficDirector }: MeshSettings): boolean {
+  return [address, mode, description, gateway, trafficDirector].some((value) => value !== undefined);
 }
 
 /** A `host:port`, or a host alone, which means istiod's port for workloads outside a cluster; `undefined`: it is none. */

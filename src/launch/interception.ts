@@ -16,7 +16,7 @@ import { applyInterception } from "../mesh/interception.ts";
 import { type InterceptionOptions, removeInterception } from "../mesh/interception_removal.ts";
 import { chooseBackend } from "../mesh/iptables_backend.ts";
 import { networkScope, type ProcReader } from "../mesh/network_namespace.ts";
-import { isPortFree, portHolder } from "../mesh/port_holder.ts";
+import { isPortFree, portHolder } from "../mesh/ports.ts";
 import { runCommand } from "../mesh/run_command.ts";
 import type { BaseFolder } from "../pod/base_folder.ts";
 import { loadLibc } from "../pod/libc.ts";

@@ -6,6 +6,7 @@
 import type { Decided } from "../core/identity.ts";
 import { interceptionArgs, type InterceptionPlan } from "../core/interception.ts";
 import { ipCapture } from "../core/ip_capture.ts";
+import { MESH_PORTS } from "../core/istio_proxy.ts";
 import { type MeshAdvice, meshAdvice } from "../core/mesh_advice.ts";
 import type { Finding } from "./check_report.ts";
 import type { Plan } from "./plan.ts";
@@ -32,12 +33,16 @@ export function meshFindings(
     ];
   }
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
-  const { mesh, mode, places, groupName } = plan;
+  const { mesh, mode, places, ports, groupName } = plan;
   const values: readonly [what: string, value: Decided | undefined][] = [
     ["mesh", mesh.address],
     ["mesh mode", { value: mode.mode, rule: mode.rule }],
     ["mesh agent", { value: places.agent, rule: "found" }],
     ["Envoy", mode.mode === "proxyless" ? undefined : { value: places.envoy ?? "none", rule: "found" }],
+    ["proxy's ports", {
+      value: Object.values(ports).join(),
+      rule: ports.ready === MESH_PORTS.ready ? "the usual ones" : "of the usual ones some are in use",
+    }],
     ["istiod's name", mesh.san],
     ["istiod's root", { value: ROOTS[mesh.root.kind], rule: mesh.rootRule }],
     ["mesh CA", mesh.caAddress],

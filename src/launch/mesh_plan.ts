@@ -16,12 +16,14 @@ import { type JsonObject, jsonObject } from "../core/mesh_objects.ts";
 import { mountPath } from "../core/mount_path.ts";
 import { meshNoProxy } from "../core/no_proxy.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
+import { join } from "../core/posix_path.ts";
 import { proxyMetadataEnv } from "../core/proxy_config.ts";
 import type { Settings } from "../core/settings.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { findMesh } from "../mesh/find_mesh.ts";
 import { BOOTSTRAP_TEMPLATE, isFile } from "../mesh/mesh_programs.ts";
 import { parseText, readDescription } from "../mesh/mesh_text.ts";
+import { freeMeshPorts } from "../mesh/ports.ts";
 import { systemClock } from "../pod/clock.ts";
 import { StartRetry } from "../pod/start_retry.ts";
 import { lookAtNetwork, planInterception, type PlannedInterception } from "./interception.ts";
@@ -111,10 +113,38 @@ export async function planMesh(
   const mode = meshMode(able, { settings: settings.mesh, interceptionMode });
   const { places, ownBootstrap } = await meshPlaces(able, options);
   const plan: MeshPlan = {
-    ...{ mesh, mode, places, ports: MESH_PORTS, groupName },
+    ...{ mesh, mode, places, ports: portsFor(mode), groupName },
     ...(mode.mode === "intercept" && { interception: interception as PlannedInterception }),
   };
-  return { mesh: plan, planned: podOf(outer, { ...options, plan, ownBootstrap }) };
+  const joined = podOf(outer, { ...options, plan, ownBootstrap });
+  const warnings = [...joined.warnings, ...await strayCertificates(options)];
+  return { mesh: plan, planned: { ...joined, warnings } };
+}
+
+/** What an agent's package may have left behind on a machine: the agent takes it, and asks nobody for a certificate. */
+async function strayCertificates({ base, settings }: MeshPlanOptions): Promise<string[]> {
+  const { mountedFiles = false, ownFolder } = settings.mesh.certificates ?? {};
+  const files = ["cert-chain.pem", "key.pem"].map((name) => join(base, "etc/certs", name));
+  const isThere = await Promise.all(files.map(isFile));
+  if (mountedFiles || ownFolder !== undefined || !isThere.every(Boolean)) return [];
+  return [
+    `${files[0]} is the workload's certificate, whatever the mesh would sign: remove it, or set FILE_MOUNTED_CERTS`,
+  ];
+}
+
+/**
+ * Ports for the proxy. What is captured is captured for the usual ones; elsewhere several proxies can be on a machine.
+ *
+ * @throws {KrunError} `MeshUnavailable`
+ */
+export function portsFor({ mode }: DecidedMode): MeshPorts {
+  const ports = mode === "intercept" ? MESH_PORTS : freeMeshPorts(MESH_PORTS);
+  if (ports) return ports;
+  throw new KrunError(
+    "MeshUnavailable",
+    "Cannot join the mesh: no ports for its proxy are free",
+    "end what uses them; MESH_OPTIONAL=true or XDS_ADDR=- starts without the mesh",
+  );
 }
 
 async function retried<T>(

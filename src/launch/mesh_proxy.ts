@@ -38,6 +38,11 @@ export class MeshProxy implements OwnContainer {
     this.#run = run;
   }
 
+  /** Resolves when the proxy is ready for the first time. */
+  get started(): Promise<void> {
+    return this.#started.promise;
+  }
+
   /** A line of agent or Envoy, for krun's log. */
   onLine(line: string): void {
     const { log, settings } = this.#run;

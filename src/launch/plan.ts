@@ -108,13 +108,15 @@ async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): 
   if (mesh.off) return { ...plan, noMesh: "XDS_ADDR is -" };
   if (mesh.trafficDirector && !plan.isSideProcess) return await withTrafficDirector(outer, plan, options);
   if (cluster === undefined) return { ...plan, noMesh: "there is no cluster" };
-  if (plan.isSideProcess) return { ...plan, noMesh: "there is no program" };
+  const isGateway = plan.isSideProcess && mesh.gateway !== undefined;
+  if (plan.isSideProcess && !isGateway) return { ...plan, noMesh: "there is no program" };
   const { machine } = options;
   if (!machine || machine.agent === undefined && !asksForMesh(mesh)) return { ...plan, noMesh: NO_AGENT };
   const { planMesh } = await import("./mesh_plan.ts");
   try {
     const joined = await planMesh(outer, { ...options, ...plan, cluster, machine, deadlineMs, signal });
-    return typeof joined === "string" ? { ...plan, noMesh: joined } : { ...plan, ...joined, takesBase: true };
+    if (typeof joined === "string") return { ...plan, noMesh: joined };
+    return { ...plan, ...joined, takesBase: true, isSideProcess: false };
   } catch (cause) {
     return withoutMesh(plan, { ...options, cause });
   }

@@ -43,6 +43,15 @@ export async function runContainers(run: Run): Promise<number> {
   const over = new AbortController();
   const proxy = await meshProxy(run);
   let told = false;
+  const tell = () => {
+    if (told) return;
+    told = true;
+    phases.end("program");
+    log.info("program started", summary(run));
+  };
+  // Of a gateway, the proxy is the program.
+  const isGateway = plan.planned.program === ISTIO_PROXY;
+  if (isGateway) void proxy?.started.then(tell);
   const supervisor = new Supervisor({
     pod: mounted.pod,
     ...(run.argv.length > 0 && { program: plan.planned.program }),
@@ -52,10 +61,7 @@ export async function runContainers(run: Run): Promise<number> {
     runAs: (container) => machineRunAs(container, { pod: mounted.pod, self: run.outer.self }),
     onStart: (container, pid) => {
       survivors?.started(container, pid);
-      if (container !== plan.planned.program || told) return;
-      told = true;
-      phases.end("program");
-      log.info("program started", summary(run));
+      if (container === plan.planned.program && !isGateway) tell();
     },
     ...(proxy && { own: new Map([[ISTIO_PROXY, proxy]]) }),
     log,

@@ -6,7 +6,7 @@
  */
 import { KrunError } from "../core/errors.ts";
 import type { Decided } from "../core/identity.ts";
-import { MESH_PORTS, type MeshPorts } from "../core/istio_proxy.ts";
+import type { MeshPorts } from "../core/istio_proxy.ts";
 import { hostPortText, type MeshSettings } from "../core/mesh_settings.ts";
 import type { DecidedMode, MeshMachine } from "../core/mesh_mode.ts";
 import { mountPath } from "../core/mount_path.ts";
@@ -17,7 +17,7 @@ import { networkIdentifier, TRAFFIC_DIRECTOR_SERVER } from "../core/traffic_dire
 import { trafficDirectorMode } from "../core/traffic_director_mode.ts";
 import { trafficDirectorPod } from "../core/traffic_director_pod.ts";
 import { lookAtNetwork, planInterception, type PlannedInterception } from "./interception.ts";
-import { instanceName } from "./mesh_plan.ts";
+import { instanceName, portsFor } from "./mesh_plan.ts";
 import { nodeFacts } from "./node_facts.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -53,8 +53,9 @@ export async function planTrafficDirector(
   const possible = await planInterception(outer, look, { settings, planned, machine, ...agentless });
   const interceptionFault = possible instanceof KrunError ? possible : undefined;
   const mode = trafficDirectorMode({ ...machine, interceptionFault }, settings.mesh);
+  const ports = portsFor(mode);
   const joined = trafficDirectorPod(planned, {
-    ...{ mode: mode.mode, settings: settings.mesh, envoy: machine.envoy, ports: MESH_PORTS, self },
+    ...{ mode: mode.mode, settings: settings.mesh, envoy: machine.envoy, ports, self },
     workloadName: identity.name.value,
     podName: identity.name.rule === "KRUN_POD" ? undefined : instanceName(settings.platformRevision ?? Deno.hostname()),
     nodeId: crypto.randomUUID(),
@@ -72,7 +73,7 @@ export async function planTrafficDirector(
   const described = describe(settings.mesh);
   return {
     planned: joined.planned,
-    trafficDirector: { ...described, mode, ports: MESH_PORTS, ...(interception && { interception }) },
+    trafficDirector: { ...described, mode, ports, ...(interception && { interception }) },
   };
 }
 

@@ -394,10 +394,7 @@ export function objectPath(object: KubeObject, name: string = object.metadata.na
 
 function plural(kind: string): string {
   const word = kind.toLowerCase();
-  if (word.endsWith("y")) return `${word.slice(0, -1)}ies`;
-  return word.endsWith("s") && !word.endsWith("endpoints")
-    ? `${word}es`
-    : word.endsWith("endpoints")
-    ? word
-    : `${word}s`;
+  if (/[^aeiou]y$/.test(word)) return `${word.slice(0, -1)}ies`;
+  if (word.endsWith("endpoints")) return word;
+  return word.endsWith("s") ? `${word}es` : `${word}s`;
 }

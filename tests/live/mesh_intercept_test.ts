@@ -67,7 +67,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   await web.krun.sees("stderr", /program started/);
 
   const client = async (name: string, args: readonly string[]) => {
-    await using workload = await lab.workload(clientHost, { name, args, env: { DENO_DIR: "/nonexistent" } });
+    await using workload = await lab.workload(clientHost, { name, args, env: { DENO_DIR: "/tmp/krun-mesh-deno" } });
     const { code, stdout, stderr } = await workload.krun.end;
     return { code, stdout, stderr };
   };

@@ -200,8 +200,10 @@ const NETWORKING = "networking.istio.io/v1", SECURITY = "security.istio.io/v1";
 const API_VERSIONS: Readonly<Record<string, string>> = {
   AuthorizationPolicy: SECURITY,
   DestinationRule: NETWORKING,
+  Gateway: NETWORKING,
   PeerAuthentication: SECURITY,
   Sidecar: NETWORKING,
+  VirtualService: NETWORKING,
   WorkloadEntry: NETWORKING,
   WorkloadGroup: NETWORKING,
 };

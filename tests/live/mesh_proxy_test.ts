@@ -121,6 +121,41 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
     assert.doesNotMatch(env, /^(?:ISTIO_|PROXY_CONFIG|POD_NAME|TRUST_DOMAIN)/m, "nothing of the agent's");
   });
 
+  await t.step("GATEWAY_NAME makes a gateway of the mesh, without a program", async () => {
+    const edge = { number: 8088, protocol: "HTTP", name: "http" };
+    await lab.apply("Gateway", "edge", {
+      spec: { selector: { istio: "edge" }, servers: [{ port: edge, hosts: ["*"] }] },
+    });
+    await lab.apply("VirtualService", "edge", {
+      spec: {
+        hosts: ["*"],
+        gateways: ["edge"],
+        http: [{ route: [{ destination: { host: WEB, port: { number: 80 } } }] }],
+      },
+    });
+    const edgeHost = await lab.network.host("edge");
+    await using gateway = await lab.workload(edgeHost, {
+      name: "client",
+      args: [],
+      env: { GATEWAY_NAME: "edge" },
+      uid: ORDINARY,
+    });
+    await gateway.krun.sees("stderr", /program started/);
+    const { stdout } = await lab.network.run(edgeHost, [...PEER_CALLS, `http://${edgeHost.address}:8088/`]);
+    assert.equal(callsIn(stdout)[0]!.status, 200, stdout);
+    gateway.krun.kill("SIGTERM");
+    const { code, stderr } = await gateway.krun.end;
+    assert.equal(code, 0, stderr);
+  });
+
+  await t.step("a second proxy on a machine has other ports", async () => {
+    const args = ["/bin/sh", "-c", 'echo "$HTTP_PROXY"; exec "$@" http://web/', "sh", ...PEER_CALLS];
+    await using second = await lab.workload(host, { name: "client", args, uid: ORDINARY });
+    const { stdout, stderr } = await second.krun.end;
+    assert.match(stdout, /^http:\/\/127\.0\.0\.1:15107$/m, stderr);
+    assert.equal(callsIn(stdout)[0]!.status, 200, stdout);
+  });
+
   await t.step("a Service on the program's own port is warned of", async () => {
     const spec = { selector: { app: "other" }, ports: [{ name: "tcp", port: 7000 }] };
     await lab.apply("Service", "other", { spec });

@@ -5,7 +5,7 @@ import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunEnd, KrunProcess } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { compiledKrun } from "./compiled.ts";
-import { ORDINARY } from "./mesh_lab.ts";
+import { ORDINARY, PEER_CALLS } from "./mesh_lab.ts";
 import { MeshNetwork } from "./mesh_network.ts";
 import { startXdsServer, type XdsServer } from "./xds_server.ts";
 
@@ -72,14 +72,25 @@ Deno.test("krun makes a program a client of Traffic Director, without a cluster"
 
   for (const uid of [0, ORDINARY]) {
     await t.step(`the program starts once Envoy is ready, as user ${uid}`, async () => {
-      const script =
-        'echo "$HTTP_PROXY"; exec curl -s -o /dev/null -w "%{http_code}" http://127.0.0.1:15021/healthz/ready';
-      const { code, stdout, stderr } = await rig.run({ args: ["sh", "-c", script], env: { MESH_MODE: "proxy" }, uid });
+      const script = 'echo "$HTTP_PROXY"; exec "$@" http://127.0.0.1:15021/healthz/ready';
+      const args = ["sh", "-c", script, "sh", ...PEER_CALLS];
+      const { code, stdout, stderr } = await rig.run({ args, env: { MESH_MODE: "proxy" }, uid });
       assert.equal(code, 0, stderr);
-      assert.equal(stdout, "http://127.0.0.1:15001\n200");
+      assert.match(stdout, /^http:\/\/127\.0\.0\.1:15001\n.*"status": 200/);
       assert.doesNotMatch(stderr, / (?:warn|error) /);
     });
   }
+
+  await t.step("traffic is captured where it can be, and the metadata server's is not", async () => {
+    const script = "iptables-save -t nat";
+    const { code, stdout, stderr } = await rig.run({
+      args: ["sh", "-c", script],
+      programs: ["envoy", "pilot-agent"],
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /-A ISTIO_OUTPUT -d 169\.254\.169\.254\/32 -j RETURN/);
+    assert.match(stdout, /-A ISTIO_OUTPUT -j ISTIO_REDIRECT/);
+  });
 
   await t.step("gRPC asks by itself where nothing can be captured, with credentials that are handed on", async () => {
     const args = ["echo-client", "xds:///web:8080", "--count", "1", "--timeout", "30s"];

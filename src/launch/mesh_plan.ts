@@ -8,7 +8,7 @@ import { envoyBootstrapTemplate } from "../core/envoy_bootstrap.ts";
 import type { Identity } from "../core/identity.ts";
 import { MESH_PATHS, MESH_PORTS, type MeshPlaces, type MeshPorts, OWN_BOOTSTRAP_FILE } from "../core/istio_proxy.ts";
 import type { Logger } from "../core/log.ts";
-import { type Mesh, meshOf, meshRevision } from "../core/mesh.ts";
+import { mergedProxyConfig, type Mesh, meshOf, meshRevision } from "../core/mesh.ts";
 import { type DecidedMode, type MeshMachine, meshMode } from "../core/mesh_mode.ts";
 import { meshedPod } from "../core/mesh_pod.ts";
 import { type JsonObject, jsonObject } from "../core/mesh_objects.ts";
@@ -76,7 +76,7 @@ export async function planMesh(
     return undefined;
   }
   const proxyConfig = await workloadProxyConfig(settings, annotations);
-  const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig });
+  const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig, labels });
   const envoy = await envoyPath(mesh.proxyConfig, machine);
   const interceptionMode = annotations["sidecar.istio.io/interceptionMode"];
   const mode = meshMode({ ...machine, envoy }, { settings: settings.mesh, interceptionMode });
@@ -109,7 +109,7 @@ async function workloadProxyConfig(
     [settings.mesh.proxyConfig, "PROXY_CONFIG"],
   ] as const;
   const values = await Promise.all(texts.map(([text, where]) => text === undefined ? {} : parseText(text, where)));
-  return Object.assign({}, ...values.map(jsonObject));
+  return values.map(jsonObject).reduce(mergedProxyConfig);
 }
 
 async function envoyPath({ binaryPath }: JsonObject, { envoy }: MeshMachine): Promise<string | undefined> {

@@ -1,0 +1,222 @@
+/** krun's Pod in the mesh beside the one that Istio's real injector makes of the same Pod, by Istio's own templates. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { V1Pod } from "@kubernetes/client-node";
+import { withoutInjected } from "../../src/core/injected.ts";
+import { defaultPod } from "../../src/core/pod_defaults.ts";
+import { parseSettings } from "../../src/core/settings.ts";
+import { planStart } from "../../src/launch/plan.ts";
+import { RecordingLog } from "../recording_log.ts";
+import { waitFor } from "../wait.ts";
+import { type ApiServer, startApiServer } from "./api_server.ts";
+import { inject, injectorConfigMap } from "./injector.ts";
+import { type Difference, DIFFERENCES } from "./injector_differences.ts";
+import { type Istiod, startIstiod } from "./istiod.ts";
+import { podLeaves } from "./pod_leaves.ts";
+
+const ROOT = { uid: 0, gid: 0, groups: [] };
+
+/** What the mesh gives every proxy, of which a mode is not to be made. */
+const MESH_CONFIG = {
+  trustDomain: "corp.example",
+  defaultConfig: {
+    drainDuration: "30s",
+    holdApplicationUntilProxyStarts: true,
+    proxyMetadata: { ISTIO_META_DNS_CAPTURE: "true", EXTRA: "1" },
+  },
+};
+
+/** A Pod with something of everything that the injector looks at. */
+function webPod(annotations: Readonly<Record<string, string>>): V1Pod {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: "web-0",
+      namespace: "shop",
+      labels: { app: "web", version: "v2" },
+      annotations: { "sidecar.istio.io/agentLogLevel": "dns:debug", ...annotations },
+    },
+    spec: {
+      serviceAccountName: "web",
+      initContainers: [{ name: "setup", command: ["true"] }],
+      containers: [
+        {
+          name: "web",
+          command: ["sleep", "1"],
+          ports: [{ name: "http", containerPort: 8080 }, { containerPort: 9090, protocol: "UDP" }],
+          readinessProbe: { httpGet: { port: "http", path: "/ok" } },
+        },
+        { name: "log", command: ["sleep", "1"], ports: [{ containerPort: 5140 }] },
+      ],
+    },
+  };
+}
+
+/** A rig of servers, and both ways from a manifest to a Pod in the mesh. */
+class Comparison implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly #used = new Set<Difference>();
+  server!: ApiServer;
+  istiod!: Istiod;
+
+  static async create(): Promise<Comparison> {
+    const comparison = new Comparison();
+    try {
+      comparison.server = comparison.#stack.use(await startApiServer());
+      const options = { meshConfig: MESH_CONFIG, objects: [await injectorConfigMap()] };
+      comparison.istiod = comparison.#stack.use(await startIstiod(comparison.server, options));
+      await comparison.server.namespace("shop");
+      const metadata = { namespace: "shop", name: "web" };
+      await comparison.server.create({ apiVersion: "v1", kind: "ServiceAccount", metadata });
+    } catch (error) {
+      await comparison[Symbol.asyncDispose]();
+      throw error;
+    }
+    return comparison;
+  }
+
+  /** What krun would run on a machine with agent and Envoy where they usually are; `inMesh` false: on one with neither. */
+  async plan(manifest: V1Pod, { env = {}, inMesh = true }: PlanTrial = {}): Promise<V1Pod> {
+    const path = join(this.server.folder, `${crypto.randomUUID()}.json`);
+    await Deno.writeTextFile(path, JSON.stringify(manifest));
+    const all = {
+      KUBECONFIG: this.server.adminKubeconfig,
+      KRUN_POD: path,
+      XDS_ADDR: this.istiod.discoveryAddress,
+      ...env,
+    };
+    const outer = { args: [], env: all, cwd: "/", pid: 1, self: ROOT, writeError: () => {}, writeOutput: () => {} };
+    const machine = inMesh ? { agent: "/usr/local/bin/pilot-agent", envoy: "/usr/local/bin/envoy" } : undefined;
+    const plan = await planStart(outer, { settings: parseSettings(all), argv: [], log: new RecordingLog(), machine });
+    await plan.cluster?.[Symbol.asyncDispose]();
+    return plan.planned.pod;
+  }
+
+  /** What the injector makes of the Pod that krun would run without a mesh, with the API server's defaults. */
+  async injected(manifest: V1Pod): Promise<V1Pod> {
+    return defaultPod(await inject(this.istiod, await this.plan(manifest, { inMesh: false })), ROOT);
+  }
+
+  /** @throws {AssertionError} with every difference that has no row in the table. */
+  async compare(manifest: V1Pod, trial: PlanTrial = {}): Promise<void> {
+    const [injector, krun] = await Promise.all([this.injected(manifest), this.plan(manifest, trial)]);
+    const [theirs, ours] = [podLeaves(injector), podLeaves(krun)];
+    const different = [...new Set([...theirs.keys(), ...ours.keys()])].filter((at) => theirs.get(at) !== ours.get(at));
+    assert.deepEqual(
+      different.flatMap((at) => this.#unexplained(at, { injector: theirs.get(at), krun: ours.get(at) })),
+      [],
+    );
+  }
+
+  /** Rows that explained nothing: the difference is gone. */
+  get stale(): string[] {
+    return DIFFERENCES.filter((row) => !this.#used.has(row)).map(({ at, reason }) => `${at}: ${reason}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+
+  #unexplained(at: string, { injector, krun }: Pick<Side, "injector" | "krun">): Side[] {
+    const row = DIFFERENCES.find((row) => fits(row.at, at) && fits(row.injector, injector) && fits(row.krun, krun));
+    if (row === undefined) return [{ at, injector, krun }];
+    this.#used.add(row);
+    return [];
+  }
+}
+
+interface PlanTrial {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly inMesh?: boolean;
+}
+
+interface Side {
+  readonly at: string;
+  readonly injector: string | undefined;
+  readonly krun: string | undefined;
+}
+
+function fits(pattern: string | RegExp | undefined, text: string | undefined): boolean {
+  if (pattern === undefined || text === undefined) return pattern === text;
+  return typeof pattern === "string" ? pattern === text : pattern.test(text);
+}
+
+const NONE = { "sidecar.istio.io/interceptionMode": "NONE" };
+const SCRAPED = { "prometheus.io/port": "9090", "prometheus.io/scrape": "true" };
+const GRPC_AGENT = { "inject.istio.io/templates": "grpc-agent" };
+
+Deno.test("meshedPod() gives what Istio's own injector gives the same Pod, but for what is a row of the table", async (t) => {
+  await using comparison = await Comparison.create();
+  const grpc = { env: { MESH_MODE: "proxyless" } };
+
+  await t.step("template sidecar, and mode intercept", () => comparison.compare(webPod({})));
+  await t.step("metrics that are scraped", () => comparison.compare(webPod(SCRAPED)));
+  await t.step("interceptionMode NONE, and mode proxy", () => comparison.compare(webPod({ ...NONE, ...SCRAPED })));
+  await t.step("template grpc-agent, and mode proxyless", () => comparison.compare(webPod(GRPC_AGENT), grpc));
+
+  await t.step("the workload's own ProxyConfig and levels", async () => {
+    const config = { concurrency: 4, proxyMetadata: { ISTIO_META_ENABLE_HBONE: "true", EXTRA: "2" } };
+    await comparison.compare(webPod({
+      "proxy.istio.io/config": JSON.stringify(config),
+      "sidecar.istio.io/logLevel": "debug",
+      "sidecar.istio.io/componentLogLevel": "upstream:debug",
+      "prometheus.istio.io/merge-metrics": "false",
+    }));
+  });
+
+  await t.step("names of the workload that its labels do not say, and a network that they do", async () => {
+    const pod = webPod({ "prometheus.io/scrape": "false" });
+    const labels = { "app.kubernetes.io/name": "shop-web", "topology.istio.io/network": "edge", app: "web" };
+    await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels } });
+    await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels: {} } });
+  });
+
+  await t.step("a Pod that was read from a cluster is what it was before the injector had it", async () => {
+    for (const annotations of [{}, SCRAPED, NONE, GRPC_AGENT]) {
+      const manifest = webPod(annotations);
+      const before = podLeaves(await comparison.plan(manifest, { inMesh: false }));
+      const after = podLeaves(withoutInjected(await comparison.injected(manifest)));
+      const added = [...after].filter(([at, text]) => before.get(at) !== text).map(([at]) => at);
+      const lost = [...before.keys()].filter((at) => !after.has(at));
+      assert.deepEqual(added.filter((at) => !HARMLESS.test(at)), []);
+      assert.deepEqual(lost, []);
+    }
+  });
+
+  await t.step("values of the chart", async () => {
+    const map = await injectorConfigMap({
+      global: {
+        multiCluster: { clusterName: "edge-1" },
+        meshID: "mesh-1",
+        network: "cluster-net",
+        logging: { level: "default:warn" },
+        proxy: { clusterDomain: "corp.local", logLevel: "info", componentLogLevel: "misc:info" },
+      },
+    });
+    await comparison.server.replace(map);
+    await waitFor("the injector to have them", async () => {
+      const leaves = podLeaves(await comparison.injected(webPod(NONE)));
+      return leaves.get("proxy/env/ISTIO_META_MESH_ID") === "mesh-1";
+    });
+    const pod = webPod({});
+    // Said, since this istiod knows no nodes of a cluster of that name.
+    const annotations = { ...NONE, "sidecar.istio.io/nativeSidecar": "true" };
+    await comparison.compare({ ...pod, metadata: { ...pod.metadata, annotations } });
+  });
+
+  assert.deepEqual(comparison.stale, []);
+});
+
+/** What a Pod from a cluster keeps: krun gives it the same, or nobody reads it. A named port stays a number. */
+const HARMLESS =
+  /^(labels\/(security|service)\.istio\.io:|annotations\/(kubectl\.kubernetes\.io:|sidecar\.istio\.io:rewrite)|containers\/web\/readinessProbe\/httpGet\/port$)/;
+
+Deno.test("podLeaves() tells a Pod apart from one that differs in anything, as the negative control", () => {
+  const leaves = podLeaves(webPod({}));
+  assert.ok(leaves.size > 15);
+  const other = structuredClone(webPod({}));
+  other.spec!.containers[1]!.ports![0]!.containerPort = 5141;
+  const changed = [...podLeaves(other)].filter(([at, text]) => leaves.get(at) !== text);
+  assert.deepEqual(changed, [["containers/log/ports/0/containerPort", "5141"]]);
+});

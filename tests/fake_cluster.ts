@@ -71,6 +71,8 @@ export class FakeCluster implements Cluster {
   readonly #clock: Clock;
   readonly #objects = new Map<string, WatchedObject>();
   readonly #services: V1Service[] = [];
+  /** Of kinds that only `resource` gives. */
+  readonly #others = new Map<string, unknown>();
   readonly #accounts = new Map<string, string>();
   readonly #wakers = new Set<() => void>();
   #failure: FakeFailure = () => undefined;
@@ -114,6 +116,14 @@ export class FakeCluster implements Cluster {
     this.#services.push({ ...service, spec: { ...service.spec, ports } });
   }
 
+  /** Makes an object of a kind that is no Secret, ConfigMap or Service; `metadata` says where. */
+  putResource(
+    resource: string,
+    object: { readonly metadata: { readonly namespace: string; readonly name: string } },
+  ): void {
+    this.#others.set(`${resource}/${object.metadata.namespace}/${object.metadata.name}`, object);
+  }
+
   /** From now on requests, watches that are open included, fail as `failure` says; nothing given: none fails. */
   fails(failure: FakeFailure = () => undefined): void {
     this.#failure = failure;
@@ -128,7 +138,7 @@ export class FakeCluster implements Cluster {
   async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
     const { apiGroup, resource, namespace, name } = ref;
     await this.#request({ verb: "get", what: `${resource}/${namespace}/${name}` }, signal);
-    if (apiGroup !== "") return undefined;
+    if (apiGroup !== "") return structuredClone(this.#others.get(`${resource}/${namespace}/${name}`));
     const isIt = ({ metadata }: V1Service) => metadata?.namespace === namespace && metadata.name === name;
     if (resource === "services") return structuredClone(this.#services.find(isIt));
     const kind = resource === "configmaps" ? "ConfigMap" : "Secret";

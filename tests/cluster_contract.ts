@@ -193,6 +193,8 @@ const CASES: Readonly<Record<string, (subject: ContractSubject) => Promise<void>
     assert.equal(await cluster.resource({ ...ref, name: "other" }), undefined);
     const unknown = { ...ref, apiGroup: "none.example", resource: "widgets" };
     assert.equal(await cluster.resource(unknown), undefined);
+    const { name: _, ...all } = unknown;
+    assert.equal(await cluster.resource(all), undefined);
   },
 
   "requestToken() grants a token that says for whom, for what and for how long": async (subject) => {

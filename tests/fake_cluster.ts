@@ -137,10 +137,12 @@ export class FakeCluster implements Cluster {
 
   async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
     const { apiGroup, resource, namespace, name } = ref;
-    await this.#request({ verb: "get", what: `${resource}/${namespace}/${name}` }, signal);
-    if (apiGroup !== "") return structuredClone(this.#others.get(`${resource}/${namespace}/${name}`));
-    const isIt = ({ metadata }: V1Service) => metadata?.namespace === namespace && metadata.name === name;
-    if (resource === "services") return structuredClone(this.#services.find(isIt));
+    const verb = name === undefined ? "list" : "get";
+    await this.#request({ verb, what: [resource, namespace, name].join("/") }, signal);
+    if (apiGroup !== "") return structuredClone(this.#others.get([resource, namespace, name].join("/")));
+    const services = this.#services.filter(({ metadata }) => metadata?.namespace === namespace);
+    if (name === undefined) return structuredClone({ items: services });
+    if (resource === "services") return structuredClone(services.find(({ metadata }) => metadata?.name === name));
     const kind = resource === "configmaps" ? "ConfigMap" : "Secret";
     return structuredClone(this.#objects.get(idOf({ kind, namespace, name })));
   }

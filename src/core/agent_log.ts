@@ -58,7 +58,12 @@ function recordOf(line: string): Readonly<Record<string, unknown>> {
 export interface AgentLogOptions {
   /** XDS_AGENT_DEBUG is set: somebody wants to read what the agent has to say. */
   readonly loud: boolean;
+  /** The proxy was never ready yet: that it is not is what krun has just asked. */
+  readonly starting: boolean;
 }
+
+/** How the agent answers the question whether it is ready. */
+const NOT_READY = /^Envoy proxy is NOT ready/;
 
 /**
  * The event for krun's log. What the agent calls info is about its own workings, some 60 lines a start: it is krun's debug
@@ -66,10 +71,10 @@ export interface AgentLogOptions {
  */
 export function agentLogLine(
   { level, message, scope }: AgentEvent,
-  { loud }: AgentLogOptions,
+  { loud, starting }: AgentLogOptions,
 ): { readonly level: LogLevel; readonly event: string; readonly fields: LogFields } {
   const source = { source: "istio-proxy", ...(scope !== undefined && { scope }) };
   if (level === undefined) return { level: "info", event: message, fields: source };
-  const quiet = level === "info" || level === "debug";
+  const quiet = level === "info" || level === "debug" || starting && NOT_READY.test(message);
   return { level: quiet ? loud ? "info" : "debug" : level, event: message, fields: source };
 }

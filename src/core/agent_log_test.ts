@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { agentLogLine, parseAgentLine } from "./agent_log.ts";
 
-const quiet = { loud: false };
+const quiet = { loud: false, starting: false };
 
 Deno.test("parseAgentLine() reads lines of agent and Envoy, and takes others as they are", () => {
   // As Istio 1.31 and Envoy 1.40 write them.
@@ -55,7 +55,7 @@ Deno.test("parseAgentLine() never throws, whatever the line is", () => {
 });
 
 Deno.test("agentLogLine() shows warnings, errors and access logs, and the agent's own workings only if somebody asks", () => {
-  const seen = (line: string, loud: boolean) => agentLogLine(parseAgentLine(line), { loud });
+  const seen = (line: string, loud: boolean) => agentLogLine(parseAgentLine(line), { loud, starting: false });
   assert.deepEqual(seen('{"level":"info","msg":"m","scope":"dns"}', false), {
     level: "debug",
     event: "m",
@@ -69,4 +69,10 @@ Deno.test("agentLogLine() shows warnings, errors and access logs, and the agent'
     event: "GET / 200",
     fields: { source: "istio-proxy" },
   });
+});
+
+Deno.test("agentLogLine() does not warn that a proxy that starts is not ready yet, and warns of one that no longer is", () => {
+  const line = parseAgentLine('{"level":"warn","msg":"Envoy proxy is NOT ready: config received from XDS server"}');
+  assert.equal(agentLogLine(line, { loud: false, starting: true }).level, "debug");
+  assert.equal(agentLogLine(line, quiet).level, "warn");
 });

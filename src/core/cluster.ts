@@ -19,7 +19,7 @@ export interface ObjectRef {
   readonly name: string;
 }
 
-/** One object of any kind, read once. */
+/** One object of any kind, or all of one kind in a namespace, read once. */
 export interface ResourceRef {
   /** Empty for the core group. */
   readonly apiGroup: string;
@@ -29,8 +29,8 @@ export interface ResourceRef {
   readonly resource: string;
   /** Its namespace. */
   readonly namespace: string;
-  /** Its `metadata.name`. */
-  readonly name: string;
+  /** Its `metadata.name`; unset: all of the namespace, as a list. */
+  readonly name?: string;
   /** What a person can do who may not have that right, after `or`. */
   readonly otherwise?: string;
 }

@@ -160,6 +160,19 @@ export const ERRORS = {
     means: "A program that uses krun as a library has not the package in its deno.json that krun needs here.",
     remedy: "Add the import that the message names to the deno.json of that program.",
   },
+  InterceptionUnavailable: {
+    means:
+      "Traffic cannot be intercepted here: iptables, the kernel's part of it, a capability or an address is missing.",
+    remedy: "Provide what the message names, or choose a mode without interception.",
+  },
+  InterceptionConflict: {
+    means: "Interception would meet rules or traffic of others in this network namespace.",
+    remedy: "Do what the message names: give the program a group of its own, or remove the rules.",
+  },
+  InterceptionFailed: {
+    means: "istio-iptables or iptables ended with an error; a start that fails so leaves no rule behind.",
+    remedy: "Read the program's own words below the message.",
+  },
   Internal: {
     means: "krun met a state that its authors did not foresee.",
     remedy: "Report it with the message and `KRUN_LOG=debug` output.",

@@ -97,7 +97,7 @@ function metadata({ pod, program, mesh, workloadName }: AgentEnvOptions): Record
   const metrics = mesh.mergesMetrics === false ? undefined : scrapedMetrics(annotations);
   return {
     ISTIO_META_CLUSTER_ID: mesh.clusterId.value,
-    ISTIO_META_MESH_ID: mesh.meshId,
+    ISTIO_META_MESH_ID: mesh.meshId.value,
     ISTIO_META_WORKLOAD_NAME: workloadName,
     ISTIO_META_OWNER: `kubernetes://apis/v1/namespaces/${namespace}/pods/${name}`,
     ISTIO_META_APP_CONTAINERS: containers.join(",") || program.name,

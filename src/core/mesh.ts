@@ -13,6 +13,7 @@ import {
   type JsonObject,
   jsonObject,
   type MeshConfig,
+  type Sidecar,
   type WorkloadGroup,
 } from "./mesh_objects.ts";
 import { hostPort, hostPortText, type MeshSettings, type MeshValueName } from "./mesh_settings.ts";
@@ -50,7 +51,7 @@ export interface Mesh {
   readonly trustDomain: Decided;
   readonly clusterDomain: string;
   readonly clusterId: Decided;
-  readonly meshId: string;
+  readonly meshId: Decided;
   readonly revision: Decided;
   /** Where the workload is in a mesh of several networks; unset: where the cluster's Pods are. */
   readonly network?: Decided | undefined;
@@ -62,6 +63,8 @@ export interface Mesh {
   readonly mergesMetrics?: boolean | undefined;
   /** The WorkloadGroup that makes the workload callable. */
   readonly group?: WorkloadGroup | undefined;
+  /** Sidecars of the workload's namespace; `undefined`: they may not be read. */
+  readonly sidecars?: readonly Sidecar[] | undefined;
 }
 
 /** What is known of a mesh. */
@@ -74,6 +77,8 @@ export interface MeshFound {
   /** Address of Service istio-eastwestgateway. */
   readonly gatewayAddress?: string | undefined;
   readonly group?: WorkloadGroup | undefined;
+  /** Those of the workload's namespace; `undefined`: they may not be read. */
+  readonly sidecars?: readonly Sidecar[] | undefined;
 }
 
 /** Options of {@linkcode meshOf}. */
@@ -125,7 +130,8 @@ export function meshOf(options: MeshOptions): Mesh {
     clusterDomain: found.injector?.clusterDomain ?? "cluster.local",
     clusterId: meta("CLUSTER_ID") ?? decided(found.injector?.clusterName, "the injector's values") ??
       { value: "Kubernetes", rule: "the default" },
-    meshId: meta("MESH_ID")?.value ?? found.injector?.meshId ?? trustDomain.value,
+    meshId: meta("MESH_ID") ?? decided(found.injector?.meshId, "the injector's values") ??
+      { value: trustDomain.value, rule: "the trust domain" },
     revision,
     network: meta("NETWORK") ?? decided(options.labels[NETWORK_LABEL], `label ${NETWORK_LABEL}`) ??
       decided(found.group?.network, `WorkloadGroup ${found.group?.name}`),
@@ -133,6 +139,7 @@ export function meshOf(options: MeshOptions): Mesh {
     proxyHttpPort: config?.proxyHttpPort || undefined,
     mergesMetrics: config?.enablePrometheusMerge,
     group: found.group,
+    sidecars: found.sidecars,
   };
 }
 

@@ -38,7 +38,7 @@ export interface MeshModeOptions {
 export function meshMode(machine: MeshMachine, { settings, interceptionMode }: MeshModeOptions): DecidedMode {
   const { agent, envoy, interceptionFault } = machine;
   if (agent === undefined) {
-    throw unavailable("pilot-agent is neither /usr/local/bin/pilot-agent nor in PATH", "install it");
+    throw unavailable(NO_AGENT, "install it");
   }
   const asked = settings.mode;
   const captures = asked === "intercept" || asked === undefined && settings.gateway === undefined;
@@ -58,6 +58,9 @@ export function meshMode(machine: MeshMachine, { settings, interceptionMode }: M
   }
   return { mode: "proxyless", rule: NO_ENVOY };
 }
+
+/** Why there is no mesh in most images. */
+export const NO_AGENT = "pilot-agent is neither /usr/local/bin/pilot-agent nor in PATH";
 
 const NO_ENVOY = "Envoy is neither /usr/local/bin/envoy nor in PATH";
 

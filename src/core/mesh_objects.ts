@@ -40,6 +40,14 @@ export interface WorkloadGroup {
   readonly probe?: JsonObject | undefined;
 }
 
+/** Of a Sidecar (networking.istio.io/v1). */
+export interface Sidecar {
+  /** Labels of the workloads that it is for; none: all of the namespace. */
+  readonly selector: Readonly<Record<string, string>>;
+  /** Ports of its own listeners for traffic that comes in. */
+  readonly ingressPorts: readonly number[];
+}
+
 /** A value as a JSON object; an empty one when it is none. */
 export function jsonObject(value: unknown): JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonObject : {};
@@ -82,6 +90,20 @@ export function workloadGroupOf(value: unknown): WorkloadGroup | undefined {
     ports: entriesOf(template.ports, isNumber),
     probe: spec.probe === undefined ? undefined : jsonObject(spec.probe),
   };
+}
+
+/** Reads a list of Sidecars; `undefined`: the value is no list. */
+export function sidecarsOf(value: unknown): Sidecar[] | undefined {
+  const { items } = jsonObject(value);
+  if (!Array.isArray(items)) return undefined;
+  return items.map((item) => {
+    const { workloadSelector, ingress } = jsonObject(jsonObject(item).spec);
+    const ports = (Array.isArray(ingress) ? ingress : []).map((entry) => jsonObject(jsonObject(entry).port).number);
+    return {
+      selector: entriesOf(jsonObject(workloadSelector).labels, isText),
+      ingressPorts: ports.filter(isNumber),
+    };
+  });
 }
 
 /** The host of a Service of type LoadBalancer, or its first external IP, IPv6 in brackets; `undefined`: it has none yet. */

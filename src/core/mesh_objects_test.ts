@@ -1,13 +1,21 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { loadVectors } from "../../tests/vectors.ts";
-import { injectorValuesOf, jsonObject, loadBalancerAddress, meshConfigOf, workloadGroupOf } from "./mesh_objects.ts";
+import {
+  injectorValuesOf,
+  jsonObject,
+  loadBalancerAddress,
+  meshConfigOf,
+  sidecarsOf,
+  workloadGroupOf,
+} from "./mesh_objects.ts";
 
 const READERS = {
   meshConfig: meshConfigOf,
   injectorValues: injectorValuesOf,
   workloadGroup: workloadGroupOf,
   service: loadBalancerAddress,
+  sidecars: sidecarsOf,
 };
 
 interface Input {
@@ -50,7 +58,7 @@ Deno.test("workloadGroupOf() takes any data, and what it gives is of the types t
   assert.ok(seen > 0, "no group was made");
 });
 
-Deno.test("meshConfigOf(), injectorValuesOf() and loadBalancerAddress() take any data", () => {
+Deno.test("meshConfigOf(), injectorValuesOf(), sidecarsOf() and loadBalancerAddress() take any data", () => {
   const ingress = fc.array(almost({ ip: fc.string(), hostname: fc.string() }));
   const service = almost({ status: almost({ loadBalancer: almost({ ingress }) }), spec: fc.jsonValue() });
   const values = almost({
@@ -61,5 +69,11 @@ Deno.test("meshConfigOf(), injectorValuesOf() and loadBalancerAddress() take any
     assert.notEqual(loadBalancerAddress(service), "");
     assert.notEqual(injectorValuesOf(values).meshId, "");
     assert.equal(Array.isArray(meshConfigOf(config).defaultConfig), false);
+    const sidecars = sidecarsOf({ items: [service, values, config] }) ?? [];
+    assert.deepEqual(sidecars.map(({ ingressPorts }) => ingressPorts.filter((port) => typeof port !== "number")), [
+      [],
+      [],
+      [],
+    ]);
   }));
 });

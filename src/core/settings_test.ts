@@ -154,7 +154,8 @@ Deno.test("sources name no variable that is not in SETTINGS", () => {
   const given = ["GRPC_XDS_BOOTSTRAP", "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "GRPC_XDS_EXPERIMENTAL_RBAC"];
   // Of a Pod's environment, where an injector has left them.
   const injected = ["ISTIO_KUBE_APP_PROBERS", "ISTIO_PROMETHEUS_ANNOTATIONS"];
-  for (const name of [...given, ...injected, "CLUSTER_ID", "MESH_ID"]) others.add(name);
+  const chains = ["ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "ISTIO_INBOUND", "KRUN_PROBE"];
+  for (const name of [...given, ...injected, ...chains, "CLUSTER_ID", "MESH_ID"]) others.add(name);
   const strays = [...texts].flatMap(([path, text]) =>
     [...namesIn(text)].filter((name) => !isInTable(name) && !others.has(name)).map((name) => `${path}: ${name}`)
   );

@@ -130,12 +130,15 @@ export class ApiCluster implements Cluster {
   async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
     const { apiGroup, version, resource, namespace, name, otherwise } = ref;
     const operation: ApiOperation = {
-      what: `read ${resource} "${namespace}/${name}"`,
-      access: { namespace, verbs: ["get"], apiGroup, resource, name },
+      what: name === undefined
+        ? `list ${resource} of namespace "${namespace}"`
+        : `read ${resource} "${namespace}/${name}"`,
+      access: { namespace, verbs: [name === undefined ? "list" : "get"], apiGroup, resource, name },
       ...(otherwise !== undefined && { otherwise }),
     };
     const root = apiGroup === "" ? `/api/${version}` : `/apis/${apiGroup}/${version}`;
-    const path = `${root}/namespaces/${encodeURIComponent(namespace)}/${resource}/${encodeURIComponent(name)}`;
+    const rest = name === undefined ? "" : `/${encodeURIComponent(name)}`;
+    const path = `${root}/namespaces/${encodeURIComponent(namespace)}/${resource}${rest}`;
     return await this.#parts.client.call<unknown>({ ...operation, path, signal }, { absent: true });
   }
 

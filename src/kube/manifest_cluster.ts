@@ -93,10 +93,10 @@ export class ManifestCluster implements Cluster {
     const { apiGroup, resource, namespace, name } = ref;
     return this.#request(signal, () => {
       if (apiGroup !== "") return undefined;
+      const services = resource === "services" ? this.#folder.index.services(namespace) : undefined;
+      if (name === undefined) return services && { items: services };
       if (resource === "configmaps") return this.#folder.index.object({ kind: "ConfigMap", namespace, name });
-      return resource === "services"
-        ? this.#folder.index.services(namespace).find(({ metadata }) => metadata?.name === name)
-        : undefined;
+      return services?.find(({ metadata }) => metadata?.name === name);
     });
   }
 

@@ -8,7 +8,7 @@ import { envoyBootstrapTemplate } from "../core/envoy_bootstrap.ts";
 import type { Identity } from "../core/identity.ts";
 import { MESH_PATHS, MESH_PORTS, type MeshPlaces, type MeshPorts, OWN_BOOTSTRAP_FILE } from "../core/istio_proxy.ts";
 import type { Logger } from "../core/log.ts";
-import { mergedProxyConfig, type Mesh, meshOf, meshRevision } from "../core/mesh.ts";
+import { mergedProxyConfig, type Mesh, meshOf, meshRevision, revisionedName } from "../core/mesh.ts";
 import { type DecidedMode, type MeshMachine, meshMode } from "../core/mesh_mode.ts";
 import { meshedPod } from "../core/mesh_pod.ts";
 import { type JsonObject, jsonObject } from "../core/mesh_objects.ts";
@@ -30,7 +30,18 @@ export interface MeshPlan {
   readonly mode: DecidedMode;
   readonly places: MeshPlaces;
   readonly ports: MeshPorts;
+  /** Name of the WorkloadGroup that was looked for. */
+  readonly groupName: string;
 }
+
+/** A Pod in the mesh. */
+export interface MeshedPlan {
+  readonly planned: PlannedPod;
+  readonly mesh: MeshPlan;
+}
+
+/** Label, once annotation, by which a Pod says that it wants no proxy. */
+const INJECT = "sidecar.istio.io/inject";
 
 /** What {@linkcode planMesh} works on. */
 export interface MeshPlanOptions {
@@ -48,32 +59,35 @@ export interface MeshPlanOptions {
 }
 
 /**
- * Joins the mesh, where there is one: the Pod with its proxy. `undefined`: there is none, or it is not wanted.
+ * Joins the mesh, where there is one: the Pod with its proxy. A text says in one clause why it joins none.
  *
  * @throws {KrunError} `MeshUnknown`, `MeshUnavailable`, `Forbidden`, `SettingInvalid`, and what a request throws.
  */
 export async function planMesh(
   outer: Surroundings,
   options: MeshPlanOptions,
-): Promise<{ readonly planned: PlannedPod; readonly mesh: MeshPlan } | undefined> {
+): Promise<MeshedPlan | string> {
   const { settings, planned, machine, log } = options;
   const labels = planned.pod.metadata?.labels ?? {};
   const annotations = planned.pod.metadata?.annotations ?? {};
-  const inject = labels["sidecar.istio.io/inject"] ?? annotations["sidecar.istio.io/inject"];
-  if (settings.mesh.off || inject === "false") return undefined;
+  if (labels[INJECT] === "false" || annotations[INJECT] === "false") return `${INJECT} is false`;
   const revision = meshRevision(settings.mesh, labels);
+  const groupName = settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value;
   const found = await findMesh(options.cluster, {
     settings: settings.mesh,
     namespace: options.identity.namespace.value,
-    groupName: settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value,
+    groupName,
     revision: revision.value,
     log,
     retry: (what, call) => retried(what, { ...options, call }),
     description: await description(options),
   });
   if (found === undefined) {
-    log.info("no mesh: the cluster has neither ConfigMap mesh-env nor istio in istio-system");
-    return undefined;
+    const reason = `the cluster has neither ConfigMap mesh-env nor ${
+      revisionedName("istio", revision.value)
+    } in istio-system`;
+    log.info("no mesh", { reason });
+    return reason;
   }
   const proxyConfig = await workloadProxyConfig(settings, annotations);
   const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig, labels });
@@ -81,7 +95,7 @@ export async function planMesh(
   const interceptionMode = annotations["sidecar.istio.io/interceptionMode"];
   const mode = meshMode({ ...machine, envoy }, { settings: settings.mesh, interceptionMode });
   const { places, ownBootstrap } = await meshPlaces({ ...machine, envoy }, options);
-  const plan = { mesh, mode, places, ports: MESH_PORTS };
+  const plan = { mesh, mode, places, ports: MESH_PORTS, groupName };
   return { mesh: plan, planned: podOf(outer, { ...options, plan, ownBootstrap }) };
 }
 

@@ -5,8 +5,9 @@
  */
 import { agentLogLine, parseAgentLine } from "../core/agent_log.ts";
 import { KrunError } from "../core/errors.ts";
+import { hostPortText } from "../core/mesh_settings.ts";
 import { join } from "../core/posix_path.ts";
-import { configDump, drainProxy, proxyReady } from "../mesh/proxy_status.ts";
+import { configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
 import type { OwnContainer } from "../pod/container.ts";
 import type { MeshPlan } from "./mesh_plan.ts";
@@ -21,6 +22,7 @@ export class MeshProxy implements OwnContainer {
   readonly #run: Pick<Run, "log" | "settings" | "plan">;
   readonly #last: string[] = [];
   readonly #started = Promise.withResolvers<void>();
+  #wasReady = false;
 
   constructor(mesh: MeshPlan, run: Pick<Run, "log" | "settings" | "plan">) {
     this.#mesh = mesh;
@@ -31,7 +33,8 @@ export class MeshProxy implements OwnContainer {
   onLine(line: string): void {
     const { log, settings } = this.#run;
     const read = parseAgentLine(line);
-    const { level, event, fields } = agentLogLine(read, { loud: settings.mesh.agentDebug !== undefined });
+    const loud = settings.mesh.agentDebug !== undefined;
+    const { level, event, fields } = agentLogLine(read, { loud, starting: !this.#wasReady });
     log[level](event, fields);
     this.#last.push(`${read.level ?? ""} ${read.scope ?? ""} ${read.message}`.replaceAll(/\s+/g, " ").trim());
     if (this.#last.length > LAST_LINES) this.#last.shift();
@@ -39,7 +42,10 @@ export class MeshProxy implements OwnContainer {
 
   async untilStarted(over: AbortSignal): Promise<void> {
     await proxyReady(this.#place, { over, clock: systemClock });
-    if (!over.aborted) this.#started.resolve();
+    if (over.aborted) return;
+    if (!this.#wasReady) await this.#warnOfTakenPorts(over);
+    this.#wasReady = true;
+    this.#started.resolve();
   }
 
   async onStop(over: AbortSignal): Promise<void> {
@@ -55,6 +61,21 @@ export class MeshProxy implements OwnContainer {
     const isLate = await Promise.race([late, this.#started.promise.then(() => false)]);
     patience.abort();
     return isLate ? await this.#notReady(over) : undefined;
+  }
+
+  /** In mode proxy Envoy listens on the port of every Service of the mesh that it may call. */
+  async #warnOfTakenPorts(signal: AbortSignal): Promise<void> {
+    if (this.#mesh.mode.mode !== "proxy") return;
+    const { pod, program } = this.#run.plan.planned;
+    const container = pod.spec?.containers.find(({ name }) => name === program);
+    const own = new Set(container?.ports?.map(({ containerPort }) => containerPort));
+    for (const { host, port } of await listeners(this.#place, signal)) {
+      if (!own.has(port)) continue;
+      this.#run.log.warn("the program cannot listen on its port: Envoy does, for a Service of the mesh", {
+        address: hostPortText({ host, port }),
+        hint: "a Sidecar with egress says which Services are called from here",
+      });
+    }
   }
 
   get #place() {

@@ -7,7 +7,7 @@
 import type { Cluster, ClusterSource } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
 import { type Identity, workloadIdentity } from "../core/identity.ts";
-import type { MeshMachine } from "../core/mesh_mode.ts";
+import { type MeshMachine, NO_AGENT } from "../core/mesh_mode.ts";
 import { asksForMesh } from "../core/mesh_settings.ts";
 import { SERVICE_ACCOUNT_FOLDER } from "../core/in_cluster.ts";
 import type { Logger } from "../core/log.ts";
@@ -47,6 +47,8 @@ export interface Plan {
   readonly isSideProcess: boolean;
   /** How the workload is in a mesh, whose proxy the Pod then has; unset: it is in none. */
   readonly mesh?: MeshPlan;
+  /** Why it is in no mesh, in one clause. */
+  readonly noMesh?: string;
 }
 
 /** A cluster that nothing asks for and that cannot be opened or gave no token. */
@@ -69,10 +71,12 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
   /** Use no cluster, whatever could be found. @default {false} */
   readonly withoutCluster?: boolean;
-  /** What this machine has for a mesh; unset: join none, whatever could be found. */
-  readonly machine?: MeshMachine | undefined;
+  /** What this machine has for a mesh; looked for only where one is wanted. Unset: join none. */
+  readonly machine?: () => MeshMachine;
   /** The mesh's objects are asked for again until then, milliseconds since the epoch. @default {each once} */
   readonly deadlineMs?: number;
+  /** Told of a mesh that cannot be joined, and the plan is one without; unset: it throws. */
+  onMeshFailure?(error: KrunError): void;
 }
 
 /** How long a cluster that nobody asked for may take to answer. */
@@ -97,18 +101,22 @@ export async function planStart(outer: Surroundings, options: PlanOptions): Prom
 /** The plan with the mesh that its cluster has. @throws {KrunError} as {@linkcode planMesh} */
 async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): Promise<Plan> {
   const { cluster } = plan;
-  const { machine, deadlineMs = 0, signal = new AbortController().signal } = options;
-  if (cluster === undefined || machine === undefined || plan.isSideProcess) return plan;
-  if (machine.agent === undefined && !asksForMesh(options.settings.mesh)) return plan;
+  const { settings: { mesh }, deadlineMs = 0, signal = new AbortController().signal } = options;
+  if (mesh.off) return { ...plan, noMesh: "XDS_ADDR is -" };
+  if (cluster === undefined) return { ...plan, noMesh: "there is no cluster" };
+  if (plan.isSideProcess) return { ...plan, noMesh: "there is no program" };
+  const machine = options.machine?.();
+  if (!machine || machine.agent === undefined && !asksForMesh(mesh)) return { ...plan, noMesh: NO_AGENT };
   const { planMesh } = await import("./mesh_plan.ts");
   try {
     const joined = await planMesh(outer, { ...options, ...plan, cluster, machine, deadlineMs, signal });
-    return joined ? { ...plan, ...joined, takesBase: true } : plan;
+    return typeof joined === "string" ? { ...plan, noMesh: joined } : { ...plan, ...joined, takesBase: true };
   } catch (cause) {
-    const { mesh } = options.settings;
-    if (!mesh.optional || !(cause instanceof KrunError) || cause.code === "Internal") throw cause;
-    options.log.warn("starting without the mesh", { reason: cause.message });
-    return plan;
+    if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+    if (mesh.optional) options.log.warn("starting without the mesh", { reason: cause.message });
+    else if (options.onMeshFailure) options.onMeshFailure(cause);
+    else throw cause;
+    return { ...plan, noMesh: cause.message };
   }
 }
 

@@ -80,9 +80,13 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
   const { settings, log, onMesh } = options;
   await using undo = new AsyncDisposableStack();
   const phases = new Phases();
-  const machine = options.withoutMesh ? undefined : meshMachine(outer, settings);
   const deadlineMs = Date.now() + settings.startTimeoutMs;
-  const plan = await planStart(outer, { ...options, machine, deadlineMs, signal: options.control.stop });
+  const plan = await planStart(outer, {
+    ...options,
+    ...(!options.withoutMesh && { machine: () => meshMachine(outer) }),
+    deadlineMs,
+    signal: options.control.stop,
+  });
   if (plan.cluster) undo.use(plan.cluster);
   if (plan.mesh) onMesh?.();
   requireUsers(plan, outer);

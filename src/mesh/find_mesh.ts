@@ -16,6 +16,7 @@ import {
   jsonObject,
   loadBalancerAddress,
   meshConfigOf,
+  sidecarsOf,
   workloadGroupOf,
 } from "../core/mesh_objects.ts";
 import type { MeshSettings } from "../core/mesh_settings.ts";
@@ -48,26 +49,24 @@ const OTHERWISE = "set XDS_ADDR=- to start without a mesh";
 export async function findMesh(cluster: Cluster, options: FindMeshOptions): Promise<MeshFound | undefined> {
   const { settings, namespace, groupName, revision } = options;
   const get = (ref: ResourceRef) =>
-    options.retry(`read ${ref.resource} "${ref.namespace}/${ref.name}"`, (signal) => cluster.resource(ref, { signal }));
+    options.retry(
+      `read ${ref.resource} "${ref.namespace}/${ref.name ?? "*"}"`,
+      (signal) => cluster.resource(ref, { signal }),
+    );
   const istio = (resource: string, name: string): ResourceRef => ({
     ...{ apiGroup: "", version: "v1", resource, namespace: ISTIO_NAMESPACE, name, otherwise: OTHERWISE },
   });
-  const group = {
-    apiGroup: "networking.istio.io",
-    version: "v1",
-    resource: "workloadgroups",
-    namespace,
-    name: groupName,
-  };
+  const own = (resource: string) => ({ apiGroup: "networking.istio.io", version: "v1", resource, namespace });
   const known = (ref: ResourceRef) => get(ref).catch((cause) => passOver(cause, ref, options.log));
-  const [decisive, injector, gateway, workloadGroup] = await Promise.all([
+  const [decisive, injector, gateway, workloadGroup, sidecars] = await Promise.all([
     allOrFailure([
       options.description ? undefined : get(istio("configmaps", "mesh-env")),
       get(istio("configmaps", revisionedName("istio", revision))),
     ]),
     known(istio("configmaps", revisionedName("istio-sidecar-injector", revision))),
     known(istio("services", "istio-eastwestgateway")),
-    known(group),
+    known({ ...own("workloadgroups"), name: groupName }),
+    known(own("sidecars")),
   ]);
   const [meshEnv, config] = decisive;
   const description = options.description ?? (meshEnv === undefined ? undefined : {
@@ -85,6 +84,7 @@ export async function findMesh(cluster: Cluster, options: FindMeshOptions): Prom
     injector: injectorValuesOf(values),
     gatewayAddress: loadBalancerAddress(gateway),
     group: workloadGroupOf(workloadGroup),
+    sidecars: sidecarsOf(sidecars),
   };
 }
 
@@ -101,7 +101,7 @@ async function allOrFailure(parts: readonly (Promise<unknown> | undefined)[]): P
 /** What krun may not see, it does without. */
 function passOver(cause: unknown, { resource, namespace, name }: ResourceRef, log: Logger): undefined {
   if (!(cause instanceof KrunError) || cause.code !== "Forbidden") throw cause;
-  log.debug("an object of the mesh may not be read", { resource, object: `${namespace}/${name}` });
+  log.debug("an object of the mesh may not be read", { resource, object: `${namespace}/${name ?? "*"}` });
 }
 
 /** One key of a ConfigMap, as data. */

@@ -54,6 +54,7 @@ Deno.test("findMesh() finds none when the cluster has neither mesh-env nor a Mes
     "configmaps/istio-system/istio-sidecar-injector",
     "configmaps/istio-system/mesh-env",
     "services/istio-system/istio-eastwestgateway",
+    "sidecars/shop/",
     "workloadgroups/shop/web",
   ]);
 });
@@ -99,14 +100,14 @@ Deno.test("findMesh() does without the objects that only refine it, and says so 
   trial.put("mesh-env", { XDS_ADDR: "10.0.0.1:15012" });
   trial.refuse(({ what }) => !/mesh-env$|\/istio$/.test(what));
   const found = await trial.find();
-  assert.deepEqual([found?.injector, found?.gatewayAddress, found?.group], [
+  assert.deepEqual([found?.injector, found?.gatewayAddress, found?.group, found?.sidecars], [
     { clusterName: undefined, meshId: undefined, clusterDomain: undefined },
-    undefined,
-    undefined,
+    ...[undefined, undefined, undefined],
   ]);
   assert.deepEqual(trial.log.lines.map(({ level, fields }) => `${level} ${fields.object}`).sort(), [
     "debug istio-system/istio-eastwestgateway",
     "debug istio-system/istio-sidecar-injector",
+    "debug shop/*",
     "debug shop/web",
   ]);
 });

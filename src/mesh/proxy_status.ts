@@ -5,8 +5,9 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import { envoyListeners } from "../core/envoy_listeners.ts";
 import type { MeshPorts } from "../core/istio_proxy.ts";
-import type { MeshMode } from "../core/mesh_settings.ts";
+import type { HostPort, MeshMode } from "../core/mesh_settings.ts";
 
 /** How often the proxy is asked while it starts, milliseconds. */
 const POLL_MS = 50;
@@ -38,21 +39,32 @@ export async function proxyReady(
 
 /**
  * Begins the end of inbound traffic: connections that are open are told to close (`connection: close`, GOAWAY), new ones are
- * refused. Outbound traffic goes on. Never rejects: where it fails, the proxy is gone or does not work.
+ * refused. Outbound traffic goes on. Without Envoy nothing: connections are the program's own. Never rejects: where it fails,
+ * the proxy is gone or does not work.
  */
 export async function drainProxy({ mode, ports }: ProxyPlace, signal: AbortSignal): Promise<void> {
+  if (mode === "proxyless") return;
   // The agent then ends at SIGTERM at once, without its own wait of 5 s.
   await answer("POST", ports.status, "/drain", signal);
   // What the agent asks of Envoy leaves the listeners open, for a program that is about to be gone.
-  if (mode !== "proxyless") await answer("POST", ports.admin, "/drain_listeners?inboundonly", signal);
+  await answer("POST", ports.admin, "/drain_listeners?inboundonly", signal);
 }
 
 /** Everything that Envoy is configured with; keys are left out by Envoy itself. `undefined`: it does not answer. */
-export async function configDump({ ports }: ProxyPlace, signal: AbortSignal): Promise<string | undefined> {
+export function configDump({ ports }: ProxyPlace, signal: AbortSignal): Promise<string | undefined> {
+  return text(`http://127.0.0.1:${ports.admin}/config_dump?include_eds`, signal);
+}
+
+/** Where Envoy listens; empty when it does not answer. */
+export async function listeners({ ports }: ProxyPlace, signal: AbortSignal): Promise<HostPort[]> {
+  return envoyListeners(await text(`http://127.0.0.1:${ports.admin}/listeners?format=json`, signal) ?? "");
+}
+
+async function text(url: string, signal: AbortSignal): Promise<string | undefined> {
   try {
-    const response = await fetch(`http://127.0.0.1:${ports.admin}/config_dump?include_eds`, limited(signal));
-    const text = await response.text();
-    return response.ok ? text : undefined;
+    const response = await fetch(url, limited(signal));
+    const body = await response.text();
+    return response.ok ? body : undefined;
   } catch {
     return undefined;
   }

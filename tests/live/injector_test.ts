@@ -87,8 +87,9 @@ class Comparison implements AsyncDisposable {
       ...env,
     };
     const outer = { args: [], env: all, cwd: "/", pid: 1, self: ROOT, writeError: () => {}, writeOutput: () => {} };
-    const machine = inMesh ? { agent: "/usr/local/bin/pilot-agent", envoy: "/usr/local/bin/envoy" } : undefined;
-    const plan = await planStart(outer, { settings: parseSettings(all), argv: [], log: new RecordingLog(), machine });
+    const machine = () => ({ agent: "/usr/local/bin/pilot-agent", envoy: "/usr/local/bin/envoy" });
+    const options = { settings: parseSettings(all), argv: [], log: new RecordingLog(), ...(inMesh && { machine }) };
+    const plan = await planStart(outer, options);
     await plan.cluster?.[Symbol.asyncDispose]();
     return plan.planned.pod;
   }

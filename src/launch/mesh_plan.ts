@@ -40,7 +40,7 @@ export interface MeshedPlan {
   readonly mesh: MeshPlan;
 }
 
-/** Label, once annotation, by which a Pod says that it wants no proxy. */
+/** Label, once annotation, by which a Pod says that it wants no proxy; the label counts where both say something. */
 const INJECT = "sidecar.istio.io/inject";
 
 /** What {@linkcode planMesh} works on. */
@@ -70,7 +70,7 @@ export async function planMesh(
   const { settings, planned, machine, log } = options;
   const labels = planned.pod.metadata?.labels ?? {};
   const annotations = planned.pod.metadata?.annotations ?? {};
-  if (labels[INJECT] === "false" || annotations[INJECT] === "false") return `${INJECT} is false`;
+  if ((labels[INJECT] ?? annotations[INJECT]) === "false") return `${INJECT} is false`;
   const revision = meshRevision(settings.mesh, labels);
   const groupName = settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value;
   const found = await findMesh(options.cluster, {

@@ -1,48 +1,10 @@
 import assert from "node:assert/strict";
+import { closedPort, FakeProxy } from "../../tests/fake_proxy.ts";
 import { waitFor } from "../../tests/wait.ts";
 import type { Clock } from "../core/clock.ts";
-import { MESH_PORTS, type MeshPorts } from "../core/istio_proxy.ts";
+import { MESH_PORTS } from "../core/istio_proxy.ts";
 import { systemClock } from "../pod/clock.ts";
 import { configDump, drainProxy, type ProxyPlace, proxyReady } from "./proxy_status.ts";
-
-/** Agent and Envoy as far as krun asks them: each port tells what it was asked. */
-class FakeProxy implements AsyncDisposable {
-  /** `<port's name> <method> <path>`, in order. */
-  readonly asked: string[] = [];
-  /** Answers of paths; all others are 200. */
-  readonly answers = new Map<string, () => Response>();
-  readonly #servers: Deno.HttpServer<Deno.NetAddr>[] = [];
-  readonly ports: MeshPorts;
-
-  constructor(names: readonly (keyof MeshPorts)[]) {
-    const served = names.map((name) => {
-      const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, ({ method, url }) => {
-        const { pathname, search } = new URL(url);
-        this.asked.push(`${name} ${method} ${pathname}${search}`);
-        return this.answers.get(pathname)?.() ?? new Response("");
-      });
-      this.#servers.push(server);
-      return [name, server.addr.port] as const;
-    });
-    // Nobody listens on the others.
-    const unused = Object.keys(MESH_PORTS).map((name) => [name, closedPort()]);
-    this.ports = { ...Object.fromEntries(unused), ...Object.fromEntries(served) };
-  }
-
-  place(mode: ProxyPlace["mode"]): ProxyPlace {
-    return { mode, ports: this.ports };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const server of this.#servers) await server.shutdown();
-  }
-}
-
-/** A port on which nobody listens. */
-function closedPort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 const never = () => new AbortController().signal;
 

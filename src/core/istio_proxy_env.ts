@@ -54,7 +54,7 @@ export function agentEnv(options: AgentEnvOptions): V1EnvVar[] {
       OUTPUT_CERTS: options.places.certificates,
       // As krun's own probes do: it is the program's health that both tell of, on whatever address it listens.
       REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION: "true",
-      ...portVariables(options),
+      ...envoyVariables(options),
       ...metadata(options),
       PROXY_CONFIG: proxyConfig(options),
       ...proxyMetadataEnv(mesh.proxyConfig),
@@ -83,10 +83,13 @@ function plain(values: Readonly<Record<string, string>>): V1EnvVar[] {
   return Object.entries(values).map(([name, value]) => ({ name, value: withoutExpansion(value) }));
 }
 
-function portVariables({ mode, ports }: AgentEnvOptions): Record<string, string> {
-  return mode === "proxyless"
-    ? {}
-    : { ENVOY_STATUS_PORT: `${ports.ready}`, ENVOY_PROMETHEUS_PORT: `${ports.prometheus}` };
+function envoyVariables({ mode, ports, places }: AgentEnvOptions): Record<string, string> {
+  if (mode === "proxyless") return {};
+  return {
+    ENVOY_STATUS_PORT: `${ports.ready}`,
+    ENVOY_PROMETHEUS_PORT: `${ports.prometheus}`,
+    ISTIO_BOOTSTRAP: places.bootstrap,
+  };
 }
 
 /** What istiod is told of the workload. */
@@ -129,7 +132,6 @@ function modeVariables({ mode, places, ports, settings }: AgentEnvOptions): Reco
     return {
       ISTIO_META_INTERCEPTION_MODE: "REDIRECT",
       ISTIO_META_DNS_CAPTURE: "true",
-      ISTIO_BOOTSTRAP: places.bootstrap,
     };
   }
   if (mode === "proxyless") {
@@ -143,7 +145,6 @@ function modeVariables({ mode, places, ports, settings }: AgentEnvOptions): Reco
   return {
     ISTIO_META_INTERCEPTION_MODE: "NONE",
     ISTIO_META_DNS_CAPTURE: "false",
-    ISTIO_BOOTSTRAP: places.bootstrap,
     // Without it one Service on a port below 1024 keeps the proxy from ever being ready.
     ISTIO_META_UNPRIVILEGED_POD: "true",
     ...(settings.gateway === undefined && { ISTIO_META_HTTP_PROXY_PORT: `${ports.httpProxy}` }),

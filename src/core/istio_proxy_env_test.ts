@@ -29,11 +29,11 @@ for (const { id, why, input, expect } of loadVectors<MetricsInput, unknown>("scr
 Deno.test("agentEnv() lets the mesh's metadata replace what krun knows, but not what the mode is made of", () => {
   const proxyMetadata = {
     ...{ ISTIO_META_DNS_CAPTURE: "true", ISTIO_META_INTERCEPTION_MODE: "TPROXY", DISABLE_ENVOY: "maybe" },
-    ...{ ISTIO_META_MESH_ID: "theirs", EXTRA: "1" },
+    ...{ ISTIO_META_MESH_ID: "theirs", ISTIO_BOOTSTRAP: "/theirs", EXTRA: "1" },
   };
   const seen = MESH_MODES.map((mode) => {
     const env = agentEnv({ mode, proxyConfig: { proxyMetadata } });
-    assert.deepEqual([env.ISTIO_META_MESH_ID, env.EXTRA], ["theirs", "1"]);
+    assert.deepEqual([env.ISTIO_META_MESH_ID, env.ISTIO_BOOTSTRAP, env.EXTRA], ["theirs", "/theirs", "1"]);
     return [env.ISTIO_META_DNS_CAPTURE, env.ISTIO_META_INTERCEPTION_MODE, env.DISABLE_ENVOY];
   });
   assert.deepEqual(seen, [["true", "REDIRECT", "maybe"], ["false", "NONE", "maybe"], ["false", "TPROXY", "true"]]);

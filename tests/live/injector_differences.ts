@@ -176,6 +176,38 @@ export const DIFFERENCES: readonly Difference[] = [
     krun: /^istio-proxy /,
     reason: "krun itself has the rules put in place",
   },
+  {
+    at: "proxy/env/ISTIO_META_DNS_CAPTURE",
+    injector: "false",
+    krun: "true",
+    reason: "outside the cluster nobody else knows the names of its Services; the variable of that name turns it off",
+  },
+  // Annotations that krun does not follow: its proxy is no container of an image.
+  {
+    at:
+      /^(proxy\/env\/ISTIO_BOOTSTRAP_OVERRIDE$|proxy\/mounts\/:(etc:istio:custom-bootstrap|more)\/|volumes\/(custom-bootstrap-volume|more)\/)/,
+    injector: SOME,
+    krun: undefined,
+    reason: "a file of the machine does it: customConfigFile of PROXY_CONFIG, or ISTIO_BOOTSTRAP in its proxyMetadata",
+  },
+  {
+    at: "proxy/readinessProbe/periodSeconds",
+    injector: "5",
+    krun: "15",
+    reason: "no Service takes the Pod out by it; istiod is told of the program's own probe",
+  },
+  {
+    at: /^proxy\/securityContext\/(runAsUser|runAsNonRoot)$/,
+    injector: /^(0|false)$/,
+    krun: /^(1337|true)$/,
+    reason: "krun gives no capability: ISTIO_META_UNPRIVILEGED_POD does without",
+  },
+  {
+    at: "proxy/securityContext/capabilities/add/0",
+    injector: "NET_BIND_SERVICE",
+    krun: undefined,
+    reason: "krun gives no capability: ISTIO_META_UNPRIVILEGED_POD does without",
+  },
   // Mode proxy.
   {
     at: /^containers\/web\/env\/(HTTP_PROXY|http_proxy)$/,

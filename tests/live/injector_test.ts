@@ -157,7 +157,8 @@ Deno.test("meshedPod() gives what Istio's own injector gives the same Pod, but f
   await t.step("template grpc-agent, and mode proxyless", () => comparison.compare(webPod(GRPC_AGENT), grpc));
 
   await t.step("the workload's own ProxyConfig and levels", async () => {
-    const config = { concurrency: 4, proxyMetadata: { ISTIO_META_ENABLE_HBONE: "true", EXTRA: "2" } };
+    const proxyMetadata = { ISTIO_META_ENABLE_HBONE: "true", ISTIO_META_DNS_CAPTURE: "false", EXTRA: "2" };
+    const config = { concurrency: 4, proxyMetadata };
     await comparison.compare(webPod({
       "proxy.istio.io/config": JSON.stringify(config),
       "sidecar.istio.io/logLevel": "debug",
@@ -172,6 +173,16 @@ Deno.test("meshedPod() gives what Istio's own injector gives the same Pod, but f
     await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels } });
     await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels: {} } });
   });
+
+  await t.step("annotations by which a Pod changes its proxy", () =>
+    comparison.compare(webPod({
+      "sidecar.istio.io/bootstrapOverride": "mine",
+      "sidecar.istio.io/proxyCPULimit": "500m",
+      "sidecar.istio.io/userVolume": '{"more": {"emptyDir": {}}}',
+      "sidecar.istio.io/userVolumeMount": '{"more": {"mountPath": "/more"}}',
+      "readiness.status.sidecar.istio.io/periodSeconds": "5",
+      "sidecar.istio.io/capNetBindService": "true",
+    })));
 
   await t.step("a Pod that was read from a cluster is what it was before the injector had it", async () => {
     for (const annotations of [{}, SCRAPED, NONE, GRPC_AGENT]) {

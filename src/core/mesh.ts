@@ -53,7 +53,7 @@ export interface Mesh {
   readonly clusterId: Decided;
   readonly meshId: Decided;
   readonly revision: Decided;
-  /** Where the workload is in a mesh of several networks; unset: where the cluster's Pods are. */
+  /** In which of a mesh's networks the workload is; unset: in none, so that istiod sends it to the gateways of each. */
   readonly network?: Decided | undefined;
   /** ProxyConfig of the mesh, and over it the workload's own. */
   readonly proxyConfig: JsonObject;

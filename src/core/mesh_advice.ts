@@ -17,6 +17,8 @@ export interface MeshAdviceOptions {
   readonly groupName: string;
   /** Final labels of the Pod. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Why traffic is not captured although krun is root, and what to do about it. */
+  readonly uncaptured: string | undefined;
   /** Of the program: name and number. */
   readonly ports: readonly { readonly name?: string | undefined; readonly containerPort: number }[];
 }
@@ -30,18 +32,20 @@ export interface MeshAdvice {
 
 /** Looks for what is missing. A program without ports calls, and is not called: nothing is missing for it. */
 export function meshAdvice(options: MeshAdviceOptions): MeshAdvice {
-  const { mesh, mode, groupName, ports } = options;
+  const { mesh, mode, groupName, ports, uncaptured } = options;
+  const traffic = uncaptured === undefined ? [] : [`the program's traffic is not captured: ${uncaptured}`];
   const proxied = mode === "proxy"
     ? [
       "an http:// host that is no Service of the mesh is answered 503 by its proxy: NO_PROXY, or a ServiceEntry, spares it",
     ]
     : [];
-  if (ports.length === 0) return { warnings: proxied, manifests: [] };
+  if (ports.length === 0) return { warnings: [...traffic, ...proxied], manifests: [] };
   const uncalled = mesh.group === undefined;
   const plain = mode === "proxy" && mesh.sidecars !== undefined && !hasIngress(options);
   const unknown = mode === "proxy" && mesh.sidecars === undefined;
   return {
     warnings: [
+      ...traffic,
       ...proxied,
       ...uncalled ? [`the mesh cannot call this workload: it has no WorkloadGroup "${groupName}"`] : [],
       ...plain ? ["the mesh cannot call this workload with mTLS in mode proxy: no Sidecar has an ingress for it"] : [],

@@ -12,8 +12,8 @@ export interface MeshMachine {
   readonly agent: string | undefined;
   /** Path of Envoy. */
   readonly envoy: string | undefined;
-  /** Why traffic cannot be captured here, in one clause; `undefined`: it can. */
-  readonly interceptionFault?: string | undefined;
+  /** Why traffic cannot be captured here; `undefined`: it can, or nobody has looked yet. */
+  readonly interceptionFault?: KrunError | undefined;
 }
 
 /** A mode and the reason for it. */
@@ -21,6 +21,8 @@ export interface DecidedMode {
   readonly mode: MeshMode;
   /** One clause, for `--check` and the log. */
   readonly rule: string;
+  /** Why it is not `intercept`, which nobody has ruled out. */
+  readonly fault?: KrunError;
 }
 
 /** Options of {@linkcode meshMode}. */
@@ -33,41 +35,33 @@ export interface MeshModeOptions {
 /**
  * The mode that MESH_MODE or GATEWAY_NAME names, else the first that is possible.
  *
- * @throws {KrunError} `MeshUnavailable`
+ * @throws {KrunError} `MeshUnavailable`; the machine's own where interception is asked for
  */
 export function meshMode(machine: MeshMachine, { settings, interceptionMode }: MeshModeOptions): DecidedMode {
   const { agent, envoy, interceptionFault } = machine;
-  if (agent === undefined) {
-    throw unavailable(NO_AGENT, "install it");
-  }
-  const asked = settings.mode;
-  const captures = asked === "intercept" || asked === undefined && settings.gateway === undefined;
-  if (captures && envoy !== undefined && interceptionFault === undefined && interceptionMode !== "NONE") {
-    return { mode: "intercept", rule: asked ? "MESH_MODE" : "krun may capture traffic, and Envoy is there" };
-  }
-  if (asked === "intercept") {
-    throw unavailable(interceptReason({ envoy, interceptionFault }), "or choose another MESH_MODE");
-  }
+  if (agent === undefined) throw unavailable(NO_AGENT, "install it");
+  const { mode: asked, gateway } = settings;
   if (asked === "proxyless") return { mode: "proxyless", rule: "MESH_MODE" };
-  if (envoy !== undefined) {
-    const reason = settings.gateway === undefined ? interceptReason({ envoy, interceptionFault }) : "GATEWAY_NAME";
-    return { mode: "proxy", rule: asked ? "MESH_MODE" : reason };
-  }
-  if (asked === "proxy" || settings.gateway !== undefined) {
+  if (envoy === undefined) {
+    if (asked === undefined && gateway === undefined) return { mode: "proxyless", rule: NO_ENVOY };
     throw unavailable(NO_ENVOY, "install it, or name it by binaryPath in PROXY_CONFIG");
   }
-  return { mode: "proxyless", rule: NO_ENVOY };
+  if (asked === "proxy") return { mode: "proxy", rule: "MESH_MODE" };
+  if (asked === undefined && gateway !== undefined) return { mode: "proxy", rule: "GATEWAY_NAME" };
+  if (asked === undefined && interceptionMode === "NONE") {
+    return { mode: "proxy", rule: "annotation sidecar.istio.io/interceptionMode is NONE" };
+  }
+  if (interceptionFault === undefined) {
+    return { mode: "intercept", rule: asked ? "MESH_MODE" : "krun can capture traffic, and Envoy is there" };
+  }
+  if (asked === "intercept") throw interceptionFault;
+  return { mode: "proxy", rule: interceptionFault.message.replace(/^.*?: /, ""), fault: interceptionFault };
 }
 
 /** Why there is no mesh in most images. */
 export const NO_AGENT = "pilot-agent is neither /usr/local/bin/pilot-agent nor in PATH";
 
 const NO_ENVOY = "Envoy is neither /usr/local/bin/envoy nor in PATH";
-
-function interceptReason({ envoy, interceptionFault }: Omit<MeshMachine, "agent">): string {
-  if (envoy === undefined) return NO_ENVOY;
-  return interceptionFault ?? "annotation sidecar.istio.io/interceptionMode is NONE";
-}
 
 function unavailable(reason: string, remedy: string): KrunError {
   return new KrunError(

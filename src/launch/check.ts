@@ -68,7 +68,7 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
     const ofMesh: StartFailure[] = [];
     const plan = await planStart(outer, {
       ...{ settings, argv, log, keepKey: false },
-      machine: () => meshMachine(outer),
+      machine: meshMachine(outer),
       onMeshFailure: (error) => ofMesh.push({ error, askedBy: "" }),
     });
     if (plan.cluster) undo.use(plan.cluster);
@@ -99,7 +99,7 @@ async function reportOfPlan(
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
   const verdict = verdictOf([...failures, ...ofMesh, ...await statusFailures(settings)]);
-  const advice = adviceOf(plan);
+  const advice = adviceOf(plan, outer);
   return {
     ...verdict,
     details: [...verdict.details, ...(advice.manifests.length > 0 ? [advice.manifests.join("---\n")] : [])],

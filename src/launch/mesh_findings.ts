@@ -4,9 +4,12 @@
  * @module
  */
 import type { Decided } from "../core/identity.ts";
+import { interceptionArgs, type InterceptionPlan } from "../core/interception.ts";
+import { ipCapture } from "../core/ip_capture.ts";
 import { type MeshAdvice, meshAdvice } from "../core/mesh_advice.ts";
 import type { Finding } from "./check_report.ts";
 import type { Plan } from "./plan.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 const ROOTS = { "config-map": "istio-ca-root-cert", pem: "PEM", system: "the machine's CAs" } as const;
 
@@ -32,14 +35,41 @@ export function meshFindings({ mesh: plan, noMesh = "" }: Pick<Plan, "mesh" | "n
       rule: mesh.group ? "the workload registers itself" : `there is no "${groupName}", or it may not be read`,
     }],
   ];
-  return values.flatMap(([what, value]) =>
+  const known = values.flatMap(([what, value]) =>
     value === undefined ? [] : [{ what, value: value.value, because: value.rule }]
   );
+  return [...known, ...(plan.interception ? captureFindings(plan.interception) : [])];
 }
 
+function captureFindings(plan: InterceptionPlan): Finding[] {
+  const { argv, env } = interceptionArgs(plan);
+  const { families, leavesOut } = ipCapture(plan.addresses, { dualStack: plan.dualStack ?? false });
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value} `).join("");
+  const scopes = {
+    own: "nobody but krun and its program is in the network namespace",
+    shared: plan.sharedWith ?? "others are in the network namespace",
+    "cloud-run": "Cloud Run",
+  };
+  return [
+    { what: "capture", value: plan.scope, because: scopes[plan.scope] },
+    {
+      what: "captured",
+      value: families.map((family) => `IPv${family}`).join(" and "),
+      because: leavesOut ?? "all there is",
+    },
+    { what: "rules", value: `iptables${plan.backend.suffix}`, because: `${variables}${argv.map(shown).join(" ")}` },
+  ];
+}
+
+const shown = (argument: string) => argument === "" ? "''" : argument;
+
 /** What its owner has to know or to set. */
-export function adviceOf({ mesh: plan, planned: { pod, program }, identity }: Plan): MeshAdvice {
+export function adviceOf(
+  { mesh: plan, planned: { pod, program }, identity }: Plan,
+  { self }: Surroundings,
+): MeshAdvice {
   if (plan === undefined) return { warnings: [], manifests: [] };
+  const { fault } = plan.mode;
   const container = pod.spec?.containers.find(({ name }) => name === program);
   return meshAdvice({
     ...plan,
@@ -47,5 +77,7 @@ export function adviceOf({ mesh: plan, planned: { pod, program }, identity }: Pl
     identity,
     labels: pod.metadata?.labels ?? {},
     ports: container?.ports ?? [],
+    // An ordinary user knows that it is none.
+    uncaptured: fault && self.uid === 0 ? `${plan.mode.rule}; ${fault.hint}` : undefined,
   });
 }

@@ -71,8 +71,8 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
   /** Use no cluster, whatever could be found. @default {false} */
   readonly withoutCluster?: boolean;
-  /** What this machine has for a mesh; looked for only where one is wanted. Unset: join none. */
-  readonly machine?: () => MeshMachine;
+  /** What this machine has for a mesh; unset: join none. */
+  readonly machine?: MeshMachine | undefined;
   /** The mesh's objects are asked for again until then, milliseconds since the epoch. @default {each once} */
   readonly deadlineMs?: number;
   /** Told of a mesh that cannot be joined, and the plan is one without; unset: it throws. */
@@ -105,7 +105,7 @@ async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): 
   if (mesh.off) return { ...plan, noMesh: "XDS_ADDR is -" };
   if (cluster === undefined) return { ...plan, noMesh: "there is no cluster" };
   if (plan.isSideProcess) return { ...plan, noMesh: "there is no program" };
-  const machine = options.machine?.();
+  const { machine } = options;
   if (!machine || machine.agent === undefined && !asksForMesh(mesh)) return { ...plan, noMesh: NO_AGENT };
   const { planMesh } = await import("./mesh_plan.ts");
   try {

@@ -9,7 +9,6 @@ import type { V1Container } from "@kubernetes/client-node";
 import { programEnv } from "../core/app_env.ts";
 import { ISTIO_PROXY } from "../core/istio_proxy.ts";
 import type { Env } from "../core/pod_inputs.ts";
-import { containerRunAs, type RunAs } from "../core/run_as.ts";
 import type { Settings } from "../core/settings.ts";
 import { signalNumber } from "../core/signals.ts";
 import { podContainers } from "../core/volume_mounts.ts";
@@ -19,6 +18,7 @@ import { Processes } from "../pod/process.ts";
 import { releaseCode } from "../pod/resident_code.ts";
 import { Supervisor } from "../pod/supervisor.ts";
 import { ChangeReaction } from "./change_reaction.ts";
+import { machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
 
@@ -49,7 +49,7 @@ export async function runContainers(run: Run): Promise<number> {
     processes,
     prepare: (container) => mounted.resolveSubPaths(container.name),
     env: (container) => containerEnvironment(run, container),
-    runAs: (container) => runAs(run, container),
+    runAs: (container) => machineRunAs(container, { pod: mounted.pod, self: run.outer.self }),
     onStart: (container, pid) => {
       survivors?.started(container, pid);
       if (container !== plan.planned.program || told) return;
@@ -118,22 +118,6 @@ export function containerEnvironment(
     return { PATH: OWN_PATH, ...Object.fromEntries(given) };
   }
   return programEnv(outer.env, mounted.env(container.name), { passEnv: settings.passEnv, ownsKubernetesEnv });
-}
-
-/** As whom a container runs on this machine. */
-export function runAs(
-  { outer, mounted }: Pick<Run, "outer"> & { mounted: Pick<MountedPod, "pod"> },
-  container: V1Container,
-): RunAs {
-  const read = (path: string) => {
-    try {
-      return Deno.readTextFileSync(path);
-    } catch {
-      return ""; // A distroless image may have neither file.
-    }
-  };
-  const { self } = outer;
-  return containerRunAs(container, { pod: mounted.pod, self, passwd: read("/etc/passwd"), group: read("/etc/group") });
 }
 
 async function statusServer({ settings, mounted, plan, log }: Run, supervisor: Supervisor | undefined) {

@@ -4,6 +4,7 @@
  * @module
  */
 import { type ErrorCode, KrunError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import { containerRunAs } from "../core/run_as.ts";
 import { podContainers } from "../core/volume_mounts.ts";
 import { openBase } from "../pod/base_folder.ts";
@@ -13,7 +14,7 @@ import { mountPod } from "../pod/mounted_pod.ts";
 import { receiveSignals } from "../pod/signals.ts";
 import { suspendSelf } from "../pod/terminal.ts";
 import { Control } from "./control.ts";
-import { meshMachine } from "./mesh_machine.ts";
+import { exemptOwnSockets, INTERCEPTION_NOTE, mayIntercept, meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
 import { dropPermissions } from "./permissions.ts";
 import { Phases } from "./phases.ts";
@@ -57,12 +58,17 @@ interface StartTry extends StartOptions {
   readonly control: Control;
   /** Join no mesh, whatever could be found. @default {false} */
   readonly withoutMesh?: boolean;
+  /** Why a start that was tried before could not intercept traffic. */
+  readonly interceptionFault?: KrunError;
 }
 
 /** These say nothing of the mesh: they come after it. */
 const NOT_OF_MESH: readonly string[] = ["ProgramNotFound", "ProgramNotExecutable", "Internal"] satisfies ErrorCode[];
 
-/** With MESH_OPTIONAL a start that fails in a mesh is tried once more without. */
+/**
+ * A start whose traffic cannot be intercepted after all is tried once more without that, unless MESH_MODE asks for it; and with
+ * MESH_OPTIONAL one that fails in a mesh once more without the mesh.
+ */
 async function startInMesh(outer: Surroundings, options: StartTry): Promise<number> {
   const { settings: { mesh }, log, control } = options;
   let joined = false;
@@ -70,7 +76,11 @@ async function startInMesh(outer: Surroundings, options: StartTry): Promise<numb
     return await startPod(outer, { ...options, onMesh: () => void (joined = true) });
   } catch (cause) {
     const isHopeless = !(cause instanceof KrunError) || NOT_OF_MESH.includes(cause.code);
-    if (!mesh.optional || !joined || isHopeless || control.stop.aborted) throw cause;
+    if (!joined || isHopeless || control.stop.aborted) throw cause;
+    if (cause.code.startsWith("Interception") && mesh.mode === undefined && !options.interceptionFault) {
+      return await startInMesh(outer, { ...options, interceptionFault: cause });
+    }
+    if (!mesh.optional) throw cause;
     log.warn("starting without the mesh", { reason: cause.message });
     return await startPod(outer, { ...options, withoutMesh: true });
   }
@@ -80,15 +90,18 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
   const { settings, log, onMesh } = options;
   await using undo = new AsyncDisposableStack();
   const phases = new Phases();
+  const machine = options.withoutMesh || settings.mesh.off ? undefined : meshMachine(outer);
+  if (machine && mayIntercept(outer, settings, machine)) exemptOwnSockets(log);
   const deadlineMs = Date.now() + settings.startTimeoutMs;
   const plan = await planStart(outer, {
     ...options,
-    ...(!options.withoutMesh && { machine: () => meshMachine(outer) }),
+    machine: machine && { ...machine, interceptionFault: options.interceptionFault },
     deadlineMs,
     signal: options.control.stop,
   });
   if (plan.cluster) undo.use(plan.cluster);
   if (plan.mesh) onMesh?.();
+  warnOfMesh(plan, { outer, log });
   requireUsers(plan, outer);
   if (settings.oneShot) (await import("./replace.ts")).onlyContainer(plan);
   for (const warning of [...settings.warnings, ...plan.planned.warnings]) log.warn(warning);
@@ -104,6 +117,14 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
   phases.end("plan");
   const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, log });
   return await carryOut(outer, { ...options, plan, phases, undo, confine });
+}
+
+/** What was not expected of the mesh, where krun could have done better. */
+function warnOfMesh({ mesh }: Plan, { outer, log }: { outer: Surroundings; log: Logger }): void {
+  const fault = mesh?.mode.fault;
+  if (fault && outer.self.uid === 0) {
+    log.warn("the program's traffic is not captured", { reason: fault.message, hint: fault.hint });
+  }
 }
 
 /**
@@ -135,6 +156,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     return takeBase(outer, { plan, settings, log, undo });
   });
   const containers = import("./run_containers.ts");
+  const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
     basePath: plan.base,
@@ -143,7 +165,8 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     deadlineMs: Date.now() + settings.startTimeoutMs,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
-  }).finally(() => taken.catch(() => {})); // Nothing is undone while something is still made.
+  }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
+  await intercepted;
   phases.end("mount");
   const run: Run = { ...options, ...await taken, outer, mounted };
   if (settings.oneShot) {
@@ -152,6 +175,17 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   }
   const { keepFilesFresh, runContainers } = await containers;
   return plan.isSideProcess ? await keepFilesFresh(run) : await runContainers(run);
+}
+
+/** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. */
+async function intercepting(
+  outer: Surroundings,
+  { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
+): Promise<void> {
+  const { interception, places } = plan.mesh ?? {};
+  if (!interception || !places || !base) return;
+  const { intercept } = await import("./interception.ts");
+  await intercept(interception, { outer, agent: places.agent, base, log, signal: control.stop, undo });
 }
 
 /** The base folder, free of what a killed krun left; none where {@linkcode Plan.takesBase} says so. */
@@ -164,6 +198,9 @@ async function takeBase(
   undo.defer(() => base.close({ keep: settings.keepFiles }));
   const survivors = new Survivors(base, log);
   await survivors.stop((plan.planned.pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000);
+  if (base.read(INTERCEPTION_NOTE) !== undefined) {
+    await (await import("./interception.ts")).takeBackInterception(base, { outer, log });
+  }
   base.sweep();
   return { base, survivors };
 }

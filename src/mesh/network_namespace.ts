@@ -50,11 +50,11 @@ export function networkScope(proc: ProcReader, pid: number): NetworkScope {
   const starters = startersOf(table, pid).filter((starter) => certain.has(starter));
   const hasInit = pid === 1 || starters.some((starter) => starter.pid === 1);
   const stranger = others.find((entry) => !hasInit || !starters.includes(entry));
-  if (stranger !== undefined) return shared(`${describe(proc, stranger.pid)} is in it`, gids);
+  if (stranger !== undefined) return shared(`${describeProcess(proc, stranger.pid)} is in it`, gids);
   const foreign = foreignSocket(proc, { pid, mine });
   if (foreign === undefined) return { scope: "own", sharedWith: undefined, otherGids: gids };
   const holder = others.find((entry) => socketInodes(proc, entry.pid).has(foreign.inode));
-  const owner = holder === undefined ? "of no process that krun can see" : `of ${describe(proc, holder.pid)}`;
+  const owner = holder === undefined ? "of no process that krun can see" : `of ${describeProcess(proc, holder.pid)}`;
   return shared(`socket ${endpoint(foreign)}, ${owner}, is in it`, gids);
 }
 
@@ -107,8 +107,8 @@ function groups(proc: ProcReader, pid: number): number[] {
   return ids.split("\t").filter((id) => id !== "").map(Number);
 }
 
-/** Its name is what the process chose: it must not begin a line, or look like another clause. */
-function describe(proc: ProcReader, pid: number): string {
+/** A process for a message. Its name is what it chose: it must not begin a line, or look like another clause. */
+export function describeProcess(proc: ProcReader, pid: number): string {
   return `process ${printable(proc.readText(`/proc/${pid}/comm`)?.replace(/\n$/, "") ?? "")} (${pid})`;
 }
 
@@ -129,7 +129,8 @@ function foreignSocket(proc: ProcReader, { pid, mine }: ForeignSocketOptions): L
   return sockets.find(({ inode, address }) => !own.has(inode) && address !== resolver);
 }
 
-function socketInodes(proc: ProcReader, pid: number): Set<number> {
+/** The sockets that a process holds, by inode. */
+export function socketInodes(proc: ProcReader, pid: number): Set<number> {
   const folder = `/proc/${pid}/fd`;
   return new Set(
     proc.list(folder).flatMap((fd) => {

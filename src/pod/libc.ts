@@ -215,20 +215,43 @@ export class Libc {
 
   /**
    * From now on sockets of this thread, and of threads that it starts, are another group's, by which netfilter tells them
-   * apart; files and programs that krun makes stay its own group's. Needs the right to change groups. Returns errno.
+   * apart; files that krun makes, and programs that it starts as a Pod's, stay its own group's. Needs the right to change
+   * groups. Returns errno.
    *
    * The kernel has one group for both (credentials(7)), so each call that makes a file changes it for the time of the call.
+   * The real group goes along: with another one, what krun starts by Deno would run as a set-group-ID program does.
    */
   openSocketsAs(gid: number): number {
-    const KEEP = -1, PR_SET_DUMPABLE = 4;
-    const group = new Uint32Array(1);
-    this.call("getresgid", new Uint8Array(4), bytesOf(group), new Uint8Array(4));
-    const errno = this.attempt("setresgid", KEEP, gid, KEEP);
+    const KEEP = -1, PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4;
+    const dumpable = this.call("prctl", PR_GET_DUMPABLE);
+    const [, own = 0] = this.groupIds();
+    const errno = this.attempt("setresgid", gid, gid, KEEP);
     if (errno !== 0) return errno;
     // The kernel clears it with every change of a group (PR_SET_DUMPABLE(2const)).
-    this.call("prctl", PR_SET_DUMPABLE, 1);
-    this.#fileGroup ??= group[0]!;
+    this.call("prctl", PR_SET_DUMPABLE, dumpable);
+    this.#fileGroup ??= own;
     return 0;
+  }
+
+  /** The group that files and programs of krun's have, where its sockets have another; `undefined`: all have the same. */
+  get fileGroup(): number | undefined {
+    return this.#fileGroup;
+  }
+
+  /** Real, effective and saved group of this thread. */
+  groupIds(): number[] {
+    return this.#ids("getresgid");
+  }
+
+  /** Real, effective and saved user of this thread. */
+  userIds(): number[] {
+    return this.#ids("getresuid");
+  }
+
+  #ids(call: "getresuid" | "getresgid"): number[] {
+    const ids = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)];
+    this.call(call, ...ids.map(bytesOf));
+    return ids.map(([id = 0]) => id);
   }
 
   /** Where bytes lie in memory. They must be kept in a variable as long as the address is used; then they stay there. */
@@ -370,13 +393,23 @@ export class Libc {
     return complete ? text : undefined;
   }
 
+  /** The names in a folder of /proc, as {@linkcode Libc.procText}; empty when it cannot be read. */
+  procNames(path: string): string[] {
+    const names: string[] = [];
+    const complete = this.#readAll("getdents64", path, (chunk) => names.push(...entryNames(chunk)));
+    return complete ? names.filter((name) => name !== "." && name !== "..") : [];
+  }
+
+  /** The text of a link in /proc, as {@linkcode Libc.procText}; `undefined` when it cannot be read. */
+  procLink(path: string): string | undefined {
+    const text = new Uint8Array(4096);
+    const length = this.call("readlinkat", AT_FDCWD, path, text, text.length);
+    return length < 0 ? undefined : new TextDecoder().decode(text.subarray(0, length));
+  }
+
   /** The ids of all processes that /proc shows. */
   pids(): number[] {
-    const pids: number[] = [];
-    this.#readAll("getdents64", "/proc", (chunk) => {
-      for (const name of entryNames(chunk)) if (/^\d+$/.test(name)) pids.push(Number(name));
-    });
-    return pids;
+    return this.procNames("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
   }
 
   /** Hands a file or folder over in pieces. Returns false when it could not be read to its end. */

@@ -48,7 +48,10 @@ export function callsIn(stdout: string): PeerCall[] {
 }
 
 /** Options of {@linkcode MeshLab.create}. */
-export type MeshLabOptions = Pick<IstiodOptions, "meshConfig" | "env">;
+export interface MeshLabOptions extends Pick<IstiodOptions, "meshConfig" | "env"> {
+  /** More names of the API server's certificate, as `DNS:name`. */
+  readonly names?: readonly string[];
+}
 
 /** What differs from one workload to the next. */
 export interface WorkloadOptions {
@@ -59,6 +62,10 @@ export interface WorkloadOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** As whom krun runs. @default {0} */
   readonly uid?: number;
+  /** Its base folder, which stays. @default {a new one, removed} */
+  readonly base?: string;
+  /** URL of the API server in krun's kubeconfig. @default {its address} */
+  readonly apiServer?: string;
   /** Programs of the mesh that this image lacks. */
   readonly without?: readonly (typeof PROGRAMS)[number][];
 }
@@ -113,19 +120,20 @@ export class MeshLab implements AsyncDisposable {
   }
 
   /** Starts a workload. */
-  async workload(host: MeshHost, { name, args, env = {}, uid = 0, without }: WorkloadOptions): Promise<Workload> {
+  async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
+    const { name, args, env = {}, uid = 0, without } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
     }
-    const base = await Deno.makeTempDir({ dir: this.#folder, prefix: `${name}-` });
+    const base = options.base ?? await Deno.makeTempDir({ dir: this.#folder, prefix: `${name}-` });
     const kubeconfig = join(base, "kubeconfig");
-    await Deno.copyFile((await this.server.user("krun")).kubeconfig, kubeconfig);
+    await this.#writeKubeconfig(kubeconfig, options);
     await Deno.chmod(base, 0o755);
     for (const path of [base, kubeconfig]) await Deno.chown(path, uid, uid);
     const bin = await this.programs(without);
     const become = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
-    const options: KrunOptions = {
+    const run: KrunOptions = {
       args,
       under: [...host.under, ...become],
       argv: [join(bin, "krun")],
@@ -136,14 +144,14 @@ export class MeshLab implements AsyncDisposable {
         ...{ XDS_ADDR: this.istiod.discoveryAddress, ...env },
       },
     };
-    const krun = new KrunProcess(options);
+    const krun = new KrunProcess(run);
     return {
       krun,
       base,
       pid: (program) => pidOf(join(bin, program)),
       async [Symbol.asyncDispose]() {
         await krun[Symbol.asyncDispose]();
-        await Deno.remove(base, { recursive: true });
+        if (!options.base) await Deno.remove(base, { recursive: true });
         await Deno.remove(bin, { recursive: true });
       },
     };
@@ -154,12 +162,18 @@ export class MeshLab implements AsyncDisposable {
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
   }
 
-  async #build(options: MeshLabOptions): Promise<void> {
+  async #writeKubeconfig(path: string, { apiServer }: WorkloadOptions): Promise<void> {
+    const text = await Deno.readTextFile((await this.server.user("krun")).kubeconfig);
+    await Deno.writeTextFile(path, text.replaceAll(this.server.url, apiServer ?? this.server.url), { mode: 0o600 });
+  }
+
+  async #build({ names = [], ...options }: MeshLabOptions): Promise<void> {
     this.#folder = await Deno.makeTempDir({ prefix: "krun-mesh-" });
     await Deno.chmod(this.#folder, 0o755);
     this.network = this.#stack.use(await MeshNetwork.create());
     const { address } = this.network;
-    this.server = this.#stack.use(await startApiServer({ address }));
+    const certificate = { names: [`IP:${address}`, "IP:127.0.0.1", ...names] };
+    this.server = this.#stack.use(await startApiServer({ address, ...(names.length > 0 && { certificate }) }));
     // The default of 10 s would be waited for at the end of every workload.
     const env = { PILOT_WORKLOAD_ENTRY_GRACE_PERIOD: "1s", ...options.env };
     this.istiod = this.#stack.use(await startIstiod(this.server, { address, ...options, env }));

@@ -89,6 +89,8 @@ function envoyVariables({ mode, ports, places }: AgentEnvOptions): Record<string
     ENVOY_STATUS_PORT: `${ports.ready}`,
     ENVOY_PROMETHEUS_PORT: `${ports.prometheus}`,
     ISTIO_BOOTSTRAP: places.bootstrap,
+    // Outside the cluster nobody else knows the names of its Services.
+    ...(mode === "intercept" && { ISTIO_META_DNS_CAPTURE: "true" }),
   };
 }
 
@@ -129,10 +131,7 @@ function scrapedMetrics(annotations: Readonly<Record<string, string>>): Record<s
 /** Facts on today's istiod: docs/decisions.md, "The mesh". */
 function modeVariables({ mode, places, ports, settings }: AgentEnvOptions): Record<string, string> {
   if (mode === "intercept") {
-    return {
-      ISTIO_META_INTERCEPTION_MODE: "REDIRECT",
-      ISTIO_META_DNS_CAPTURE: "true",
-    };
+    return { ISTIO_META_INTERCEPTION_MODE: "REDIRECT" };
   }
   if (mode === "proxyless") {
     return {

@@ -37,6 +37,9 @@ Deno.test("agentEnv() lets the mesh's metadata replace what krun knows, but not 
     return [env.ISTIO_META_DNS_CAPTURE, env.ISTIO_META_INTERCEPTION_MODE, env.DISABLE_ENVOY];
   });
   assert.deepEqual(seen, [["true", "REDIRECT", "maybe"], ["false", "NONE", "maybe"], ["false", "TPROXY", "true"]]);
+  const capture = (value: Record<string, string>) =>
+    agentEnv({ mode: "intercept", proxyConfig: { proxyMetadata: value } }).ISTIO_META_DNS_CAPTURE;
+  assert.deepEqual([capture({}), capture({ ISTIO_META_DNS_CAPTURE: "false" })], ["true", "false"]);
 });
 
 Deno.test("agentEnv() lets a variable that somebody has set for the agent replace everything", () => {

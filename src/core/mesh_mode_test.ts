@@ -6,7 +6,7 @@ import type { Env } from "./pod_inputs.ts";
 import { parseSettings } from "./settings.ts";
 
 interface Input {
-  readonly machine: Partial<MeshMachine>;
+  readonly machine: { readonly agent?: string; readonly envoy?: string; readonly interceptionFault?: string };
   readonly env?: Env;
   readonly interceptionMode?: string;
 }
@@ -18,10 +18,19 @@ interface Failure {
 
 for (const { id, why, input, expect } of loadVectors<Input, DecidedMode | Failure>("mesh_mode")) {
   Deno.test(`meshMode() ${id}: ${why}`, () => {
-    const machine = { agent: undefined, envoy: undefined, ...input.machine };
+    const { agent, envoy, interceptionFault: reason } = input.machine;
+    const fault = reason === undefined
+      ? undefined
+      : new KrunError("InterceptionUnavailable", `Cannot intercept traffic: ${reason}`, "none");
+    const machine: MeshMachine = { agent, envoy, interceptionFault: fault };
     const settings = parseSettings(input.env ?? {}).mesh;
     const decide = () => meshMode(machine, { settings, interceptionMode: input.interceptionMode });
-    if (!("error" in expect)) return assert.deepEqual(decide(), expect);
+    if (!("error" in expect)) {
+      const { fault: passedOn, ...decided } = decide();
+      assert.deepEqual(decided, expect);
+      // Only what ruled interception out is worth telling of.
+      return assert.equal(passedOn, decided.rule === reason ? fault : undefined);
+    }
     assert.throws(decide, (error) => {
       assert.ok(error instanceof KrunError);
       assert.equal(error.code, expect.error);

@@ -35,7 +35,7 @@ async function plan(trial: PlanTrial) {
   const self = { uid: 1000, gid: 1000, groups: [] };
   const planned = podFromSettings({ settings, identity, argv: [], manifest, self, base, podUid: "u-1" });
   const outer = { args: [], env, cwd: "/", pid: 1, self, writeError() {}, writeOutput() {} };
-  const machine = { agent: "/opt/pilot-agent", envoy, interceptionFault: "krun is not root" };
+  const machine = { agent: "/opt/pilot-agent", envoy };
   return await planMesh(outer, {
     ...{ settings, cluster, identity, planned, base, machine, log: new RecordingLog(), deadlineMs: 0 },
     signal: new AbortController().signal,

@@ -176,12 +176,6 @@ export const DIFFERENCES: readonly Difference[] = [
     krun: /^istio-proxy /,
     reason: "krun itself has the rules put in place",
   },
-  {
-    at: "proxy/env/ISTIO_META_DNS_CAPTURE",
-    injector: "false",
-    krun: "true",
-    reason: "outside the cluster nobody else knows the names of its Services; the variable of that name turns it off",
-  },
   // Annotations that krun does not follow: its proxy is no container of an image.
   {
     at:

@@ -2,10 +2,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { V1Pod } from "@kubernetes/client-node";
+import { envoyBootstrapTemplate } from "../../src/core/envoy_bootstrap.ts";
+import { KrunError } from "../../src/core/errors.ts";
 import { withoutInjected } from "../../src/core/injected.ts";
+import type { MeshMachine } from "../../src/core/mesh_mode.ts";
+import { meshedPod } from "../../src/core/mesh_pod.ts";
+import type { MeshMode } from "../../src/core/mesh_settings.ts";
 import { defaultPod } from "../../src/core/pod_defaults.ts";
 import { parseSettings } from "../../src/core/settings.ts";
-import { planStart } from "../../src/launch/plan.ts";
+import { type Plan, planStart } from "../../src/launch/plan.ts";
 import { RecordingLog } from "../recording_log.ts";
 import { waitFor } from "../wait.ts";
 import { type ApiServer, startApiServer } from "./api_server.ts";
@@ -76,8 +81,30 @@ class Comparison implements AsyncDisposable {
     return comparison;
   }
 
-  /** What krun would run on a machine with agent and Envoy where they usually are; `inMesh` false: on one with neither. */
-  async plan(manifest: V1Pod, { env = {}, inMesh = true }: PlanTrial = {}): Promise<V1Pod> {
+  /** What krun would run where there are neither agent nor Envoy. */
+  async planWithoutMesh(manifest: V1Pod): Promise<V1Pod> {
+    return (await this.#plan(manifest, {})).planned.pod;
+  }
+
+  /** What krun would run where agent and Envoy are where they usually are. */
+  async plan(manifest: V1Pod, mode: MeshMode): Promise<V1Pod> {
+    // So that this machine's network is not looked at: what is captured is no part of the Pod.
+    const interceptionFault = new KrunError("InterceptionUnavailable", "Cannot intercept traffic: a test", "none");
+    const machine = { agent: "/usr/local/bin/pilot-agent", envoy: "/usr/local/bin/envoy", interceptionFault };
+    const env = mode === "intercept" ? {} : { MESH_MODE: mode };
+    const { planned, mesh, identity } = await this.#plan(manifest, { machine, env });
+    if (mode !== "intercept") return planned.pod;
+    const without = await this.#plan(manifest, {});
+    return meshedPod(without.planned, {
+      ...{ ...mesh!, mode, settings: parseSettings({}).mesh, self: ROOT, cloudPlatform: "none", noProxy: "" },
+      ...{ workloadName: identity.name.value, ownBootstrap: envoyBootstrapTemplate() },
+    }).pod;
+  }
+
+  async #plan(
+    manifest: V1Pod,
+    { machine, env = {} }: { readonly machine?: MeshMachine; readonly env?: Readonly<Record<string, string>> },
+  ): Promise<Plan> {
     const path = join(this.server.folder, `${crypto.randomUUID()}.json`);
     await Deno.writeTextFile(path, JSON.stringify(manifest));
     const all = {
@@ -87,21 +114,19 @@ class Comparison implements AsyncDisposable {
       ...env,
     };
     const outer = { args: [], env: all, cwd: "/", pid: 1, self: ROOT, writeError: () => {}, writeOutput: () => {} };
-    const machine = () => ({ agent: "/usr/local/bin/pilot-agent", envoy: "/usr/local/bin/envoy" });
-    const options = { settings: parseSettings(all), argv: [], log: new RecordingLog(), ...(inMesh && { machine }) };
-    const plan = await planStart(outer, options);
+    const plan = await planStart(outer, { settings: parseSettings(all), argv: [], log: new RecordingLog(), machine });
     await plan.cluster?.[Symbol.asyncDispose]();
-    return plan.planned.pod;
+    return plan;
   }
 
   /** What the injector makes of the Pod that krun would run without a mesh, with the API server's defaults. */
   async injected(manifest: V1Pod): Promise<V1Pod> {
-    return defaultPod(await inject(this.istiod, await this.plan(manifest, { inMesh: false })), ROOT);
+    return defaultPod(await inject(this.istiod, await this.planWithoutMesh(manifest)), ROOT);
   }
 
   /** @throws {AssertionError} with every difference that has no row in the table. */
-  async compare(manifest: V1Pod, trial: PlanTrial = {}): Promise<void> {
-    const [injector, krun] = await Promise.all([this.injected(manifest), this.plan(manifest, trial)]);
+  async compare(manifest: V1Pod, mode: MeshMode): Promise<void> {
+    const [injector, krun] = await Promise.all([this.injected(manifest), this.plan(manifest, mode)]);
     const [theirs, ours] = [podLeaves(injector), podLeaves(krun)];
     const different = [...new Set([...theirs.keys(), ...ours.keys()])].filter((at) => theirs.get(at) !== ours.get(at));
     assert.deepEqual(
@@ -127,11 +152,6 @@ class Comparison implements AsyncDisposable {
   }
 }
 
-interface PlanTrial {
-  readonly env?: Readonly<Record<string, string>>;
-  readonly inMesh?: boolean;
-}
-
 interface Side {
   readonly at: string;
   readonly injector: string | undefined;
@@ -149,45 +169,46 @@ const GRPC_AGENT = { "inject.istio.io/templates": "grpc-agent" };
 
 Deno.test("meshedPod() gives what Istio's own injector gives the same Pod, but for what is a row of the table", async (t) => {
   await using comparison = await Comparison.create();
-  const grpc = { env: { MESH_MODE: "proxyless" } };
+  const compare = (annotations: Readonly<Record<string, string>>, mode: MeshMode) =>
+    comparison.compare(webPod(annotations), mode);
 
-  await t.step("template sidecar, and mode intercept", () => comparison.compare(webPod({})));
-  await t.step("metrics that are scraped", () => comparison.compare(webPod(SCRAPED)));
-  await t.step("interceptionMode NONE, and mode proxy", () => comparison.compare(webPod({ ...NONE, ...SCRAPED })));
-  await t.step("template grpc-agent, and mode proxyless", () => comparison.compare(webPod(GRPC_AGENT), grpc));
+  await t.step("template sidecar, and mode intercept", () => compare({}, "intercept"));
+  await t.step("metrics that are scraped", () => compare(SCRAPED, "intercept"));
+  await t.step("interceptionMode NONE, and mode proxy", () => compare({ ...NONE, ...SCRAPED }, "proxy"));
+  await t.step("template grpc-agent, and mode proxyless", () => compare(GRPC_AGENT, "proxyless"));
 
   await t.step("the workload's own ProxyConfig and levels", async () => {
     const proxyMetadata = { ISTIO_META_ENABLE_HBONE: "true", ISTIO_META_DNS_CAPTURE: "false", EXTRA: "2" };
     const config = { concurrency: 4, proxyMetadata };
-    await comparison.compare(webPod({
+    await compare({
       "proxy.istio.io/config": JSON.stringify(config),
       "sidecar.istio.io/logLevel": "debug",
       "sidecar.istio.io/componentLogLevel": "upstream:debug",
       "prometheus.istio.io/merge-metrics": "false",
-    }));
+    }, "intercept");
   });
 
   await t.step("names of the workload that its labels do not say, and a network that they do", async () => {
     const pod = webPod({ "prometheus.io/scrape": "false" });
     const labels = { "app.kubernetes.io/name": "shop-web", "topology.istio.io/network": "edge", app: "web" };
-    await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels } });
-    await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels: {} } });
+    await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels } }, "intercept");
+    await comparison.compare({ ...pod, metadata: { ...pod.metadata, labels: {} } }, "intercept");
   });
 
   await t.step("annotations by which a Pod changes its proxy", () =>
-    comparison.compare(webPod({
+    compare({
       "sidecar.istio.io/bootstrapOverride": "mine",
       "sidecar.istio.io/proxyCPULimit": "500m",
       "sidecar.istio.io/userVolume": '{"more": {"emptyDir": {}}}',
       "sidecar.istio.io/userVolumeMount": '{"more": {"mountPath": "/more"}}',
       "readiness.status.sidecar.istio.io/periodSeconds": "5",
       "sidecar.istio.io/capNetBindService": "true",
-    })));
+    }, "intercept"));
 
   await t.step("a Pod that was read from a cluster is what it was before the injector had it", async () => {
     for (const annotations of [{}, SCRAPED, NONE, GRPC_AGENT]) {
       const manifest = webPod(annotations);
-      const before = podLeaves(await comparison.plan(manifest, { inMesh: false }));
+      const before = podLeaves(await comparison.planWithoutMesh(manifest));
       const after = podLeaves(withoutInjected(await comparison.injected(manifest)));
       const added = [...after].filter(([at, text]) => before.get(at) !== text).map(([at]) => at);
       const lost = [...before.keys()].filter((at) => !after.has(at));
@@ -214,7 +235,7 @@ Deno.test("meshedPod() gives what Istio's own injector gives the same Pod, but f
     const pod = webPod({});
     // Said, since this istiod knows no nodes of a cluster of that name.
     const annotations = { ...NONE, "sidecar.istio.io/nativeSidecar": "true" };
-    await comparison.compare({ ...pod, metadata: { ...pod.metadata, annotations } });
+    await comparison.compare({ ...pod, metadata: { ...pod.metadata, annotations } }, "proxy");
   });
 
   assert.deepEqual(comparison.stale, []);

@@ -65,6 +65,9 @@ export interface AgentLogOptions {
 /** How the agent answers the question whether it is ready. */
 const NOT_READY = /^Envoy proxy is NOT ready/;
 
+/** How Envoy, where no agent ends it, tells that krun does. */
+const STOPPED = /^caught ENVOY_SIGTERM$/;
+
 /**
  * The event for krun's log. What the agent calls info is about its own workings, some 60 lines a start: it is krun's debug
  * unless somebody asked for it.
@@ -75,6 +78,7 @@ export function agentLogLine(
 ): { readonly level: LogLevel; readonly event: string; readonly fields: LogFields } {
   const source = { source: "istio-proxy", ...(scope !== undefined && { scope }) };
   if (level === undefined) return { level: "info", event: message, fields: source };
-  const quiet = level === "info" || level === "debug" || starting && NOT_READY.test(message);
+  const quiet = level === "info" || level === "debug" || starting && NOT_READY.test(message) ||
+    STOPPED.test(message);
   return { level: quiet ? loud ? "info" : "debug" : level, event: message, fields: source };
 }

@@ -76,3 +76,10 @@ Deno.test("agentLogLine() does not warn that a proxy that starts is not ready ye
   assert.equal(agentLogLine(line, { loud: false, starting: true }).level, "debug");
   assert.equal(agentLogLine(line, quiet).level, "warn");
 });
+
+Deno.test("agentLogLine() says nothing of the SIGTERM that krun itself has sent to Envoy, unless somebody wants to read all", () => {
+  const line = { level: "warn", message: "caught ENVOY_SIGTERM", scope: "envoy main" } as const;
+  assert.equal(agentLogLine(line, { loud: false, starting: false }).level, "debug");
+  assert.equal(agentLogLine(line, { loud: true, starting: false }).level, "info");
+  assert.equal(agentLogLine({ ...line, message: "caught SIGSEGV" }, { loud: false, starting: false }).level, "warn");
+});

@@ -8,30 +8,19 @@
  *
  * @module
  */
+import { ENVOY_EXTENSION, ENVOY_LOG, httpListener, socketAddress, staticCluster } from "./envoy_resource.ts";
 
 /** A value that the agent fills in, with its quotation marks or as it is. */
 const filled = (expression: string) => `{{ ${expression} }}`;
 const RAW = /"<<(.*?)>>"/g;
 const raw = (expression: string) => `<<${expression}>>`;
 
-const TYPE = "type.googleapis.com/envoy.extensions";
 const LOCALHOST = filled(".localhost"), WILDCARD = filled(".wildcard");
 
 /** The whole template. */
 export function envoyBootstrapTemplate(): string {
   const template = {
-    application_log_config: {
-      log_format: {
-        json_format: {
-          time: "%Y-%m-%dT%T.%fZ",
-          level: "%l",
-          scope: "envoy %n",
-          msg: "%j",
-          caller: "%g:%#",
-          thread: "%t",
-        },
-      },
-    },
+    application_log_config: ENVOY_LOG,
     node: {
       id: filled(".nodeID"),
       cluster: filled(".cluster"),
@@ -44,12 +33,12 @@ export function envoyBootstrapTemplate(): string {
     bootstrap_extensions: [
       {
         name: "envoy.bootstrap.internal_listener",
-        typed_config: { "@type": `${TYPE}.bootstrap.internal_listener.v3.InternalListener` },
+        typed_config: { "@type": `${ENVOY_EXTENSION}.bootstrap.internal_listener.v3.InternalListener` },
       },
     ],
     // The agent marks the end of a cluster's name by a semicolon, since the name may hold dots.
     stats_config: { stats_tags: [{ tag_name: "cluster_name", regex: String.raw`^cluster(\.(.+);)` }] },
-    admin: { address: address(LOCALHOST, raw(".config.ProxyAdminPort")) },
+    admin: { address: socketAddress(LOCALHOST, raw(".config.ProxyAdminPort")) },
     dynamic_resources: {
       lds_config: ADS,
       cds_config: ADS,
@@ -65,7 +54,7 @@ export function envoyBootstrapTemplate(): string {
       resource_monitors: [{
         name: "envoy.resource_monitors.global_downstream_max_connections",
         typed_config: {
-          "@type": `${TYPE}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
+          "@type": `${ENVOY_EXTENSION}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
           max_active_downstream_connections: raw(".global_downstream_max_connections"),
         },
       }],
@@ -76,22 +65,8 @@ export function envoyBootstrapTemplate(): string {
 
 const ADS = { ads: {}, initial_fetch_timeout: "0s", resource_api_version: "V3" };
 
-function address(host: string, port: string) {
-  return { socket_address: { address: host, port_value: port } };
-}
-
-function cluster(name: string, endpoint: unknown, more: Readonly<Record<string, unknown>> = {}) {
-  return {
-    name,
-    type: "STATIC",
-    connect_timeout: "1s",
-    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: endpoint } }] }] },
-    ...more,
-  };
-}
-
 function clusters() {
-  const options = `${TYPE}.upstreams.http.v3.HttpProtocolOptions`;
+  const options = `${ENVOY_EXTENSION}.upstreams.http.v3.HttpProtocolOptions`;
   const http2 = {
     typed_extension_protocol_options: {
       "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -103,10 +78,10 @@ function clusters() {
   const limit = { max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 };
   const sockets = `./var/run/secrets/workload-spiffe-uds/${filled(".workload_identity_socket_file")}`;
   return [
-    cluster("prometheus_stats", address(LOCALHOST, raw(".config.ProxyAdminPort"))),
-    cluster("agent", address(LOCALHOST, raw(".config.StatusPort"))),
-    cluster("sds-grpc", { pipe: { path: sockets } }, http2),
-    cluster("xds-grpc", { pipe: { path: `${filled(".config.ConfigPath")}/XDS` } }, {
+    staticCluster("prometheus_stats", socketAddress(LOCALHOST, raw(".config.ProxyAdminPort"))),
+    staticCluster("agent", socketAddress(LOCALHOST, raw(".config.StatusPort"))),
+    staticCluster("sds-grpc", { pipe: { path: sockets } }, http2),
+    staticCluster("xds-grpc", { pipe: { path: `${filled(".config.ConfigPath")}/XDS` } }, {
       ...http2,
       // One stream for everything: it may wait for no other.
       circuit_breakers: { thresholds: [limit, { priority: "HIGH", ...limit }] },
@@ -125,26 +100,5 @@ function listeners() {
 }
 
 function listener(port: string, match: unknown, to: string) {
-  return {
-    name: `${to}_listener`,
-    address: address(WILDCARD, port),
-    ignore_global_conn_limit: true,
-    bypass_overload_manager: true,
-    filter_chains: [{
-      filters: [{
-        name: "envoy.filters.network.http_connection_manager",
-        typed_config: {
-          "@type": `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-          stat_prefix: to,
-          route_config: {
-            virtual_hosts: [{ name: "backend", domains: ["*"], routes: [{ match, route: { cluster: to } }] }],
-          },
-          http_filters: [{
-            name: "envoy.filters.http.router",
-            typed_config: { "@type": `${TYPE}.filters.http.router.v3.Router` },
-          }],
-        },
-      }],
-    }],
-  };
+  return httpListener(to, { address: socketAddress(WILDCARD, port), routes: [{ match, route: { cluster: to } }] });
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { V1ConfigMap, V1Container, V1EnvVar, V1Pod, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
+import { bringsWorkloadFiles, keyVolumes, WORKLOAD_FILES } from "./certificate_source.ts";
 import { withoutExpansion } from "./expansion.ts";
 import { agentEnv } from "./istio_proxy_env.ts";
 import { type Mesh, NETWORK_LABEL } from "./mesh.ts";
@@ -60,7 +61,7 @@ export const MESH_PATHS = {
   crl: "/var/run/secrets/istio/crl",
   workloadSocket: "/var/run/secrets/workload-spiffe-uds",
   credentialSocket: "/var/run/secrets/credential-uds",
-  workloadCertificates: "/var/run/secrets/workload-spiffe-credentials",
+  workloadCertificates: WORKLOAD_FILES,
   ownBootstrap: "/etc/istio/krun",
 } as const;
 
@@ -115,7 +116,7 @@ export interface IstioProxyParts {
   /** For the program, where it does not say something else. */
   readonly programMounts: readonly V1VolumeMount[];
   readonly programEnv: readonly V1EnvVar[];
-  /** Volumes that only the agent's user may enter: its token, its sockets, its keys. */
+  /** Volumes that only the agent's user may enter: its token, its sockets, its keys, the Pod's own with keys for it too. */
   readonly privateVolumes: readonly string[];
 }
 
@@ -162,7 +163,10 @@ export function istioProxy(options: IstioProxyOptions): IstioProxyParts {
     annotations,
     programMounts: mounts.filter(({ name }) => shared.includes(name)),
     programEnv: programEnv(options),
-    privateVolumes: volumes.filter(({ emptyDir, projected }) => emptyDir || projected).map(({ name }) => name),
+    privateVolumes: [
+      ...volumes.filter(({ emptyDir, projected }) => emptyDir || projected).map(({ name }) => name),
+      ...keyVolumes(options.settings.certificates, { pod, root: options.places.root }),
+    ],
   };
 }
 
@@ -200,7 +204,7 @@ function containerOf(options: IstioProxyOptions, volumeMounts: V1VolumeMount[]):
   };
 }
 
-function volumesOf({ mesh, mode, places, ownBootstrap }: IstioProxyOptions) {
+function volumesOf({ pod, settings, mesh, mode, places, ownBootstrap }: IstioProxyOptions) {
   const memory = { emptyDir: { medium: "Memory" } };
   const fields = ["labels", "annotations"].map((path) => ({
     path,
@@ -214,14 +218,16 @@ function volumesOf({ mesh, mode, places, ownBootstrap }: IstioProxyOptions) {
     ["istio-data", MESH_PATHS.certificates, memory],
     ["istio-podinfo", MESH_PATHS.podInfo, { downwardAPI: { items: fields } }],
     ["workload-socket", MESH_PATHS.workloadSocket, memory],
-    // Empty, and no other: files there would be taken for the workload's certificate.
-    ["workload-certs", MESH_PATHS.workloadCertificates, memory],
   ];
+  // Empty, and no other, unless somebody wants it so: files there are taken for the workload's certificate.
+  if (!bringsWorkloadFiles(settings.certificates, { pod, root: places.root })) {
+    parts.push(["workload-certs", MESH_PATHS.workloadCertificates, memory]);
+  }
   const withEnvoy = mode !== "proxyless";
   if (withEnvoy) parts.push(["credential-socket", MESH_PATHS.credentialSocket, memory]);
   const localObjects: V1ConfigMap[] = [];
   if (mesh.root.kind === "pem") localObjects.push(configMap(ROOT_CONFIG_MAP, { "root-cert.pem": mesh.root.pem }));
-  if (mesh.root.kind !== "system") {
+  if (mesh.root.kind === "pem" || mesh.root.kind === "config-map") {
     const name = mesh.root.kind === "pem" ? ROOT_CONFIG_MAP : "istio-ca-root-cert";
     parts.push(["istiod-ca-cert", MESH_PATHS.root, { configMap: { name } }]);
   }

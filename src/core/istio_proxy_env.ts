@@ -7,6 +7,7 @@
  * @module
  */
 import type { V1Container, V1EnvVar, V1Pod } from "@kubernetes/client-node";
+import { certificateEnv } from "./certificate_source.ts";
 import { withoutExpansion } from "./expansion.ts";
 import type { Mesh } from "./mesh.ts";
 import type { MeshMode, MeshSettings } from "./mesh_settings.ts";
@@ -24,7 +25,7 @@ export interface AgentEnvOptions {
   readonly program: V1Container;
   readonly mesh: Mesh;
   readonly mode: MeshMode;
-  readonly settings: Pick<MeshSettings, "agentEnv" | "gateway">;
+  readonly settings: Pick<MeshSettings, "agentEnv" | "gateway" | "certificates">;
   readonly workloadName: string;
   readonly places: MeshPlaces;
   readonly ports: MeshPorts;
@@ -37,21 +38,21 @@ export interface AgentEnvOptions {
  * is made of (with a mesh's ISTIO_META_DNS_CAPTURE an agent without Envoy would never be ready), and what the user has set is last.
  */
 export function agentEnv(options: AgentEnvOptions): V1EnvVar[] {
-  const { mesh, settings } = options;
+  const { mesh, settings, pod, places } = options;
   return [
     ...fieldVariables(),
     ...plain({
       PILOT_CERT_PROVIDER: "istiod",
       ...(mesh.caAddress && { CA_ADDR: mesh.caAddress.value }),
       ...(mesh.san && { ISTIOD_SAN: mesh.san.value }),
-      ...(mesh.root.kind === "system" && { XDS_ROOT_CA: "SYSTEM", CA_ROOT_CA: "SYSTEM" }),
+      ...certificateEnv(settings.certificates, { mesh, pod, root: places.root }),
       TRUST_DOMAIN: mesh.trustDomain.value,
       ISTIO_CPU_LIMIT: CPU_LIMIT,
       GOMAXPROCS: CPU_LIMIT,
       // There is no cgroup of its own from which it could learn a limit, and it would complain.
       AUTOMEMLIMIT: "off",
       CLOUD_PLATFORM: options.cloudPlatform,
-      OUTPUT_CERTS: options.places.certificates,
+      OUTPUT_CERTS: places.certificates,
       // As krun's own probes do: it is the program's health that both tell of, on whatever address it listens.
       REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION: "true",
       ...envoyVariables(options),

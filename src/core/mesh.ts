@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { requireKnownAuthority } from "./certificate_source.ts";
 import { KrunError } from "./errors.ts";
 import type { Decided } from "./identity.ts";
 import type { MeshEnv } from "./mesh_env.ts";
@@ -34,6 +35,8 @@ export type IstiodRoot =
   | { readonly kind: "config-map" }
   /** A text, PEM. */
   | { readonly kind: "pem"; readonly pem: string }
+  /** A file of the user's, followed by the agent. */
+  | { readonly kind: "file"; readonly path: string }
   /** The CAs of the machine. */
   | { readonly kind: "system" };
 
@@ -88,8 +91,8 @@ export interface MeshOptions {
   readonly revision: Decided;
   /** The workload's own ProxyConfig: PROXY_CONFIG, or annotation `proxy.istio.io/config`. */
   readonly proxyConfig: JsonObject;
-  /** The workload's own labels. */
-  readonly labels: Readonly<Record<string, string>>;
+  /** The workload's own labels. @default {none} */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** Which revision, from the variable or the workload's own label. */
@@ -108,22 +111,25 @@ export function revisionedName(name: string, revision: string): string {
 /**
  * Decides every value of the mesh.
  *
- * @throws {KrunError} `MeshUnknown` when nothing says how the control plane is reached from here; `SettingInvalid`
+ * @throws {KrunError} `MeshUnknown` when nothing says how the control plane is reached from here; `MeshUnavailable` when its
+ * certificate authority is one that the agent does not know; `SettingInvalid`
  */
 export function meshOf(options: MeshOptions): Mesh {
   const { found, revision } = options;
   const value = valueReader(options);
   const address = addressOf(options, value);
   const { host, port } = hostPort(address.value)!;
-  const [root, rootRule] = rootOf(value, port);
+  const [root, rootRule] = rootOf(value, { port, xdsRoot: options.settings.certificates?.xdsRoot });
   const config = found.meshConfig;
   const trustDomain = value("TRUST_DOMAIN") ?? decided(config?.trustDomain, "the mesh's configuration") ??
     { value: "cluster.local", rule: "the default" };
   const meta = (name: string) => decided(options.settings.agentEnv.get(`ISTIO_META_${name}`), `ISTIO_META_${name}`);
+  const caAddress = value("CA_ADDR");
+  requireKnownAuthority(options.settings.certificates, { address, caAddress });
   return {
     address,
     san: value("ISTIOD_SAN") ?? sanOf(host, { root, revision: revision.value }),
-    caAddress: value("CA_ADDR"),
+    caAddress,
     root,
     rootRule,
     trustDomain,
@@ -133,7 +139,7 @@ export function meshOf(options: MeshOptions): Mesh {
     meshId: meta("MESH_ID") ?? decided(found.injector?.meshId, "the injector's values") ??
       { value: trustDomain.value, rule: "the trust domain" },
     revision,
-    network: meta("NETWORK") ?? decided(options.labels[NETWORK_LABEL], `label ${NETWORK_LABEL}`) ??
+    network: meta("NETWORK") ?? decided(options.labels?.[NETWORK_LABEL], `label ${NETWORK_LABEL}`) ??
       decided(found.group?.network, `WorkloadGroup ${found.group?.name}`),
     proxyConfig: mergedProxyConfig(config?.defaultConfig ?? {}, options.proxyConfig),
     proxyHttpPort: config?.proxyHttpPort || undefined,
@@ -202,7 +208,13 @@ function unreachable(): KrunError {
 }
 
 /** A control plane on the port of HTTPS is a service of some provider, with a certificate that everybody believes. */
-function rootOf(value: ReadValue, port: number): [root: IstiodRoot, rule: string] {
+function rootOf(
+  value: ReadValue,
+  { port, xdsRoot }: { port: number; xdsRoot: string | undefined },
+): [root: IstiodRoot, rule: string] {
+  if (xdsRoot !== undefined) {
+    return [xdsRoot === "SYSTEM" ? { kind: "system" } : { kind: "file", path: xdsRoot }, "XDS_ROOT_CA"];
+  }
   const own = value("CAROOT_ISTIOD");
   if (own) return [{ kind: "pem", pem: own.value }, own.rule];
   if (port === 443) return [{ kind: "system" }, "the control plane is on port 443"];

@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { type CertificateSettings, readCertificates } from "./certificate_source.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { readBoolean, readChoice, readDurationMs, type SettingText } from "./setting_value.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
+import { isTrafficDirector, readTrafficDirector, type TrafficDirector } from "./traffic_director.ts";
 
 /** How the program's traffic gets into the mesh. */
 export const MESH_MODES = ["intercept", "proxy", "proxyless"] as const;
@@ -34,6 +36,10 @@ export interface MeshSettings {
   readonly startTimeoutMs: number;
   /** MESH, where it says where the mesh is described: `file:///...` or `https://...`. */
   readonly description?: URL | undefined;
+  /** MESH, where it is `td:...`: no istiod, and no cluster, is asked for anything. */
+  readonly trafficDirector?: TrafficDirector | undefined;
+  /** GOOGLE_APPLICATION_CREDENTIALS, which Traffic Director's proxy is given. */
+  readonly googleCredentials?: string | undefined;
   /** The variables that a description or `mesh-env` may hold too, under the same names. */
   readonly values: ReadonlyMap<string, string>;
   /** PROXY_CONFIG, YAML or JSON. */
@@ -46,6 +52,8 @@ export interface MeshSettings {
   readonly agentDebug?: string | undefined;
   /** GATEWAY_NAME. */
   readonly gateway?: string | undefined;
+  /** CA_PROVIDER and what else says where the workload's certificate comes from; unset: all as the agent has it. */
+  readonly certificates?: CertificateSettings | undefined;
   /** Variables of the agent's own that are handed to it as they are: ISTIO_META_*, ISTIO_METAJSON_*, XDS_HEADER_*, CA_HEADER_*. */
   readonly agentEnv: ReadonlyMap<string, string>;
 }
@@ -80,11 +88,16 @@ const AGENT_PREFIXES = [
 ] as const satisfies readonly SettingPrefix[];
 
 /** Reads them. @throws {KrunError} `SettingInvalid` */
-export function readMesh({ text, read, startingWith }: MeshVariables): MeshSettings {
+export function readMesh(variables: MeshVariables): MeshSettings {
+  const { text, read, startingWith } = variables;
   const values = SHARED_NAMES.flatMap((name) => {
     const value = text(name);
     return value === undefined ? [] : [[name, value] as const];
   });
+  const trafficDirector = read(
+    "MESH",
+    (setting) => isTrafficDirector(setting.text) ? readTrafficDirector(setting, text("PROJECT_NUMBER")) : undefined,
+  );
   return {
     off: text("XDS_ADDR") === "-",
     address: text("XDS_ADDR") === "-" ? undefined : read("XDS_ADDR", readXdsAddress),
@@ -92,19 +105,22 @@ export function readMesh({ text, read, startingWith }: MeshVariables): MeshSetti
     optional: read("MESH_OPTIONAL", readBoolean) ?? false,
     startTimeoutMs: read("MESH_START_TIMEOUT", readDurationMs) ?? 30_000,
     description: read("MESH", readDescription),
+    trafficDirector,
+    googleCredentials: trafficDirector && text("GOOGLE_APPLICATION_CREDENTIALS"),
     values: new Map(values),
     proxyConfig: text("PROXY_CONFIG"),
     outboundIpRanges: text("OUTBOUND_IP_RANGES_INCLUDE"),
     excludeOutboundPorts: text("OUTBOUND_PORTS_EXCLUDE"),
     agentDebug: text("XDS_AGENT_DEBUG") ?? (text("MESH_DEBUG") && "default:debug"),
     gateway: text("GATEWAY_NAME"),
+    certificates: readCertificates(variables),
     agentEnv: new Map(AGENT_PREFIXES.flatMap(startingWith).map(({ env, text }) => [env, text])),
   };
 }
 
 /** Whether somebody wants a mesh: without one krun does not start. */
-export function asksForMesh({ address, mode, description }: MeshSettings): boolean {
-  return address !== undefined || mode !== undefined || description !== undefined;
+export function asksForMesh({ address, mode, description, trafficDirector }: MeshSettings): boolean {
+  return address !== undefined || mode !== undefined || description !== undefined || trafficDirector !== undefined;
 }
 
 /** A `host:port`, or a host alone, which means istiod's port for workloads outside a cluster; `undefined`: it is none. */

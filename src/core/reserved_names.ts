@@ -39,16 +39,6 @@ export const RESERVED_SETTINGS = [
     reserved: "Google Cloud support",
   },
   {
-    env: "PROJECT_NUMBER",
-    group: "reserved",
-    unit: "number",
-    unset: "that of PROJECT_ID",
-    says: "Number of PROJECT_ID; no warning, since many programs have it for themselves",
-    example: "123456789",
-    seenBy: "program",
-    reserved: "Google Cloud support",
-  },
-  {
     env: "GCE_METADATA_HOST",
     group: "reserved",
     unit: "host[:port]",

@@ -9,6 +9,7 @@ import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { SETTINGS } from "./settings_table.ts";
 import type { Setting } from "./setting.ts";
 import type { SettingName } from "./settings_table.ts";
+import { isTrafficDirector } from "./traffic_director.ts";
 
 /** The text of a variable that is set and not empty. */
 export type ReadSetting = (name: SettingName) => string | undefined;
@@ -16,7 +17,6 @@ export type ReadSetting = (name: SettingName) => string | undefined;
 /** They only refine CLUSTER_NAME, and many programs have them for themselves: no word about them alone. */
 const QUIET: readonly string[] = [
   "PROJECT_ID",
-  "PROJECT_NUMBER",
   "GCE_METADATA_HOST",
   "OSS_ISTIO",
 ] satisfies SettingName[];
@@ -32,8 +32,9 @@ const CLUSTER_NAMES = ["CLUSTER_NAME", "MESH"] as const satisfies readonly Setti
  */
 export function answerReserved(read: ReadSetting, passEnv: readonly string[]): string[] {
   const warnings = CLUSTER_NAMES.flatMap((name) => answerClusterName(name, read));
+  const used: SettingName[] = isTrafficDirector(read("MESH") ?? "") ? ["GOOGLE_APPLICATION_CREDENTIALS"] : [];
   for (const { env, reserved, seenBy } of SETTINGS as readonly Setting[]) {
-    const isAnswered = [...QUIET, ...CLUSTER_NAMES, ...passEnv].includes(env);
+    const isAnswered = [...QUIET, ...CLUSTER_NAMES, ...used, ...passEnv].includes(env);
     if (!reserved || isAnswered || read(env as SettingName) === undefined) continue;
     const handOn = seenBy === "krun" ? `; KRUN_PASS_ENV=${env} hands it on to the program` : "";
     warnings.push(`${env} has no effect: this krun does not have ${reserved} yet${handOn}`);
@@ -44,6 +45,7 @@ export function answerReserved(read: ReadSetting, passEnv: readonly string[]): s
 function answerClusterName(name: (typeof CLUSTER_NAMES)[number], read: ReadSetting): string[] {
   const value = read(name);
   if (value === undefined) return [];
+  if (name === "MESH" && isTrafficDirector(value)) return [];
   if (name === "MESH" && /^(?:file|https):\/\/(?!container\.googleapis\.com\/)/.test(value)) return [];
   if (name === "MESH" && !/^gke:|container\.googleapis\.com\//.test(value)) throw noMesh(value);
   if (read("KRUN_MANIFESTS")) return [`${name} has no effect: KRUN_MANIFESTS decides the cluster`];

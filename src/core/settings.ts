@@ -30,6 +30,7 @@ import type { SettingText } from "./setting_value.ts";
 import { SETTINGS } from "./settings_table.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { FORWARDED, signalName, signalNumber } from "./signals.ts";
+import { isTrafficDirector } from "./traffic_director.ts";
 
 export { SETTINGS };
 
@@ -155,7 +156,8 @@ export function parseSettings(env: Env): Settings {
     },
     cluster: readCluster(variables),
     clusterAskedBy: [
-      ...ASKS_FOR_CLUSTER.filter((name) => text(name) && !(name === "XDS_ADDR" && text(name) === "-")),
+      ...ASKS_FOR_CLUSTER.filter((name) => text(name) && !(name === "XDS_ADDR" && text(name) === "-"))
+        .filter((name) => !(OF_MESH.includes(name) && isTrafficDirector(text("MESH") ?? ""))),
       ...mounts.map((mount) => mount.env),
     ],
     mounts,
@@ -201,6 +203,9 @@ const ASKS_FOR_CLUSTER: readonly SettingName[] = [
   "MESH",
   "XDS_ADDR",
 ];
+
+/** Those of them that say which mesh: Traffic Director is none of a cluster. */
+const OF_MESH: readonly SettingName[] = ["MESH", "XDS_ADDR"];
 
 /** The one way to the environment: by names of the table. */
 class Variables {

@@ -8,7 +8,10 @@ import { interceptionArgs, type InterceptionPlan } from "../core/interception.ts
 import { ipCapture } from "../core/ip_capture.ts";
 import { interceptionError } from "../core/iptables_backend.ts";
 import type { Logger } from "../core/log.ts";
+import type { MeshMachine } from "../core/mesh_mode.ts";
+import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { Settings } from "../core/settings.ts";
+import { podContainers } from "../core/volume_mounts.ts";
 import { applyInterception } from "../mesh/interception.ts";
 import { type InterceptionOptions, removeInterception } from "../mesh/interception_removal.ts";
 import { chooseBackend } from "../mesh/iptables_backend.ts";
@@ -17,17 +20,45 @@ import { isPortFree, portHolder } from "../mesh/port_holder.ts";
 import { runCommand } from "../mesh/run_command.ts";
 import type { BaseFolder } from "../pod/base_folder.ts";
 import { loadLibc } from "../pod/libc.ts";
-import { INTERCEPTION_NOTE } from "./mesh_machine.ts";
+import { machineRunAs } from "./machine_run_as.ts";
+import { INTERCEPTION_NOTE, mayIntercept } from "./mesh_machine.ts";
 import type { Surroundings } from "./surroundings.ts";
 
-/** What is known of the network before it is known who runs in it. */
-export type NetworkFacts = Pick<InterceptionPlan, "scope" | "sharedWith" | "otherGids" | "addresses" | "backend">;
+/** What is captured, and by whom. */
+export interface PlannedInterception extends InterceptionPlan {
+  /** Path of pilot-agent. */
+  readonly agent: string;
+}
 
-/** What interception would meet here; the error that says why it is not to be had. Takes some 60 ms, of other programs. */
-export async function networkFacts(
-  { env, pid }: Pick<Surroundings, "env" | "pid">,
-  { cloudRun }: Settings,
-): Promise<NetworkFacts | KrunError> {
+/** What {@linkcode planInterception} works on. */
+export interface InterceptionPlanOptions {
+  readonly settings: Settings;
+  /** Without the proxy. */
+  readonly planned: PlannedPod;
+  readonly machine: MeshMachine;
+  /** @default {those of the Pod} */
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly dnsCapture: boolean;
+  readonly dualStack: boolean;
+  /** @default {the agent's} */
+  readonly statusPort?: number;
+}
+
+/** What is known of the network before it is known who runs in it. */
+type NetworkFacts = Pick<InterceptionPlan, "scope" | "sharedWith" | "otherGids" | "addresses" | "backend">;
+
+/** A look at the network, which other programs take some 60 ms for; `undefined` where nobody will intercept. */
+export type NetworkLook = Promise<NetworkFacts | KrunError> | undefined;
+
+/** Looks at the network, where a start may come to intercept traffic. */
+export function lookAtNetwork(outer: Surroundings, settings: Settings, machine: MeshMachine): NetworkLook {
+  if (machine.interceptionFault || !mayIntercept(outer, settings, machine)) return undefined;
+  const facts = networkFacts(outer, settings);
+  facts.catch(() => {}); // It is heard by planInterception(), unless something else fails first.
+  return facts;
+}
+
+async function networkFacts({ env, pid }: Surroundings, { cloudRun }: Settings): Promise<NetworkFacts | KrunError> {
   const proc = procReader();
   const addresses = Deno.networkInterfaces().map(({ address }) => address);
   const { families } = ipCapture(addresses, { dualStack: false });
@@ -37,27 +68,61 @@ export async function networkFacts(
     const backend = await chooseBackend(options);
     return { scope: cloudRun ? "cloud-run" : scope, ...others, addresses, backend };
   } catch (cause) {
-    if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
-    return cause;
+    return faultOf(cause);
   }
 }
 
-/** A plan of which istio-iptables will not say that it contradicts itself; the error if it does. @throws {KrunError} `SettingInvalid`, `PodInvalid` */
-export function checkedInterception(plan: InterceptionPlan): InterceptionPlan | KrunError {
+/**
+ * What would be captured, or why nothing can be.
+ *
+ * @throws {KrunError} `SettingInvalid`, `PodInvalid`
+ */
+export async function planInterception(
+  { self }: Surroundings,
+  look: NetworkLook,
+  options: InterceptionPlanOptions,
+): Promise<PlannedInterception | KrunError> {
+  const { settings, planned: { pod, program }, machine, annotations, ...rest } = options;
+  if (machine.interceptionFault) return machine.interceptionFault;
+  const facts = await look;
+  if (facts === undefined) return notRoot();
+  if (facts instanceof KrunError) return facts;
+  const container = pod.spec!.containers.find(({ name }) => name === program)!;
+  const { uid, gid } = machineRunAs(container, { pod, self });
+  const plan = {
+    ...facts,
+    ...rest,
+    agent: machine.agent!,
+    programUid: uid,
+    programGid: gid,
+    inboundPorts: podContainers(pod).flatMap(({ ports = [] }) => ports).map(({ containerPort }) => containerPort),
+    ownPorts: settings.status ? [settings.status.port] : [],
+    outboundIpRanges: settings.mesh.outboundIpRanges,
+    excludeOutboundPorts: settings.mesh.excludeOutboundPorts,
+    annotations: annotations ?? pod.metadata?.annotations ?? {},
+  };
   try {
     interceptionArgs(plan);
     return plan;
   } catch (cause) {
-    if (cause instanceof KrunError && cause.code === "InterceptionConflict") return cause;
-    throw cause;
+    return faultOf(cause);
   }
+}
+
+/** The error, if it says that there can be no interception. @throws the others */
+function faultOf(cause: unknown): KrunError {
+  if (cause instanceof KrunError && cause.code.startsWith("Interception")) return cause;
+  throw cause;
+}
+
+function notRoot(): KrunError {
+  const hint = "start krun as root with NET_ADMIN, as in docker run --cap-add=NET_ADMIN";
+  return new KrunError("InterceptionUnavailable", "Cannot intercept traffic: krun is not root", hint);
 }
 
 /** What {@linkcode intercept} needs. */
 export interface InterceptOptions {
   readonly outer: Surroundings;
-  /** Path of pilot-agent. */
-  readonly agent: string;
   readonly base: BaseFolder;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -70,8 +135,9 @@ export interface InterceptOptions {
  *
  * @throws {KrunError} `InterceptionConflict`, `InterceptionUnavailable`, `InterceptionFailed`; the signal's reason
  */
-export async function intercept(plan: InterceptionPlan, options: InterceptOptions): Promise<void> {
-  const { outer, agent, base, log, signal, undo } = options;
+export async function intercept(plan: PlannedInterception, options: InterceptOptions): Promise<void> {
+  const { agent } = plan;
+  const { outer, base, log, signal, undo } = options;
   const means = { ...programs(outer.env.PATH), proc: procReader(), log };
   requirePorts(means.proc);
   const note = await applyInterception(plan, {

@@ -11,10 +11,26 @@ import type { Finding } from "./check_report.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
 
-const ROOTS = { "config-map": "istio-ca-root-cert", pem: "PEM", system: "the machine's CAs" } as const;
+const ROOTS = {
+  "config-map": "istio-ca-root-cert",
+  pem: "PEM",
+  file: "a file",
+  system: "the machine's CAs",
+} as const;
 
 /** The values; one line where there is no mesh. */
-export function meshFindings({ mesh: plan, noMesh = "" }: Pick<Plan, "mesh" | "noMesh">): Finding[] {
+export function meshFindings(
+  { mesh: plan, trafficDirector, noMesh = "" }: Pick<Plan, "mesh" | "trafficDirector" | "noMesh">,
+): Finding[] {
+  if (trafficDirector) {
+    const { address, configuration, mode, interception } = trafficDirector;
+    return [
+      { what: "mesh", value: address.value, because: address.rule },
+      { what: "mesh mode", value: mode.mode, because: mode.rule },
+      { what: "configuration", value: configuration.value, because: configuration.rule },
+      ...(interception ? captureFindings(interception) : []),
+    ];
+  }
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
   const { mesh, mode, places, groupName } = plan;
   const values: readonly [what: string, value: Decided | undefined][] = [

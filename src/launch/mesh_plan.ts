@@ -8,7 +8,6 @@ import { KrunError } from "../core/errors.ts";
 import { envoyBootstrapTemplate } from "../core/envoy_bootstrap.ts";
 import type { Identity } from "../core/identity.ts";
 import { MESH_PATHS, MESH_PORTS, type MeshPlaces, type MeshPorts, OWN_BOOTSTRAP_FILE } from "../core/istio_proxy.ts";
-import type { InterceptionPlan } from "../core/interception.ts";
 import type { Logger } from "../core/log.ts";
 import { mergedProxyConfig, type Mesh, meshOf, meshRevision, revisionedName } from "../core/mesh.ts";
 import { type DecidedMode, type MeshMachine, meshMode } from "../core/mesh_mode.ts";
@@ -19,16 +18,13 @@ import { meshNoProxy } from "../core/no_proxy.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
 import { proxyMetadataEnv } from "../core/proxy_config.ts";
 import type { Settings } from "../core/settings.ts";
-import { podContainers } from "../core/volume_mounts.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { findMesh } from "../mesh/find_mesh.ts";
 import { BOOTSTRAP_TEMPLATE, isFile } from "../mesh/mesh_programs.ts";
 import { parseText, readDescription } from "../mesh/mesh_text.ts";
 import { systemClock } from "../pod/clock.ts";
 import { StartRetry } from "../pod/start_retry.ts";
-import { checkedInterception, type NetworkFacts, networkFacts } from "./interception.ts";
-import { machineRunAs } from "./machine_run_as.ts";
-import { mayIntercept } from "./mesh_machine.ts";
+import { lookAtNetwork, planInterception, type PlannedInterception } from "./interception.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** How the workload is in the mesh. */
@@ -40,7 +36,7 @@ export interface MeshPlan {
   /** Name of the WorkloadGroup that was looked for. */
   readonly groupName: string;
   /** What is captured, in mode intercept. */
-  readonly interception?: InterceptionPlan;
+  readonly interception?: PlannedInterception;
 }
 
 /** A Pod in the mesh. */
@@ -82,9 +78,7 @@ export async function planMesh(
   if ((labels[INJECT] ?? annotations[INJECT]) === "false") return `${INJECT} is false`;
   const revision = meshRevision(settings.mesh, labels);
   // Programs are tried while the cluster answers.
-  const looks = mayIntercept(outer, settings, machine) && !machine.interceptionFault;
-  const facts = looks ? networkFacts(outer, settings) : undefined;
-  facts?.catch(() => {}); // It is heard below, unless something else fails first.
+  const look = lookAtNetwork(outer, settings, machine);
   const groupName = settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value;
   const found = await findMesh(options.cluster, {
     settings: settings.mesh,
@@ -106,14 +100,19 @@ export async function planMesh(
   const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig, labels });
   const envoy = await envoyPath(mesh.proxyConfig, machine);
   const interceptionMode = annotations["sidecar.istio.io/interceptionMode"];
-  const interception = interceptionOf(outer, { ...options, mesh, facts: await facts });
+  const switches = { ...proxyMetadataEnv(mesh.proxyConfig), ...Object.fromEntries(settings.mesh.agentEnv) };
+  const interception = await planInterception(outer, look, {
+    ...{ settings, planned, machine: { ...machine, envoy } },
+    dnsCapture: switches.ISTIO_META_DNS_CAPTURE !== "false",
+    dualStack: switches.ISTIO_DUAL_STACK === "true",
+  });
   const interceptionFault = interception instanceof KrunError ? interception : undefined;
   const able = { ...machine, envoy, interceptionFault };
   const mode = meshMode(able, { settings: settings.mesh, interceptionMode });
   const { places, ownBootstrap } = await meshPlaces(able, options);
   const plan: MeshPlan = {
     ...{ mesh, mode, places, ports: MESH_PORTS, groupName },
-    ...(mode.mode === "intercept" && { interception: interception as InterceptionPlan }),
+    ...(mode.mode === "intercept" && { interception: interception as PlannedInterception }),
   };
   return { mesh: plan, planned: podOf(outer, { ...options, plan, ownBootstrap }) };
 }
@@ -183,40 +182,9 @@ function podOf(
 }
 
 /** A Pod's name for this instance alone: that of the revision or host, and five letters as a ReplicaSet gives them. */
-function instanceName(of: string): string {
+export function instanceName(of: string): string {
   const letters = "bcdfghjklmnpqrstvwxz2456789";
   const random = Array.from(crypto.getRandomValues(new Uint8Array(5)), (byte) => letters[byte % letters.length]);
   const name = of.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-").slice(0, 57).replaceAll(/^-+|-+$/g, "");
   return `${name === "" ? "krun" : name}-${random.join("")}`;
-}
-
-/** What would be captured, or why nothing can be. */
-function interceptionOf(
-  { self }: Surroundings,
-  options: MeshPlanOptions & { readonly mesh: Mesh; readonly facts: NetworkFacts | KrunError | undefined },
-): InterceptionPlan | KrunError {
-  const { settings, planned: { pod, program }, machine, mesh, facts } = options;
-  if (machine.interceptionFault) return machine.interceptionFault;
-  if (facts === undefined) return notRoot();
-  if (facts instanceof KrunError) return facts;
-  const container = pod.spec!.containers.find(({ name }) => name === program)!;
-  const { uid, gid } = machineRunAs(container, { pod, self });
-  const switches = { ...proxyMetadataEnv(mesh.proxyConfig), ...Object.fromEntries(settings.mesh.agentEnv) };
-  return checkedInterception({
-    ...facts,
-    programUid: uid,
-    programGid: gid,
-    inboundPorts: podContainers(pod).flatMap(({ ports = [] }) => ports).map(({ containerPort }) => containerPort),
-    ownPorts: settings.status ? [settings.status.port] : [],
-    outboundIpRanges: settings.mesh.outboundIpRanges,
-    excludeOutboundPorts: settings.mesh.excludeOutboundPorts,
-    annotations: pod.metadata?.annotations ?? {},
-    dnsCapture: switches.ISTIO_META_DNS_CAPTURE !== "false",
-    dualStack: switches.ISTIO_DUAL_STACK === "true",
-  });
-}
-
-function notRoot(): KrunError {
-  const hint = "start krun as root with NET_ADMIN, as in docker run --cap-add=NET_ADMIN";
-  return new KrunError("InterceptionUnavailable", "Cannot intercept traffic: krun is not root", hint);
 }

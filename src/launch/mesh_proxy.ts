@@ -5,26 +5,35 @@
  */
 import { agentLogLine, parseAgentLine } from "../core/agent_log.ts";
 import { KrunError } from "../core/errors.ts";
+import type { MeshPorts } from "../core/istio_proxy.ts";
+import type { DecidedMode } from "../core/mesh_mode.ts";
 import { hostPortText } from "../core/mesh_settings.ts";
 import { join } from "../core/posix_path.ts";
 import { configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
 import type { OwnContainer } from "../pod/container.ts";
-import type { MeshPlan } from "./mesh_plan.ts";
 import type { Run } from "./run.ts";
 
 /** A failure shows as many of the agent's last lines. */
 const LAST_LINES = 12;
 
+/** Which proxy, and whose. */
+export interface ProxyPlan {
+  /** Of the control plane. */
+  readonly address: { readonly value: string };
+  readonly mode: DecidedMode;
+  readonly ports: MeshPorts;
+}
+
 /** Agent and Envoy, as the container `istio-proxy`. */
 export class MeshProxy implements OwnContainer {
-  readonly #mesh: MeshPlan;
+  readonly #mesh: ProxyPlan;
   readonly #run: Pick<Run, "log" | "settings" | "plan">;
   readonly #last: string[] = [];
   readonly #started = Promise.withResolvers<void>();
   #wasReady = false;
 
-  constructor(mesh: MeshPlan, run: Pick<Run, "log" | "settings" | "plan">) {
+  constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">) {
     this.#mesh = mesh;
     this.#run = run;
   }
@@ -83,10 +92,10 @@ export class MeshProxy implements OwnContainer {
   }
 
   async #notReady(signal: AbortSignal): Promise<KrunError> {
-    const { mesh, ports } = this.#mesh;
+    const { address, ports } = this.#mesh;
     const seconds = this.#run.settings.mesh.startTimeoutMs / 1000;
     const dump = await this.#saveDump(signal);
-    const message = `Cannot join the mesh at ${mesh.address.value}: its proxy is not ready after ${seconds} s`;
+    const message = `Cannot join the mesh at ${address.value}: its proxy is not ready after ${seconds} s`;
     const hint =
       "read the agent's last lines; MESH_START_TIMEOUT gives it more time, MESH_OPTIONAL=true starts without it";
     const lines = this.#last.length > 0 ? this.#last : [`the agent said nothing; is port ${ports.status} its own?`];

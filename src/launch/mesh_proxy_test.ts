@@ -5,7 +5,6 @@ import { RecordingLog } from "../../tests/recording_log.ts";
 import type { MeshMode } from "../core/mesh_settings.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { parseSettings } from "../core/settings.ts";
-import type { MeshPlan } from "./mesh_plan.ts";
 import { MeshProxy } from "./mesh_proxy.ts";
 import type { Plan } from "./plan.ts";
 
@@ -17,14 +16,10 @@ class Trial {
 
   constructor(readonly fake: FakeProxy, { mode = "intercept", env = {}, base = "/" }: TrialOptions = {}) {
     const container = { name: "app", ports: [{ containerPort: 8080 }] };
+    const mesh = { address: { value: "34.1.2.3:15012" }, mode: { mode, rule: "" }, ports: fake.ports };
     // Of the plan only what the proxy looks at.
-    const mesh = {
-      mesh: { address: { value: "34.1.2.3:15012", rule: "" } },
-      mode: { mode, rule: "" },
-      ports: fake.ports,
-    };
     const plan = { planned: plannedPod({ containers: [container] }), base } as Plan;
-    this.proxy = new MeshProxy(mesh as MeshPlan, { log: this.log, plan, settings: parseSettings(env) });
+    this.proxy = new MeshProxy(mesh, { log: this.log, plan, settings: parseSettings(env) });
   }
 }
 

@@ -28,6 +28,7 @@ import type { MeshPlan } from "./mesh_plan.ts";
 import { readPodFile } from "./pod_file.ts";
 import { ProbedCluster } from "./probed_cluster.ts";
 import type { Surroundings } from "./surroundings.ts";
+import type { TrafficDirectorPlan } from "./traffic_director_plan.ts";
 
 /** What a start will do. */
 export interface Plan {
@@ -47,6 +48,8 @@ export interface Plan {
   readonly isSideProcess: boolean;
   /** How the workload is in a mesh, whose proxy the Pod then has; unset: it is in none. */
   readonly mesh?: MeshPlan;
+  /** How it is a client of Traffic Director, instead. */
+  readonly trafficDirector?: TrafficDirectorPlan;
   /** Why it is in no mesh, in one clause. */
   readonly noMesh?: string;
 }
@@ -103,6 +106,7 @@ async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): 
   const { cluster } = plan;
   const { settings: { mesh }, deadlineMs = 0, signal = new AbortController().signal } = options;
   if (mesh.off) return { ...plan, noMesh: "XDS_ADDR is -" };
+  if (mesh.trafficDirector && !plan.isSideProcess) return await withTrafficDirector(outer, plan, options);
   if (cluster === undefined) return { ...plan, noMesh: "there is no cluster" };
   if (plan.isSideProcess) return { ...plan, noMesh: "there is no program" };
   const { machine } = options;
@@ -112,12 +116,30 @@ async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): 
     const joined = await planMesh(outer, { ...options, ...plan, cluster, machine, deadlineMs, signal });
     return typeof joined === "string" ? { ...plan, noMesh: joined } : { ...plan, ...joined, takesBase: true };
   } catch (cause) {
-    if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
-    if (mesh.optional) options.log.warn("starting without the mesh", { reason: cause.message });
-    else if (options.onMeshFailure) options.onMeshFailure(cause);
-    else throw cause;
-    return { ...plan, noMesh: cause.message };
+    return withoutMesh(plan, { ...options, cause });
   }
+}
+
+/** The plan of a client of Traffic Director. @throws {KrunError} as {@linkcode planTrafficDirector} */
+async function withTrafficDirector(outer: Surroundings, plan: Plan, options: PlanOptions): Promise<Plan> {
+  const { machine } = options;
+  if (machine === undefined) return { ...plan, noMesh: "it is left out" };
+  const { planTrafficDirector } = await import("./traffic_director_plan.ts");
+  try {
+    const joined = await planTrafficDirector(outer, { settings: options.settings, plan, machine });
+    return { ...plan, ...joined, takesBase: true };
+  } catch (cause) {
+    return withoutMesh(plan, { ...options, cause });
+  }
+}
+
+/** The plan where the mesh cannot be joined, if whoever starts krun allows it. @throws {KrunError} the cause, if not */
+function withoutMesh(plan: Plan, { settings, log, onMeshFailure, cause }: PlanOptions & { cause: unknown }): Plan {
+  if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+  if (settings.mesh.optional) log.warn("starting without the mesh", { reason: cause.message });
+  else if (onMeshFailure) onMeshFailure(cause);
+  else throw cause;
+  return { ...plan, noMesh: cause.message };
 }
 
 /** As {@linkcode planRun}, without a cluster that nobody asked for and that is of no use. */

@@ -41,7 +41,7 @@ export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
-  const proxy = plan.mesh && new (await import("./mesh_proxy.ts")).MeshProxy(plan.mesh, run);
+  const proxy = await meshProxy(run);
   let told = false;
   const supervisor = new Supervisor({
     pod: mounted.pod,
@@ -87,6 +87,14 @@ export async function runContainers(run: Run): Promise<number> {
     over.abort();
     await Promise.all([fresh, fault]);
   }
+}
+
+/** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
+async function meshProxy(run: Run) {
+  const { mesh, trafficDirector } = run.plan;
+  const plan = mesh ? { ...mesh, address: mesh.mesh.address } : trafficDirector;
+  if (plan === undefined || plan === trafficDirector && plan.mode.mode === "proxyless") return undefined;
+  return new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
 }
 
 /** Once the watches are open, which is part of a start too. */

@@ -100,7 +100,7 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
     signal: options.control.stop,
   });
   if (plan.cluster) undo.use(plan.cluster);
-  if (plan.mesh) onMesh?.();
+  if (plan.mesh || plan.trafficDirector) onMesh?.();
   warnOfMesh(plan, { outer, log });
   requireUsers(plan, outer);
   if (settings.oneShot) (await import("./replace.ts")).onlyContainer(plan);
@@ -120,8 +120,8 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
 }
 
 /** What was not expected of the mesh, where krun could have done better. */
-function warnOfMesh({ mesh }: Plan, { outer, log }: { outer: Surroundings; log: Logger }): void {
-  const fault = mesh?.mode.fault;
+function warnOfMesh({ mesh, trafficDirector }: Plan, { outer, log }: { outer: Surroundings; log: Logger }): void {
+  const fault = (mesh ?? trafficDirector)?.mode.fault;
   if (fault && outer.self.uid === 0) {
     log.warn("the program's traffic is not captured", { reason: fault.message, hint: fault.hint });
   }
@@ -182,10 +182,10 @@ async function intercepting(
   outer: Surroundings,
   { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
 ): Promise<void> {
-  const { interception, places } = plan.mesh ?? {};
-  if (!interception || !places || !base) return;
+  const { interception } = plan.mesh ?? plan.trafficDirector ?? {};
+  if (!interception || !base) return;
   const { intercept } = await import("./interception.ts");
-  await intercept(interception, { outer, agent: places.agent, base, log, signal: control.stop, undo });
+  await intercept(interception, { outer, base, log, signal: control.stop, undo });
 }
 
 /** The base folder, free of what a killed krun left; none where {@linkcode Plan.takesBase} says so. */

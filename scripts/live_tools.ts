@@ -101,6 +101,9 @@ const TOOLS: Readonly<Record<string, GoTool | ModuleFile | WheelTool>> = {
   "echo-client": istio("pkg/test/echo/cmd/client", { minutes: 1 }),
   // What a Helm chart applies before istiod starts, and what the proxy's image has beside the agent.
   "istio-crds": istioFile("manifests/charts/base/files/crd-all.gen.yaml"),
+  "istio-values": istioFile("manifests/charts/istio-control/istio-discovery/values.yaml"),
+  "istio-sidecar-template": istioFile("manifests/charts/istio-control/istio-discovery/files/injection-template.yaml"),
+  "istio-grpc-agent-template": istioFile("manifests/charts/istio-control/istio-discovery/files/grpc-agent.yaml"),
   "envoy-bootstrap": istioFile("tools/packaging/common/envoy_bootstrap.json"),
   envoy: {
     kind: "wheel",

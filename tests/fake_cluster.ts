@@ -71,6 +71,8 @@ export class FakeCluster implements Cluster {
   readonly #clock: Clock;
   readonly #objects = new Map<string, WatchedObject>();
   readonly #services: V1Service[] = [];
+  /** Of kinds that only `resource` gives. */
+  readonly #others = new Map<string, unknown>();
   readonly #accounts = new Map<string, string>();
   readonly #wakers = new Set<() => void>();
   #failure: FakeFailure = () => undefined;
@@ -114,6 +116,14 @@ export class FakeCluster implements Cluster {
     this.#services.push({ ...service, spec: { ...service.spec, ports } });
   }
 
+  /** Makes an object of a kind that is no Secret, ConfigMap or Service; `metadata` says where. */
+  putResource(
+    resource: string,
+    object: { readonly metadata: { readonly namespace: string; readonly name: string } },
+  ): void {
+    this.#others.set(`${resource}/${object.metadata.namespace}/${object.metadata.name}`, object);
+  }
+
   /** From now on requests, watches that are open included, fail as `failure` says; nothing given: none fails. */
   fails(failure: FakeFailure = () => undefined): void {
     this.#failure = failure;
@@ -129,7 +139,7 @@ export class FakeCluster implements Cluster {
     const { apiGroup, resource, namespace, name } = ref;
     const verb = name === undefined ? "list" : "get";
     await this.#request({ verb, what: [resource, namespace, name].join("/") }, signal);
-    if (apiGroup !== "") return undefined;
+    if (apiGroup !== "") return structuredClone(this.#others.get([resource, namespace, name].join("/")));
     const services = this.#services.filter(({ metadata }) => metadata?.namespace === namespace);
     if (name === undefined) return structuredClone({ items: services });
     if (resource === "services") return structuredClone(services.find(({ metadata }) => metadata?.name === name));

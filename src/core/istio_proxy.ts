@@ -8,7 +8,8 @@ import type { V1ConfigMap, V1Container, V1EnvVar, V1Pod, V1Volume, V1VolumeMount
 import { bringsWorkloadFiles, keyVolumes, WORKLOAD_FILES } from "./certificate_source.ts";
 import { withoutExpansion } from "./expansion.ts";
 import { agentEnv } from "./istio_proxy_env.ts";
-import type { Mesh } from "./mesh.ts";
+import { type Mesh, NETWORK_LABEL } from "./mesh.ts";
+import { jsonObject } from "./mesh_objects.ts";
 import type { MeshMode, MeshSettings } from "./mesh_settings.ts";
 
 /** Name of the container. */
@@ -90,6 +91,19 @@ export interface IstioProxyOptions {
   readonly noProxy: string;
 }
 
+/** Options of {@linkcode meshLabels}. */
+export type MeshLabelsOptions = Pick<IstioProxyOptions, "pod" | "mesh" | "mode" | "settings" | "workloadName">;
+
+/** Metadata of a proxy that takes tunnels. */
+const HBONE = "ISTIO_META_ENABLE_HBONE";
+
+/** Annotations by which the agent would change what krun has told it in PROXY_CONFIG, where the first one is in already. */
+const FOR_THE_AGENT: readonly string[] = [
+  "proxy.istio.io/config",
+  "sidecar.istio.io/discoveryAddress",
+  "status.sidecar.istio.io/port",
+];
+
 /** What the mesh adds to a Pod. */
 export interface IstioProxyParts {
   /** An init container that goes on running. */
@@ -106,18 +120,18 @@ export interface IstioProxyParts {
   readonly privateVolumes: readonly string[];
 }
 
-/** The labels that the injector adds. */
-export function meshLabels(
-  { pod, mesh, settings, workloadName }: Pick<IstioProxyOptions, "pod" | "mesh" | "settings" | "workloadName">,
-) {
-  const own = pod.metadata?.labels ?? {};
-  const name = own["app.kubernetes.io/name"] ?? own["app"] ?? workloadName;
-  const revision = own["app.kubernetes.io/version"] ?? own["version"] ?? "latest";
+/** The labels that the injector adds; its group's count as the workload's own. */
+export function meshLabels({ pod, mesh, mode, settings, workloadName }: MeshLabelsOptions): Record<string, string> {
+  const own = { ...mesh.group?.labels, ...pod.metadata?.labels };
+  const name = own["app.kubernetes.io/name"] || own["app"] || workloadName;
+  const revision = own["app.kubernetes.io/version"] || own["version"] || "latest";
+  const hbone = settings.agentEnv.get(HBONE) ?? jsonObject(mesh.proxyConfig.proxyMetadata)[HBONE];
   return {
     "security.istio.io/tlsMode": "istio",
     "service.istio.io/canonical-name": trimmed(name.slice(0, 63)),
     "service.istio.io/canonical-revision": revision,
-    ...(mesh.network && { "topology.istio.io/network": mesh.network.value }),
+    ...(String(hbone) === "true" && mode !== "proxyless" && { "networking.istio.io/tunnel": "http" }),
+    ...(mesh.network && { [NETWORK_LABEL]: mesh.network.value }),
     // What a Gateway of Istio's own charts selects.
     ...(settings.gateway !== undefined && { istio: settings.gateway }),
     // A label's value cannot hold a slash.
@@ -134,10 +148,11 @@ function trimmed(value: string): string {
 export function istioProxy(options: IstioProxyOptions): IstioProxyParts {
   const { pod, mesh, mode } = options;
   const labels = { ...meshLabels(options), ...pod.metadata?.labels };
+  const written = Object.entries(pod.metadata?.annotations ?? {}).filter(([name]) => !FOR_THE_AGENT.includes(name));
   const annotations = {
     "istio.io/rev": mesh.revision.value,
     "sidecar.istio.io/interceptionMode": mode === "intercept" ? "REDIRECT" : "NONE",
-    ...pod.metadata?.annotations,
+    ...Object.fromEntries(written),
   };
   const labelled = { ...pod, metadata: { ...pod.metadata, labels, annotations } };
   const { volumes, mounts, localObjects } = volumesOf(options);
@@ -191,7 +206,7 @@ function containerOf(options: IstioProxyOptions, volumeMounts: V1VolumeMount[]):
   };
 }
 
-function volumesOf({ pod, settings, mesh, places, ownBootstrap }: IstioProxyOptions) {
+function volumesOf({ pod, settings, mesh, mode, places, ownBootstrap }: IstioProxyOptions) {
   const memory = { emptyDir: { medium: "Memory" } };
   const fields = ["labels", "annotations"].map((path) => ({
     path,
@@ -205,12 +220,13 @@ function volumesOf({ pod, settings, mesh, places, ownBootstrap }: IstioProxyOpti
     ["istio-data", MESH_PATHS.certificates, memory],
     ["istio-podinfo", MESH_PATHS.podInfo, { downwardAPI: { items: fields } }],
     ["workload-socket", MESH_PATHS.workloadSocket, memory],
-    ["credential-socket", MESH_PATHS.credentialSocket, memory],
   ];
   // Empty, and no other, unless somebody wants it so: files there are taken for the workload's certificate.
   if (!bringsWorkloadFiles(settings.certificates, { pod, root: places.root })) {
     parts.push(["workload-certs", MESH_PATHS.workloadCertificates, memory]);
   }
+  const withEnvoy = mode !== "proxyless";
+  if (withEnvoy) parts.push(["credential-socket", MESH_PATHS.credentialSocket, memory]);
   const localObjects: V1ConfigMap[] = [];
   if (mesh.root.kind === "pem") localObjects.push(configMap(ROOT_CONFIG_MAP, { "root-cert.pem": mesh.root.pem }));
   if (mesh.root.kind === "pem" || mesh.root.kind === "config-map") {
@@ -218,10 +234,10 @@ function volumesOf({ pod, settings, mesh, places, ownBootstrap }: IstioProxyOpti
     parts.push(["istiod-ca-cert", MESH_PATHS.root, { configMap: { name } }]);
   }
   // The agent looks for it at that very path, whatever its working directory is.
-  if (places.root === "/") {
+  if (withEnvoy && places.root === "/") {
     parts.push(["istio-ca-crl", MESH_PATHS.crl, { configMap: { name: "istio-ca-crl", optional: true } }]);
   }
-  if (ownBootstrap !== undefined) {
+  if (withEnvoy && ownBootstrap !== undefined) {
     localObjects.push(configMap(BOOTSTRAP_CONFIG_MAP, { [OWN_BOOTSTRAP_FILE]: ownBootstrap }));
     parts.push(["istio-bootstrap", MESH_PATHS.ownBootstrap, { configMap: { name: BOOTSTRAP_CONFIG_MAP } }]);
   }

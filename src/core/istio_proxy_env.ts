@@ -33,7 +33,10 @@ export interface AgentEnvOptions {
   readonly cloudPlatform: "gcp" | "none";
 }
 
-/** All variables. A later one of a name wins: what the user has set comes last. */
+/**
+ * All variables. A later one of a name wins: over what krun knows comes what the mesh's ProxyConfig says, over that what the mode
+ * is made of (with a mesh's ISTIO_META_DNS_CAPTURE an agent without Envoy would never be ready), and what the user has set is last.
+ */
 export function agentEnv(options: AgentEnvOptions): V1EnvVar[] {
   const { mesh, settings, pod, places } = options;
   return [
@@ -50,11 +53,13 @@ export function agentEnv(options: AgentEnvOptions): V1EnvVar[] {
       AUTOMEMLIMIT: "off",
       CLOUD_PLATFORM: options.cloudPlatform,
       OUTPUT_CERTS: places.certificates,
-      ...portVariables(options),
+      // As krun's own probes do: it is the program's health that both tell of, on whatever address it listens.
+      REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION: "true",
+      ...envoyVariables(options),
       ...metadata(options),
-      ...modeVariables(options),
       PROXY_CONFIG: proxyConfig(options),
       ...proxyMetadataEnv(mesh.proxyConfig),
+      ...modeVariables(options),
       ...Object.fromEntries(settings.agentEnv),
     }),
   ];
@@ -79,10 +84,15 @@ function plain(values: Readonly<Record<string, string>>): V1EnvVar[] {
   return Object.entries(values).map(([name, value]) => ({ name, value: withoutExpansion(value) }));
 }
 
-function portVariables({ mode, ports }: AgentEnvOptions): Record<string, string> {
-  return mode === "proxyless"
-    ? {}
-    : { ENVOY_STATUS_PORT: `${ports.ready}`, ENVOY_PROMETHEUS_PORT: `${ports.prometheus}` };
+function envoyVariables({ mode, ports, places }: AgentEnvOptions): Record<string, string> {
+  if (mode === "proxyless") return {};
+  return {
+    ENVOY_STATUS_PORT: `${ports.ready}`,
+    ENVOY_PROMETHEUS_PORT: `${ports.prometheus}`,
+    ISTIO_BOOTSTRAP: places.bootstrap,
+    // Outside the cluster nobody else knows the names of its Services.
+    ...(mode === "intercept" && { ISTIO_META_DNS_CAPTURE: "true" }),
+  };
 }
 
 /** What istiod is told of the workload. */
@@ -90,10 +100,7 @@ function metadata({ pod, program, mesh, workloadName }: AgentEnvOptions): Record
   const { namespace = "default", name = "", annotations = {} } = pod.metadata ?? {};
   const containers = (pod.spec?.containers ?? []).map((container) => container.name);
   const ports = (pod.spec?.containers ?? []).flatMap((container) => container.ports ?? []);
-  const scraped = ["scrape", "path", "port"].flatMap((key) => {
-    const value = annotations[`prometheus.io/${key}`];
-    return value === undefined ? [] : [[key, value]];
-  });
+  const metrics = mesh.mergesMetrics === false ? undefined : scrapedMetrics(annotations);
   return {
     ISTIO_META_CLUSTER_ID: mesh.clusterId.value,
     ISTIO_META_MESH_ID: mesh.meshId.value,
@@ -105,18 +112,27 @@ function metadata({ pod, program, mesh, workloadName }: AgentEnvOptions): Record
     ),
     ...(mesh.network && { ISTIO_META_NETWORK: mesh.network.value }),
     ...(mesh.group && { ISTIO_META_AUTO_REGISTER_GROUP: mesh.group.name }),
-    ...(scraped.length > 0 && { ISTIO_PROMETHEUS_ANNOTATIONS: JSON.stringify(Object.fromEntries(scraped)) }),
+    ...(metrics && { ISTIO_PROMETHEUS_ANNOTATIONS: JSON.stringify(metrics) }),
   };
+}
+
+/** The agent does not start when it is to read the program's metrics at one of its own ports, Envoy's, or istiod's. */
+const MESH_PORTS: readonly number[] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
+
+/** Where the program's metrics are; `undefined`: nowhere, or the agent is not to read them. */
+function scrapedMetrics(annotations: Readonly<Record<string, string>>): Record<string, string> | undefined {
+  const names = ["scrape", "path", "port"].map((key) => [key, annotations[`prometheus.io/${key}`] ?? ""] as const);
+  const found = Object.fromEntries(names);
+  const isOff = found.scrape === "false" || annotations["prometheus.istio.io/merge-metrics"] === "false";
+  if (isOff || names.every(([, value]) => value === "")) return undefined;
+  const port = found.port === "" ? 80 : /^\d{1,5}$/.test(found.port!) ? Number(found.port) : 0;
+  return port >= 1 && port <= 65_535 && !MESH_PORTS.includes(port) ? found : undefined;
 }
 
 /** Facts on today's istiod: docs/decisions.md, "The mesh". */
 function modeVariables({ mode, places, ports, settings }: AgentEnvOptions): Record<string, string> {
   if (mode === "intercept") {
-    return {
-      ISTIO_META_INTERCEPTION_MODE: "REDIRECT",
-      ISTIO_META_DNS_CAPTURE: "true",
-      ISTIO_BOOTSTRAP: places.bootstrap,
-    };
+    return { ISTIO_META_INTERCEPTION_MODE: "REDIRECT" };
   }
   if (mode === "proxyless") {
     return {
@@ -129,7 +145,6 @@ function modeVariables({ mode, places, ports, settings }: AgentEnvOptions): Reco
   return {
     ISTIO_META_INTERCEPTION_MODE: "NONE",
     ISTIO_META_DNS_CAPTURE: "false",
-    ISTIO_BOOTSTRAP: places.bootstrap,
     // Without it one Service on a port below 1024 keeps the proxy from ever being ready.
     ISTIO_META_UNPRIVILEGED_POD: "true",
     ...(settings.gateway === undefined && { ISTIO_META_HTTP_PROXY_PORT: `${ports.httpProxy}` }),

@@ -26,6 +26,9 @@ export const ISTIO_NAMESPACE = "istio-system";
 /** Port on which istiod, and a gateway in front of it, serve workloads outside the cluster. */
 const ISTIOD_PORT = 15012;
 
+/** Says on a workload in which network it is. */
+export const NETWORK_LABEL = "topology.istio.io/network";
+
 /** What of istiod's certificate is believed. */
 export type IstiodRoot =
   /** ConfigMap `istio-ca-root-cert` of the workload's namespace, followed. */
@@ -53,12 +56,14 @@ export interface Mesh {
   readonly clusterId: Decided;
   readonly meshId: Decided;
   readonly revision: Decided;
-  /** Where the workload is in a mesh of several networks; unset: where the cluster's Pods are. */
+  /** In which of a mesh's networks the workload is; unset: in none, so that istiod sends it to the gateways of each. */
   readonly network?: Decided | undefined;
   /** ProxyConfig of the mesh, and over it the workload's own. */
   readonly proxyConfig: JsonObject;
   /** Port of the HTTP proxy that the mesh gives every workload. */
   readonly proxyHttpPort?: number | undefined;
+  /** The agent adds the program's metrics to its own. @default {true} */
+  readonly mergesMetrics?: boolean | undefined;
   /** The WorkloadGroup that makes the workload callable. */
   readonly group?: WorkloadGroup | undefined;
   /** Sidecars of the workload's namespace; `undefined`: they may not be read. */
@@ -86,6 +91,8 @@ export interface MeshOptions {
   readonly revision: Decided;
   /** The workload's own ProxyConfig: PROXY_CONFIG, or annotation `proxy.istio.io/config`. */
   readonly proxyConfig: JsonObject;
+  /** The workload's own labels. @default {none} */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** Which revision, from the variable or the workload's own label. */
@@ -132,9 +139,11 @@ export function meshOf(options: MeshOptions): Mesh {
     meshId: meta("MESH_ID") ?? decided(found.injector?.meshId, "the injector's values") ??
       { value: trustDomain.value, rule: "the trust domain" },
     revision,
-    network: meta("NETWORK") ?? decided(found.group?.network, `WorkloadGroup ${found.group?.name}`),
+    network: meta("NETWORK") ?? decided(options.labels?.[NETWORK_LABEL], `label ${NETWORK_LABEL}`) ??
+      decided(found.group?.network, `WorkloadGroup ${found.group?.name}`),
     proxyConfig: mergedProxyConfig(config?.defaultConfig ?? {}, options.proxyConfig),
     proxyHttpPort: config?.proxyHttpPort || undefined,
+    mergesMetrics: config?.enablePrometheusMerge,
     group: found.group,
     sidecars: found.sidecars,
   };
@@ -159,12 +168,13 @@ function decided(value: string | undefined, rule: string): Decided | undefined {
   return value ? { value, rule } : undefined;
 }
 
-function addressOf({ found, proxyConfig }: MeshOptions, value: ReadValue): Decided {
+function addressOf({ settings, found, proxyConfig }: MeshOptions, value: ReadValue): Decided {
   const gateway = found.gatewayAddress;
   const own = found.meshConfig?.defaultConfig.discoveryAddress;
   const candidates = [
-    value("XDS_ADDR"),
+    decided(settings.values.get("XDS_ADDR"), "XDS_ADDR"),
     decided(textOf(proxyConfig.discoveryAddress), "discoveryAddress of the workload's ProxyConfig"),
+    value("XDS_ADDR"),
     value("IMCON_ADDR"),
     value("MCON_ADDR"),
     isOutside(textOf(own)) ? decided(textOf(own), "discoveryAddress of the mesh's configuration") : undefined,

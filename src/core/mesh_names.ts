@@ -253,7 +253,7 @@ export const MESH_NAMES = [
     unset: "none",
     says: "Header of the agent's requests for configuration",
     example: "value",
-    seenBy: "program",
+    seenBy: "krun",
   },
   {
     env: "CA_HEADER_<name>",
@@ -262,6 +262,6 @@ export const MESH_NAMES = [
     unset: "none",
     says: "Header of the agent's requests for certificates",
     example: "value",
-    seenBy: "program",
+    seenBy: "krun",
   },
 ] as const satisfies readonly Setting[];

@@ -14,6 +14,7 @@ export interface MeshConfig {
   readonly trustDomain?: string | undefined;
   /** Port of the HTTP proxy of every workload; 0: none. */
   readonly proxyHttpPort?: number | undefined;
+  readonly enablePrometheusMerge?: boolean | undefined;
   /** ProxyConfig that every proxy starts from. */
   readonly defaultConfig: JsonObject;
 }
@@ -54,10 +55,11 @@ export function jsonObject(value: unknown): JsonObject {
 
 /** Reads a MeshConfig. */
 export function meshConfigOf(value: unknown): MeshConfig {
-  const { trustDomain, proxyHttpPort, defaultConfig } = jsonObject(value);
+  const { trustDomain, proxyHttpPort, enablePrometheusMerge, defaultConfig } = jsonObject(value);
   return {
     trustDomain: text(trustDomain),
     proxyHttpPort: typeof proxyHttpPort === "number" ? proxyHttpPort : undefined,
+    enablePrometheusMerge: typeof enablePrometheusMerge === "boolean" ? enablePrometheusMerge : undefined,
     defaultConfig: jsonObject(defaultConfig),
   };
 }
@@ -104,14 +106,15 @@ export function sidecarsOf(value: unknown): Sidecar[] | undefined {
   });
 }
 
-/** The address of a Service of type LoadBalancer, or its first external IP; `undefined`: it has none yet. */
+/** The host of a Service of type LoadBalancer, or its first external IP, IPv6 in brackets; `undefined`: it has none yet. */
 export function loadBalancerAddress(service: unknown): string | undefined {
   const object = jsonObject(service);
   const { ingress } = jsonObject(jsonObject(object.status).loadBalancer);
   const { externalIPs } = jsonObject(object.spec);
   const [first] = Array.isArray(ingress) ? ingress : [];
   const { ip, hostname } = jsonObject(first);
-  return text(ip) ?? text(hostname) ?? text(Array.isArray(externalIPs) ? externalIPs[0] : undefined);
+  const address = text(ip) ?? text(hostname) ?? text(Array.isArray(externalIPs) ? externalIPs[0] : undefined);
+  return address?.includes(":") ? `[${address}]` : address;
 }
 
 function text(value: unknown): string | undefined {

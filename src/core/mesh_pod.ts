@@ -6,6 +6,7 @@
  */
 import type { V1Container, V1Pod, V1PodSpec } from "@kubernetes/client-node";
 import { ISTIO_PROXY, istioProxy, type IstioProxyOptions, type IstioProxyParts, PROXY_USER } from "./istio_proxy.ts";
+import { KrunError } from "./errors.ts";
 import { defaultPod } from "./pod_defaults.ts";
 import type { PlannedPod } from "./pod_from_settings.ts";
 
@@ -20,7 +21,7 @@ export interface MeshedPodOptions extends Omit<IstioProxyOptions, "pod" | "progr
 /** Whoever asks for the proxy's volumes and variables. */
 const ORIGIN = "the mesh";
 
-/** The Pod with its proxy. */
+/** The Pod with its proxy. @throws {KrunError} `PodInvalid` for a volume of the Pod that has the name of one of the proxy's. */
 export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): PlannedPod {
   const { self, podName } = options;
   const { metadata } = planned.pod;
@@ -28,6 +29,8 @@ export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): Plann
   const program = pod.spec!.containers.find(({ name }) => name === planned.program)!;
   const user = agentUser(options, { pod, program });
   const parts = istioProxy({ ...options, pod, program, agentUser: user.securityContext });
+  const taken = parts.volumes.find(({ name }) => pod.spec?.volumes?.some((volume) => volume.name === name));
+  if (taken) throw nameTaken(taken.name);
   const isAlone = options.settings.gateway !== undefined && !program.command?.length;
   const whole = isAlone ? gatewayPod(pod, parts) : mergedPod(pod, { parts, program: planned.program });
   const ownEnv = parts.programEnv.map(({ name }) => [`env:${planned.program}/${name}`, ORIGIN] as const);
@@ -35,7 +38,8 @@ export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): Plann
     ...planned,
     pod: defaultPod(whole, self),
     ...(isAlone && { program: ISTIO_PROXY }),
-    origins: new Map([...planned.origins, ...parts.volumes.map(({ name }) => [name, ORIGIN] as const), ...ownEnv]),
+    // What the Pod has said itself of a variable stays its own.
+    origins: new Map([...ownEnv, ...planned.origins, ...parts.volumes.map(({ name }) => [name, ORIGIN] as const)]),
     localObjects: new Map([
       ...planned.localObjects,
       ...parts.localObjects.map((object) => [`${object.kind}/${object.metadata?.name}`, object] as const),
@@ -43,6 +47,13 @@ export function meshedPod(planned: PlannedPod, options: MeshedPodOptions): Plann
     ownContainers: new Set([...planned.ownContainers, ISTIO_PROXY]),
     volumeUsers: new Map([...planned.volumeUsers, ...parts.privateVolumes.map((name) => [name, user.uid] as const)]),
   };
+}
+
+/** What mounts one would mount the other: the agent's token is for the agent alone. */
+function nameTaken(volume: string): KrunError {
+  const message =
+    `Cannot add the mesh's proxy to the Pod: it has a volume "${volume}" of its own, which is a name of the proxy's`;
+  return new KrunError("PodInvalid", message, "give the Pod's volume another name");
 }
 
 /** In mode proxyless the program reads the keys itself: the agent is its user. Else it is its own, where krun can choose. */

@@ -31,10 +31,13 @@ export function agentProxyConfig(config: JsonObject, options: ProxyConfigOptions
   });
 }
 
-/** The variables that a ProxyConfig asks the agent to have: each of its metadata, as the injector copies them. */
+/**
+ * The variables that a ProxyConfig asks the agent to have: each of its metadata, as the injector copies them, but the one that
+ * has the agent write keys which everybody may read.
+ */
 export function proxyMetadataEnv(config: JsonObject): Record<string, string> {
-  const entries = Object.entries(jsonObject(config.proxyMetadata)).map(([name, value]) => [name, String(value)]);
-  return Object.fromEntries(entries);
+  const { KUBERNETES_SERVICE_HOST: _, ...metadata } = jsonObject(config.proxyMetadata);
+  return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, String(value)]));
 }
 
 /**

@@ -152,7 +152,9 @@ Deno.test("sources name no variable that is not in SETTINGS", () => {
   for (const name of ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"]) others.add(name);
   // Not read, only given: to a program with gRPC, and to the agent (ISTIO_META_CLUSTER_ID).
   const given = ["GRPC_XDS_BOOTSTRAP", "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "GRPC_XDS_EXPERIMENTAL_RBAC"];
-  for (const name of [...given, "CLUSTER_ID", "MESH_ID"]) others.add(name);
+  // Of a Pod's environment, where an injector has left them.
+  const injected = ["ISTIO_KUBE_APP_PROBERS", "ISTIO_PROMETHEUS_ANNOTATIONS"];
+  for (const name of [...given, ...injected, "CLUSTER_ID", "MESH_ID"]) others.add(name);
   // Chains of iptables.
   for (const name of ["ISTIO_INBOUND", "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "KRUN_PROBE"]) others.add(name);
   const strays = [...texts].flatMap(([path, text]) =>

@@ -9,7 +9,7 @@ import { envoyBootstrapTemplate } from "../core/envoy_bootstrap.ts";
 import type { Identity } from "../core/identity.ts";
 import { MESH_PATHS, MESH_PORTS, type MeshPlaces, type MeshPorts, OWN_BOOTSTRAP_FILE } from "../core/istio_proxy.ts";
 import type { Logger } from "../core/log.ts";
-import { type Mesh, meshOf, meshRevision, revisionedName } from "../core/mesh.ts";
+import { mergedProxyConfig, type Mesh, meshOf, meshRevision, revisionedName } from "../core/mesh.ts";
 import { type DecidedMode, type MeshMachine, meshMode } from "../core/mesh_mode.ts";
 import { meshedPod } from "../core/mesh_pod.ts";
 import { type JsonObject, jsonObject } from "../core/mesh_objects.ts";
@@ -47,7 +47,7 @@ export interface MeshedPlan {
   readonly mesh: MeshPlan;
 }
 
-/** Label, once annotation, by which a Pod says that it wants no proxy. */
+/** Label, once annotation, by which a Pod says that it wants no proxy; the label counts where both say something. */
 const INJECT = "sidecar.istio.io/inject";
 
 /** What {@linkcode planMesh} works on. */
@@ -77,7 +77,7 @@ export async function planMesh(
   const { settings, planned, machine, log } = options;
   const labels = planned.pod.metadata?.labels ?? {};
   const annotations = planned.pod.metadata?.annotations ?? {};
-  if (labels[INJECT] === "false" || annotations[INJECT] === "false") return `${INJECT} is false`;
+  if ((labels[INJECT] ?? annotations[INJECT]) === "false") return `${INJECT} is false`;
   const revision = meshRevision(settings.mesh, labels);
   // Programs are tried while the cluster answers.
   const look = lookAtNetwork(outer, settings, machine);
@@ -99,7 +99,7 @@ export async function planMesh(
     return reason;
   }
   const proxyConfig = await workloadProxyConfig(settings, annotations);
-  const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig });
+  const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig, labels });
   const envoy = await envoyPath(mesh.proxyConfig, machine);
   const interceptionMode = annotations["sidecar.istio.io/interceptionMode"];
   const switches = { ...proxyMetadataEnv(mesh.proxyConfig), ...Object.fromEntries(settings.mesh.agentEnv) };
@@ -171,7 +171,7 @@ async function workloadProxyConfig(
     [settings.mesh.proxyConfig, "PROXY_CONFIG"],
   ] as const;
   const values = await Promise.all(texts.map(([text, where]) => text === undefined ? {} : parseText(text, where)));
-  return Object.assign({}, ...values.map(jsonObject));
+  return values.map(jsonObject).reduce(mergedProxyConfig);
 }
 
 async function envoyPath({ binaryPath }: JsonObject, { envoy }: MeshMachine): Promise<string | undefined> {

@@ -41,10 +41,11 @@ const ANSWER_MS = 10_000;
  * @throws {KrunError} `MeshUnknown`
  */
 export async function readDescription(url: URL, options: ReadDescriptionOptions): Promise<MeshFound["description"]> {
-  const where = `MESH=${url.href}`;
+  const where = `MESH=${withoutKeys(url)}`;
   const text = await read(url, options).catch((cause) => {
     options.signal.throwIfAborted();
-    throw unreadable(where, cause instanceof Error ? cause.message : String(cause));
+    const state = cause instanceof Error ? cause.message : String(cause);
+    throw unreadable(where, state.replaceAll(url.href, withoutKeys(url)));
   });
   const values = meshEnvOfLines(text) ?? meshEnvOfDocument(await parseText(text, where));
   return { values, where };
@@ -58,6 +59,11 @@ async function read(url: URL, { roots, signal }: ReadDescriptionOptions): Promis
   const text = await response.text();
   if (!response.ok) throw new Error(`the answer is ${response.status}`);
   return text;
+}
+
+/** A URL for a person to read: a query may be a signature that lets everybody in, as a password does. */
+function withoutKeys(url: URL): string {
+  return url.protocol === "file:" ? url.href : url.origin + url.pathname;
 }
 
 function unreadable(where: string, state: string): KrunError {

@@ -100,7 +100,9 @@ async function meshProxy(run: Run) {
   const { mesh, trafficDirector } = run.plan;
   const plan = mesh ? { ...mesh, address: mesh.mesh.address } : trafficDirector;
   if (plan === undefined || plan === trafficDirector && plan.mode.mode === "proxyless") return undefined;
-  return new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
+  const proxy = new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
+  void proxy.started.then(() => run.phases.end("proxy ready"));
+  return proxy;
 }
 
 /** Once the watches are open, which is part of a start too. */

@@ -166,8 +166,9 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
   }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
-  await intercepted;
   phases.end("mount");
+  // What it takes beyond the mounts, beside which it happens.
+  if (await intercepted) phases.end("interception");
   const run: Run = { ...options, ...await taken, outer, mounted };
   if (settings.oneShot) {
     const { replaceByProgram } = await import("./replace.ts");
@@ -177,15 +178,16 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   return plan.isSideProcess ? await keepFilesFresh(run) : await runContainers(run);
 }
 
-/** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. */
+/** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. Resolves to whether it is. */
 async function intercepting(
   outer: Surroundings,
   { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
-): Promise<void> {
+): Promise<boolean> {
   const { interception } = plan.mesh ?? plan.trafficDirector ?? {};
-  if (!interception || !base) return;
+  if (!interception || !base) return false;
   const { intercept } = await import("./interception.ts");
   await intercept(interception, { outer, base, log, signal: control.stop, undo });
+  return true;
 }
 
 /** The base folder, free of what a killed krun left; none where {@linkcode Plan.takesBase} says so. */

@@ -185,7 +185,9 @@ Deno.test("krun's own calls are not captured, and its program's are", async () =
   });
   await client.krun.sees("stdout", /^1/);
   // A proxy that hears nothing and says nothing.
-  for (const name of ["envoy", "pilot-agent"] as const) Deno.kill(client.pid(name), "SIGSTOP");
+  const proxy = [client.pid("envoy"), client.pid("pilot-agent")];
+  for (const pid of proxy) Deno.kill(pid, "SIGSTOP");
+  using _ = { [Symbol.dispose]: () => proxy.forEach((pid) => Deno.kill(pid, "SIGCONT")) };
   const { stdout } = await lab.network.run(host, [
     "timeout",
     "2",

@@ -62,6 +62,8 @@ export interface WorkloadOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** As whom krun runs. @default {0} */
   readonly uid?: number;
+  /** The only capabilities of krun and of what it starts, as setpriv(1) names them. @default {all} */
+  readonly capabilities?: readonly string[];
   /** Its base folder, which stays. @default {a new one, removed} */
   readonly base?: string;
   /** URL of the API server in krun's kubeconfig. @default {its address} */
@@ -121,7 +123,7 @@ export class MeshLab implements AsyncDisposable {
 
   /** Starts a workload. */
   async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
-    const { name, args, env = {}, uid = 0, without } = options;
+    const { name, args, env = {}, uid = 0, without, capabilities } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
@@ -132,10 +134,11 @@ export class MeshLab implements AsyncDisposable {
     await Deno.chmod(base, 0o755);
     for (const path of [base, kubeconfig]) await Deno.chown(path, uid, uid);
     const bin = await this.programs(without);
-    const become = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+    const become = uid === 0 ? [] : [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+    if (capabilities) become.push(`--bounding-set=-all,${capabilities.map((name) => `+${name}`).join()}`);
     const run: KrunOptions = {
       args,
-      under: [...host.under, ...become],
+      under: [...host.under, ...become.length > 0 ? ["setpriv", ...become] : []],
       argv: [join(bin, "krun")],
       cwd: base,
       env: {

@@ -11,7 +11,7 @@ import { hostPortText } from "../core/mesh_settings.ts";
 import { join } from "../core/posix_path.ts";
 import { configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
-import type { OwnContainer } from "../pod/container.ts";
+import type { OwnContainer, StopBeginning } from "../pod/container.ts";
 import type { Run } from "./run.ts";
 
 /** A failure shows as many of the agent's last lines. */
@@ -62,8 +62,10 @@ export class MeshProxy implements OwnContainer {
     this.#started.resolve();
   }
 
-  async onStop(over: AbortSignal): Promise<void> {
-    await drainProxy(this.#place, over);
+  async onStop({ over, othersRun }: StopBeginning): Promise<void> {
+    // Its listeners are no inbound ones: at SIGTERM the agent itself drains them all, and waits.
+    if (this.#run.settings.mesh.gateway !== undefined) return;
+    await drainProxy(this.#place, { over, clock: systemClock, programRuns: othersRun });
   }
 
   /** Why the program cannot start: the proxy was not ready in time. `undefined`: it was, or `over` aborted first. */

@@ -105,10 +105,17 @@ Deno.test("MeshProxy.fault() goes without the dump where it cannot be saved, and
 Deno.test("MeshProxy.onStop() drains the proxy, and does not fail when it is gone", async () => {
   await using fake = new FakeProxy(["status", "admin"]);
   const { proxy, over } = new Trial(fake);
-  await proxy.onStop(over.signal);
-  assert.deepEqual(fake.asked, ["status POST /drain", "admin POST /drain_listeners?inboundonly"]);
+  await proxy.onStop({ over: over.signal, othersRun: true });
+  assert.deepEqual(fake.asked.toSorted(), ["admin POST /drain_listeners?inboundonly", "status POST /drain"]);
   await using nobody = new FakeProxy([]);
-  await new Trial(nobody).proxy.onStop(over.signal);
+  await new Trial(nobody).proxy.onStop({ over: over.signal, othersRun: true });
+});
+
+Deno.test("MeshProxy.onStop() leaves a gateway to the agent, which drains all of its listeners at SIGTERM", async () => {
+  await using fake = new FakeProxy(["status", "admin"]);
+  const { proxy, over } = new Trial(fake, { mode: "proxy", env: { GATEWAY_NAME: "edge" } });
+  await proxy.onStop({ over: over.signal, othersRun: false });
+  assert.deepEqual(fake.asked, []);
 });
 
 Deno.test("MeshProxy.untilStarted() warns in mode proxy of a port of the program's that Envoy has taken, once", async () => {

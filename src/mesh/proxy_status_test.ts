@@ -56,23 +56,43 @@ Deno.test("proxyReady() ends when the proxy's run is over, also while it waits f
   assert.equal(proxy.asked.length, 1);
 });
 
-Deno.test("drainProxy() tells the agent first, so that it then ends at once, and has Envoy close its listeners; without Envoy nothing", async () => {
+/** A clock whose pauses are noted and cost no time. */
+function notedPauses(): { pauses: number[]; clock: Clock } {
+  const pauses: number[] = [];
+  return { pauses, clock: { ...systemClock, sleep: (ms) => Promise.resolve(void pauses.push(ms)) } };
+}
+
+Deno.test("drainProxy() tells the agent, so that it then ends at once, and has Envoy close its listeners; without Envoy nothing", async () => {
   await using proxy = new FakeProxy(["status", "admin"]);
-  await drainProxy(proxy.place("intercept"), never());
-  assert.deepEqual(proxy.asked, ["status POST /drain", "admin POST /drain_listeners?inboundonly"]);
+  const { clock } = notedPauses();
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: true });
+  assert.deepEqual(proxy.asked.toSorted(), ["admin POST /drain_listeners?inboundonly", "status POST /drain"]);
   proxy.asked.length = 0;
-  await drainProxy(proxy.place("proxyless"), never());
+  await drainProxy(proxy.place("proxyless"), { over: never(), clock, programRuns: true });
   assert.deepEqual(proxy.asked, []);
+});
+
+Deno.test("drainProxy() leaves a program that runs the time for what Envoy has accepted, and waits for nothing else", async () => {
+  await using proxy = new FakeProxy(["status", "admin"]);
+  const { pauses, clock } = notedPauses();
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: false });
+  await drainProxy(proxy.place("proxyless"), { over: never(), clock, programRuns: true });
+  proxy.answers.set("/drain_listeners", () => new Response("", { status: 500 }));
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: true });
+  assert.deepEqual(pauses, []);
+  proxy.answers.clear();
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: true });
+  assert.deepEqual(pauses, [100]);
 });
 
 Deno.test("drainProxy() does not fail, whatever the proxy does: it is gone, or about to be", async () => {
   await using proxy = new FakeProxy(["admin"]);
   proxy.answers.set("/drain_listeners", () => new Response("", { status: 500 }));
-  await drainProxy(proxy.place("proxy"), never());
+  await drainProxy(proxy.place("proxy"), { over: never(), clock: systemClock, programRuns: true });
   assert.deepEqual(proxy.asked, ["admin POST /drain_listeners?inboundonly"]);
   const over = new AbortController();
   over.abort();
-  await drainProxy(proxy.place("proxy"), over.signal);
+  await drainProxy(proxy.place("proxy"), { over: over.signal, clock: systemClock, programRuns: true });
   assert.equal(proxy.asked.length, 1);
 });
 

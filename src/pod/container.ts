@@ -35,8 +35,16 @@ export interface OwnContainer {
   onLine(line: string): void;
   /** Resolves when it has started; asked at each start, instead of its startup probe, which could look no more than once a second. */
   untilStarted(over: AbortSignal): Promise<void>;
-  /** Called at the beginning of its stop, before its turn to be signalled; `over`: there is no more time. Must not reject. */
-  onStop(over: AbortSignal): Promise<void>;
+  /** Called at the beginning of the Pod's stop: no container is told of that before it resolves. Must not reject. */
+  onStop(stop: StopBeginning): Promise<void>;
+}
+
+/** The beginning of a stop. */
+export interface StopBeginning {
+  /** Aborted: there is no more time. */
+  readonly over: AbortSignal;
+  /** Containers run that have work to end; else they have ended by themselves. */
+  readonly othersRun: boolean;
 }
 
 /** Options of {@linkcode Container}. */
@@ -356,14 +364,13 @@ export class Container {
 
   /** The preStop hook, for as long as there is time. */
   async #beforeStop({ target, over }: Instance, graceMs: number): Promise<void> {
-    const { clock, log, own } = this.#options;
+    const { clock, log } = this.#options;
     const preStop = this.#spec.lifecycle?.preStop;
-    if (!preStop && !own || over.signal.aborted) return;
+    if (!preStop || over.signal.aborted) return;
     const limit = new AbortController();
     const cut = AbortSignal.any([over.signal, this.#hurry.signal, limit.signal]);
     void clock.sleep(graceMs, cut).then(() => limit.abort());
-    await own?.onStop(cut);
-    const reason = preStop && await runHook(preStop, target, cut);
+    const reason = await runHook(preStop, target, cut);
     limit.abort();
     if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
   }

@@ -59,6 +59,12 @@ export class Istiod implements AsyncDisposable {
     return `${this.options.address ?? "127.0.0.1"}:${this.#ports.xds}`;
   }
 
+  /** Its process id. */
+  get pid(): number {
+    if (!this.#process) throw new Error("istiod does not run");
+    return this.#process.pid;
+  }
+
   /** URL below which its webhooks are, `/inject` where there is an injector's ConfigMap: in plain text, on loopback. */
   get webhooks(): string {
     return `http://127.0.0.1:${this.#ports.http}`;

@@ -77,6 +77,8 @@ export interface Workload extends AsyncDisposable {
   readonly base: string;
   /** Process id of a program of its folder of PATH. @throws {Error} when it does not run */
   pid(program: "pilot-agent" | "envoy"): number;
+  /** What Envoy's admin endpoint answers, asked by the agent's own `request`. */
+  envoy(path: string): Promise<string>;
 }
 
 /** The mesh. Made by {@linkcode MeshLab.create}. */
@@ -149,6 +151,16 @@ export class MeshLab implements AsyncDisposable {
       krun,
       base,
       pid: (program) => pidOf(join(bin, program)),
+      envoy: async (path) => {
+        const { code, stdout, stderr } = await this.network.run(host, [
+          join(bin, "pilot-agent"),
+          "request",
+          "GET",
+          path,
+        ]);
+        if (code !== 0) throw new Error(`pilot-agent request ended with ${code}: ${stderr}`);
+        return stdout;
+      },
       async [Symbol.asyncDispose]() {
         await krun[Symbol.asyncDispose]();
         if (!options.base) await Deno.remove(base, { recursive: true });

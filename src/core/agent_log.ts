@@ -41,7 +41,7 @@ export function parseAgentLine(line: string): AgentEvent {
   const known = typeof level === "string" && Object.hasOwn(LEVELS, level) ? LEVELS[level] : undefined;
   if (known === undefined || typeof msg !== "string") return { level: undefined, message: line, scope: undefined };
   // Some failures stand in a field of their own.
-  const message = typeof error === "string" && !msg.includes(error) ? `${msg}: ${error}` : msg;
+  const message = (typeof error === "string" && !msg.includes(error) ? `${msg}: ${error}` : msg).trimEnd();
   return { level: known, message, scope: typeof scope === "string" ? scope : undefined };
 }
 
@@ -63,10 +63,10 @@ export interface AgentLogOptions {
 }
 
 /** How the agent answers the question whether it is ready. */
-const NOT_READY = /^Envoy proxy is NOT ready/;
+export const NOT_READY = /^Envoy proxy is NOT ready/;
 
-/** How Envoy, where no agent ends it, tells that krun does. */
-const STOPPED = /^caught ENVOY_SIGTERM$/;
+/** What is said because krun ends the proxy: by Envoy where no agent ends it, else by the agent, at levels of failures. */
+const STOPPED = /^caught ENVOY_SIGTERM$|^Aborting proxy$|the client connection is closing/;
 
 /**
  * The event for krun's log. What the agent calls info is about its own workings, some 60 lines a start: it is krun's debug

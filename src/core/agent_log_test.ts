@@ -83,3 +83,21 @@ Deno.test("agentLogLine() says nothing of the SIGTERM that krun itself has sent 
   assert.equal(agentLogLine(line, { loud: true, starting: false }).level, "info");
   assert.equal(agentLogLine({ ...line, message: "caught SIGSEGV" }, { loud: false, starting: false }).level, "warn");
 });
+
+Deno.test("agentLogLine() says nothing of what the agent tells because krun ends it, and everything else at its level", () => {
+  const said = [
+    ["warn", "Aborting proxy", "debug"],
+    ["error", "failed to sign CSR: rpc error: code = Canceled desc = grpc: the client connection is closing", "debug"],
+    ["error", "Envoy exited with error: signal: killed", "error"],
+  ] as const;
+  for (const [level, message, expected] of said) {
+    assert.equal(agentLogLine({ level, message, scope: undefined }, quiet).level, expected, message);
+  }
+});
+
+Deno.test("parseAgentLine() leaves out the end of a line within the words", () => {
+  assert.equal(
+    parseAgentLine('{"level":"warn","msg":"rejected: already in use\\n"}').message,
+    "rejected: already in use",
+  );
+});

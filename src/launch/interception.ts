@@ -183,6 +183,11 @@ function requirePorts(proc: ProcReader): void {
   });
 }
 
+/** The process that listens on a TCP port, in words. */
+export function holderOfPort(port: number): string {
+  return portHolder(procReader(), port);
+}
+
 const programs = (path = "") => ({ run: runCommand, path: path === "" ? DEFAULT_PATH : path });
 
 /** iptables is in the folders of the system, which an ordinary PATH may lack. */

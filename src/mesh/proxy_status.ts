@@ -43,6 +43,11 @@ export async function proxyReady(
  */
 const ACCEPTED_MS = 100;
 
+/** Has the agent write into its log what it waits for; Envoy's port refuses that question until there is a configuration. */
+export async function askAgent({ ports }: ProxyPlace, signal: AbortSignal): Promise<void> {
+  await answer("GET", ports.status, "/healthz/ready", signal);
+}
+
 /** Options of {@linkcode drainProxy}. */
 export interface DrainOptions {
   /** Aborted: there is no more time. */

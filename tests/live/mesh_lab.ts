@@ -27,6 +27,8 @@ export const ORDINARY = 1500;
 /** The programs of a mesh, as an image has them. */
 const PROGRAMS = ["pilot-agent", "envoy", "echo-server", "echo-client"] as const;
 
+const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
 /** The words that make calls, before their URLs: `http://...`, by HTTP_PROXY where that is set, and `tcp://HOST:PORT`. */
 export const PEER_CALLS: readonly string[] = [
   "python3",
@@ -66,6 +68,8 @@ export interface WorkloadOptions {
   readonly base?: string;
   /** URL of the API server in krun's kubeconfig. @default {its address} */
   readonly apiServer?: string;
+  /** What PATH has after the folder of the mesh's programs. @default {where the machine has its own} */
+  readonly path?: string;
   /** Programs of the mesh that this image lacks. */
   readonly without?: readonly (typeof PROGRAMS)[number][];
 }
@@ -123,7 +127,7 @@ export class MeshLab implements AsyncDisposable {
 
   /** Starts a workload. */
   async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
-    const { name, args, env = {}, uid = 0, without } = options;
+    const { name, args, env = {}, uid = 0, path, without } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
@@ -138,10 +142,11 @@ export class MeshLab implements AsyncDisposable {
     const run: KrunOptions = {
       args,
       under: [...host.under, ...become],
-      argv: [join(bin, "krun")],
+      // What comes before krun is found by the usual PATH.
+      argv: [...(path === undefined ? [] : ["/usr/bin/env", `PATH=${bin}:${path}`]), join(bin, "krun")],
       cwd: base,
       env: {
-        ...{ PATH: `${bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: base, KUBECONFIG: kubeconfig },
+        ...{ PATH: `${bin}:${USUAL_PATH}`, HOME: base, KUBECONFIG: kubeconfig },
         ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: name, WORKLOAD_SERVICE_ACCOUNT: name, MESH_BASE_DIR: base },
         ...{ XDS_ADDR: this.istiod.discoveryAddress, ...env },
       },

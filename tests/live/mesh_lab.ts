@@ -66,6 +66,8 @@ export interface WorkloadOptions {
   readonly uid?: number;
   /** Its base folder, which stays. @default {a new one, removed} */
   readonly base?: string;
+  /** As which user krun asks the API server; what he may do is given to him by {@linkcode ApiServer.grant}. @default {"krun"} */
+  readonly user?: string;
   /** URL of the API server in krun's kubeconfig. @default {its address} */
   readonly apiServer?: string;
   /** What PATH has after the folder of the mesh's programs. @default {where the machine has its own} */
@@ -179,8 +181,8 @@ export class MeshLab implements AsyncDisposable {
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
   }
 
-  async #writeKubeconfig(path: string, { apiServer }: WorkloadOptions): Promise<void> {
-    const text = await Deno.readTextFile((await this.server.user("krun")).kubeconfig);
+  async #writeKubeconfig(path: string, { apiServer, user = "krun" }: WorkloadOptions): Promise<void> {
+    const text = await Deno.readTextFile((await this.server.user(user)).kubeconfig);
     await Deno.writeTextFile(path, text.replaceAll(this.server.url, apiServer ?? this.server.url), { mode: 0o600 });
   }
 
@@ -202,7 +204,8 @@ export class MeshLab implements AsyncDisposable {
 
 const get = ["get"], read = ["get", "watch", "list"];
 
-const RULES = [
+/** What krun's user may do in namespace `shop`. */
+export const RULES = [
   { apiGroups: [""], resources: ["secrets", "configmaps"], verbs: read },
   { apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"] },
   { apiGroups: ["networking.istio.io"], resources: ["workloadgroups", "sidecars"], verbs: read },

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { agentLogLine, parseAgentLine } from "../core/agent_log.ts";
+import { agentLogLine, parseAgentLine, type ProxyPhase } from "../core/agent_log.ts";
 import { KrunError } from "../core/errors.ts";
 import type { MeshPorts } from "../core/istio_proxy.ts";
 import { LastWords, meshRemedy, takenAddress } from "../core/mesh_fault.ts";
 import type { DecidedMode } from "../core/mesh_mode.ts";
 import { hostPortText } from "../core/mesh_settings.ts";
 import { join } from "../core/posix_path.ts";
-import { askAgent, configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_status.ts";
+import { askAgent, configDump, drainProxy, listeners, proxyReady, quitEnvoy } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
 import type { OwnContainer, StopBeginning } from "../pod/container.ts";
 import type { Run } from "./run.ts";
@@ -32,6 +32,7 @@ export class MeshProxy implements OwnContainer {
   readonly #run: Pick<Run, "log" | "settings" | "plan">;
   readonly #last = new LastWords();
   readonly #started = Promise.withResolvers<void>();
+  #phase: ProxyPhase = "starting";
   #wasReady = false;
 
   constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">) {
@@ -49,23 +50,35 @@ export class MeshProxy implements OwnContainer {
     const { log, settings } = this.#run;
     const read = parseAgentLine(line);
     const loud = settings.mesh.agentDebug !== undefined;
-    const { level, event, fields } = agentLogLine(read, { loud, starting: !this.#wasReady });
+    const { level, event, fields } = agentLogLine(read, { loud, phase: this.#phase });
     log[level](event, fields);
     if (!this.#wasReady) this.#last.push(read);
   }
 
   async untilStarted(over: AbortSignal): Promise<void> {
+    this.#phase = "starting";
     await proxyReady(this.#place, { over, clock: systemClock });
     if (over.aborted) return;
+    this.#phase = "running";
     if (!this.#wasReady) await this.#warnOfTakenPorts(over);
     this.#wasReady = true;
     this.#started.resolve();
   }
 
   async onStop({ over, othersRun }: StopBeginning): Promise<void> {
-    // Its listeners are no inbound ones: at SIGTERM the agent itself drains them all, and waits.
-    if (this.#run.settings.mesh.gateway !== undefined) return;
+    if (this.#isGateway) return;
     await drainProxy(this.#place, { over, clock: systemClock, programRuns: othersRun });
+  }
+
+  async end(over: AbortSignal): Promise<void> {
+    this.#phase = "ending";
+    if (this.#isGateway) return;
+    await quitEnvoy(this.#place, { over, clock: systemClock });
+  }
+
+  /** Its listeners are no inbound ones: at SIGTERM the agent itself drains them all, and waits. */
+  get #isGateway(): boolean {
+    return this.#run.settings.mesh.gateway !== undefined;
   }
 
   /** Why the program cannot start: the proxy was not ready in time. `undefined`: it was, or `over` aborted first. */

@@ -149,7 +149,42 @@ Deno.test("MeshProxy.onStop() leaves a gateway to the agent, which drains all of
   await using fake = new FakeProxy(["status", "admin"]);
   const { proxy, over } = new Trial(fake, { mode: "proxy", env: { GATEWAY_NAME: "edge" } });
   await proxy.onStop({ over: over.signal, othersRun: false });
+  await proxy.end(over.signal);
   assert.deepEqual(fake.asked, []);
+});
+
+Deno.test("MeshProxy is quiet about a proxy that is not ready while it starts, also again, and about its end", async () => {
+  await using fake = new FakeProxy(["ready", "admin"]);
+  const { proxy, over, log } = new Trial(fake);
+  const notReady = '{"level":"warn","msg":"Envoy proxy is NOT ready: config not received"}';
+  for (let start = 0; start < 2; start++) {
+    let asked = false;
+    fake.answers.set("/healthz/ready", () => {
+      proxy.onLine(notReady);
+      const status = asked ? 200 : 503;
+      asked = true;
+      return new Response("", { status });
+    });
+    await proxy.untilStarted(over.signal);
+  }
+  assert.deepEqual(new Set(log.lines.map(({ level }) => level)), new Set(["debug"]));
+  proxy.onLine(notReady);
+  assert.equal(log.lines.at(-1)?.level, "warn");
+  fake.answers.set("/quitquitquit", () => new Response("", { status: 500 }));
+  await proxy.end(over.signal);
+  proxy.onLine('{"level":"error","msg":"Envoy exited with error"}');
+  assert.equal(log.lines.at(-1)?.level, "debug");
+});
+
+Deno.test("MeshProxy.end() has Envoy end in order, which ends the agent", async () => {
+  await using fake = new FakeProxy(["admin"]);
+  const { proxy, over } = new Trial(fake);
+  fake.answers.set("/quitquitquit", () => {
+    setTimeout(() => over.abort(), 10);
+    return new Response("");
+  });
+  await proxy.end(over.signal);
+  assert.deepEqual(fake.asked, ["admin POST /quitquitquit"]);
 });
 
 Deno.test("MeshProxy.untilStarted() warns in mode proxy of a port of the program's that Envoy has taken, once", async () => {

@@ -4,7 +4,7 @@ import { waitFor } from "../../tests/wait.ts";
 import type { Clock } from "../core/clock.ts";
 import { MESH_PORTS } from "../core/istio_proxy.ts";
 import { systemClock } from "../pod/clock.ts";
-import { configDump, drainProxy, type ProxyPlace, proxyReady } from "./proxy_status.ts";
+import { configDump, drainProxy, type ProxyPlace, proxyReady, quitEnvoy } from "./proxy_status.ts";
 
 const never = () => new AbortController().signal;
 
@@ -94,6 +94,20 @@ Deno.test("drainProxy() does not fail, whatever the proxy does: it is gone, or a
   over.abort();
   await drainProxy(proxy.place("proxy"), { over: over.signal, clock: systemClock, programRuns: true });
   assert.equal(proxy.asked.length, 1);
+});
+
+Deno.test("quitEnvoy() has Envoy end, and waits for that and no longer; without Envoy nothing", async () => {
+  await using proxy = new FakeProxy(["admin"]);
+  const { pauses, clock } = notedPauses();
+  await quitEnvoy(proxy.place("proxyless"), { over: never(), clock });
+  assert.deepEqual([proxy.asked, pauses], [[], []]);
+  await quitEnvoy(proxy.place("intercept"), { over: never(), clock });
+  assert.deepEqual([proxy.asked, pauses], [["admin POST /quitquitquit"], [1000]]);
+  proxy.answers.set("/quitquitquit", () => new Response("", { status: 500 }));
+  await quitEnvoy(proxy.place("intercept"), { over: never(), clock });
+  await using nobody = new FakeProxy([]);
+  await quitEnvoy(nobody.place("proxy"), { over: never(), clock });
+  assert.deepEqual(pauses, [1000]);
 });
 
 Deno.test("configDump() gives Envoy's configuration with its endpoints, and nothing where it does not answer", async () => {

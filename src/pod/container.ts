@@ -37,6 +37,11 @@ export interface OwnContainer {
   untilStarted(over: AbortSignal): Promise<void>;
   /** Called at the beginning of the Pod's stop: no container is told of that before it resolves. Must not reject. */
   onStop(stop: StopBeginning): Promise<void>;
+  /**
+   * Called when its turn to be signalled has come, as long as it runs: lets it end in its own way, and SIGTERM comes when this
+   * resolves. `over`: it has ended, or there is no more time. Must not reject.
+   */
+  end(over: AbortSignal): Promise<void>;
 }
 
 /** The beginning of a stop. */
@@ -348,13 +353,15 @@ export class Container {
     const { process, over } = instance;
     const { graceMs, turn } = options;
     const hurry = this.#hurry.signal;
-    const { clock, log } = this.#options;
+    const { clock, log, own } = this.#options;
     const deadlineMs = clock.elapsedMs() + graceMs;
     await this.#beforeStop(instance, graceMs);
     if (turn) await Promise.race([turn, process.ended]);
-    process.kill(SIGTERM);
     const patience = AbortSignal.any([over.signal, hurry]);
-    const remainingMs = Math.max(MIN_STOP_MS, deadlineMs - clock.elapsedMs());
+    const leftMs = () => Math.max(0, deadlineMs - clock.elapsedMs());
+    await own?.end(AbortSignal.any([patience, clock.deadline(leftMs())]));
+    process.kill(SIGTERM);
+    const remainingMs = Math.max(MIN_STOP_MS, leftMs());
     const ended = process.ended.then(() => true);
     if (await Promise.race([ended, clock.sleep(remainingMs, patience).then(() => false)])) return;
     process.kill(SIGKILL);

@@ -40,6 +40,7 @@ class Trial implements AsyncDisposable {
         onLine: (line) => void this.seen.push(line),
         untilStarted: () => Promise.resolve(),
         onStop: () => Promise.resolve(),
+        end: () => Promise.resolve(),
         ...own,
       },
     });
@@ -76,6 +77,42 @@ Deno.test("Container of krun's own is signalled when its turn has come", async (
   turn.resolve();
   await stopped;
   assert.deepEqual(trial.seen, ["up", "turn", "ends"]);
+});
+
+Deno.test("Container of krun's own may end in its own way, and is signalled when it does not", async (t) => {
+  await t.step("it ends", async () => {
+    let over: AbortSignal | undefined;
+    await using trial = new Trial(`trap 'echo told; exit 0' USR1; ${UNTIL_TERM}`, {
+      end: async (signal) => {
+        over = signal;
+        trial.container.kill(10);
+        await systemClock.sleep(HOUR_MS, signal);
+      },
+    });
+    trial.start();
+    await trial.sees("up");
+    await trial.stop();
+    assert.deepEqual([trial.seen, over?.aborted], [["up", "told"], true]);
+  });
+  await t.step("it does not", async () => {
+    await using trial = new Trial(UNTIL_TERM, { end: () => Promise.resolve() });
+    trial.start();
+    await trial.sees("up");
+    await trial.stop();
+    assert.deepEqual(trial.seen, ["up", "ends"]);
+  });
+  await t.step("there is no more time", async () => {
+    await using trial = new Trial("trap '' TERM; echo up; while :; do sleep 0.02; done", {
+      end: (signal) => {
+        trial.hurry.abort();
+        return systemClock.sleep(HOUR_MS, signal);
+      },
+    });
+    trial.start();
+    await trial.sees("up");
+    await trial.stop();
+    assert.deepEqual(trial.container.status().lastEnd, { kind: "signaled", signal: 9 });
+  });
 });
 
 Deno.test("Container of krun's own alone is signalled, not what it has started; that ends with it", async () => {

@@ -410,6 +410,7 @@ Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its
     onLine: (line: string) => void lines.push(line),
     untilStarted: () => ready.promise,
     onStop: ({ othersRun }: StopBeginning) => Promise.resolve(void lines.push(`stop with ${othersRun}`)),
+    end: () => Promise.resolve(void lines.push(`end after ${trial.lines().at(-1)}`)),
   };
   await using trial = await Trial.create({
     initContainers: [
@@ -431,7 +432,12 @@ Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its
   await waitFor("the second start", () => lines.length === 2);
   await trial.supervisor.stop();
   assert.equal(await status, 0, "the proxy's end is nobody's status");
-  assert.deepEqual([trial.lines(), lines], [["app up", "app ends"], ["proxy", "proxy", "stop with true"]]);
+  assert.deepEqual([trial.lines(), lines], [["app up", "app ends"], [
+    "proxy",
+    "proxy",
+    "stop with true",
+    "end after app ends",
+  ]]);
 });
 
 /** A program beside a sidecar of krun's own, which is told of the stop. */
@@ -440,7 +446,7 @@ async function besideOwn(
   onStop: OwnContainer["onStop"],
   clock = systemClock,
 ): Promise<Trial> {
-  const own = { onLine() {}, untilStarted: () => Promise.resolve(), onStop };
+  const own = { onLine() {}, untilStarted: () => Promise.resolve(), onStop, end: () => Promise.resolve() };
   return await Trial.create({
     initContainers: [shell("proxy", untilTerm("proxy"), { restartPolicy: "Always" })],
     containers: [shell("app", script)],

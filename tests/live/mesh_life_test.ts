@@ -89,8 +89,8 @@ async function drain(t: Deno.TestContext, { name, uid = 0, ports }: DrainCase): 
     assert.deepEqual(Object.keys(calls), ["200"]);
     assert.ok(calls["200"]! > 10, JSON.stringify(calls));
   });
-  await t.step("SIGTERM is for the agent alone, and all is within the grace period", () => {
-    assert.match(stderr, /debug Agent already drained, exiting immediately source=istio-proxy/);
+  await t.step("Envoy ends in order and without a signal, and all is within the grace period", () => {
+    assert.match(stderr, /debug Envoy exited normally source=istio-proxy/);
     assert.doesNotMatch(stderr, /ENVOY_SIGTERM|did not end in time|krun: /);
     assert.ok(tookMs < 25_000, `${tookMs} ms`);
   });

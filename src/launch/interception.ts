@@ -188,7 +188,7 @@ async function takeBack(
 
 function requirePorts(proc: ProcReader): void {
   // 15053 is bound on loopback alone, by whoever has it.
-  const port = [15001, 15006, 15000, 15020, 15021, 15053, 15090].find((port) => !isPortFree(port));
+  const port = [15001, 15006, 15000, 15018, 15020, 15021, 15053, 15090].find((port) => !isPortFree(port));
   if (port === undefined) return;
   throw interceptionError("InterceptionConflict", {
     reason: `port ${port} of the proxy is in use by ${portHolder(proc, port)}`,

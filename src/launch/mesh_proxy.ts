@@ -13,6 +13,7 @@ import { join } from "../core/posix_path.ts";
 import { askAgent, configDump, drainProxy, listeners, proxyReady, quitEnvoy } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
 import type { OwnContainer, StopBeginning } from "../pod/container.ts";
+import type { MeshHealth } from "./mesh_health.ts";
 import type { Run } from "./run.ts";
 
 /** What the agent writes before it answers has come by then, milliseconds. */
@@ -26,18 +27,26 @@ export interface ProxyPlan {
   readonly ports: MeshPorts;
 }
 
+/** Options of {@linkcode MeshProxy}. */
+export interface MeshProxyOptions {
+  /** What the agent is told of the workload, where others can call it. */
+  readonly health?: MeshHealth | undefined;
+}
+
 /** Agent and Envoy, as the container `istio-proxy`. */
 export class MeshProxy implements OwnContainer {
   readonly #mesh: ProxyPlan;
   readonly #run: Pick<Run, "log" | "settings" | "plan">;
+  readonly #health: MeshHealth | undefined;
   readonly #last = new LastWords();
   readonly #started = Promise.withResolvers<void>();
   #phase: ProxyPhase = "starting";
   #wasReady = false;
 
-  constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">) {
+  constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">, { health }: MeshProxyOptions = {}) {
     this.#mesh = mesh;
     this.#run = run;
+    this.#health = health;
   }
 
   /** Resolves when the proxy is ready for the first time. */
@@ -66,11 +75,13 @@ export class MeshProxy implements OwnContainer {
   }
 
   async onStop({ over, othersRun }: StopBeginning): Promise<void> {
+    this.#health?.stop();
     if (this.#isGateway) return;
     await drainProxy(this.#place, { over, clock: systemClock, programRuns: othersRun });
   }
 
   async end(over: AbortSignal): Promise<void> {
+    await this.#health?.untilTold(over);
     this.#phase = "ending";
     if (this.#isGateway) return;
     await quitEnvoy(this.#place, { over, clock: systemClock });

@@ -65,6 +65,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   };
   await using web = await lab.workload(host, server);
   await web.krun.sees("stderr", /program started/);
+  await web.callable();
 
   const client = async (name: string, args: readonly string[]) => {
     await using workload = await lab.workload(clientHost, { name, args, env: { DENO_DIR: "/tmp/krun-mesh-deno" } });

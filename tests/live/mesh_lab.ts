@@ -16,6 +16,7 @@
 import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunOptions, KrunProcess } from "../krun_process.ts";
+import { waitFor } from "../wait.ts";
 import { type ApiServer, type KubeObject, startApiServer } from "./api_server.ts";
 import { compiledKrun } from "./compiled.ts";
 import { type Istiod, type IstiodOptions, startIstiod } from "./istiod.ts";
@@ -83,6 +84,8 @@ export interface Workload extends AsyncDisposable {
   readonly base: string;
   /** Process id of a program of its folder of PATH. @throws {Error} when it does not run */
   pid(program: "pilot-agent" | "envoy"): number;
+  /** Waits until istiod sends those that call it to this instance, or no longer does. */
+  callable(is?: boolean): Promise<void>;
   /** What Envoy's admin endpoint answers, asked by the agent's own `request`. */
   envoy(path: string): Promise<string>;
 }
@@ -158,6 +161,12 @@ export class MeshLab implements AsyncDisposable {
       krun,
       base,
       pid: (program) => pidOf(join(bin, program)),
+      callable: async (is = true) => {
+        const what = `an entry of ${host.address} that ${is ? "can" : "cannot"} be called`;
+        await waitFor(what, async () => {
+          return (await this.entries()).some((one) => one.address === host.address && one.healthy === "True") === is;
+        });
+      },
       envoy: async (path) => {
         const { code, stdout, stderr } = await this.network.run(host, [
           join(bin, "pilot-agent"),
@@ -179,6 +188,17 @@ export class MeshLab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  /** The entries that istiod has made for instances of a WorkloadGroup: it sends calls to one that is healthy. */
+  async entries(): Promise<{ name: string; address: string; healthy: string }[]> {
+    const path = "/apis/networking.istio.io/v1/namespaces/shop/workloadentries";
+    const { items } = await (await this.server.request(path)).json() as { items: KubeObject[] };
+    return items.map(({ metadata: { name }, spec, status = {} }) => {
+      const { address = "" } = spec as { address?: string };
+      const { conditions = [] } = status as { conditions?: { type: string; status: string }[] };
+      return { name, address, healthy: conditions.find(({ type }) => type === "Healthy")?.status ?? "unknown" };
+    });
   }
 
   async #writeKubeconfig(path: string, { apiServer, user = "krun" }: WorkloadOptions): Promise<void> {

@@ -97,6 +97,7 @@ Deno.test("strangers and an sshd in krun's network namespace notice nothing of i
     env: { PORT: "8080" },
   });
   await peer.krun.sees("stdout", /listening/);
+  await peer.callable();
 
   // Those who were there first: a server with callers, a caller by name and by address, and an SSH session.
   await using far = network.start(outside, [...MESH_SERVER, "8080", "9090"]);
@@ -153,6 +154,7 @@ Deno.test("strangers and an sshd in krun's network namespace notice nothing of i
     await krun.krun.sees("stdout", /listening/);
     assert.match(krun.krun.stderr, /traffic is intercepted scope=shared/);
     assert.match(krun.krun.stderr, /warn not all is intercepted reason="port 22 is not captured/);
+    await krun.callable();
     assert.equal(await answers(), true);
     const plain = callsIn((await network.run(outside, [...PEER_CALLS, `http://${host.address}:8080/`])).stdout);
     assert.match(plain[0]!.failure ?? "", /reset|closed/, "nobody calls its port without the mesh");
@@ -179,6 +181,7 @@ Deno.test("strangers and an sshd in krun's network namespace notice nothing of i
     await krun.krun.sees("stdout", /listening/);
     assert.match(krun.krun.stderr, /warn stopping what a killed krun left running/);
     assert.match(krun.krun.stderr, /info traffic is no longer intercepted[^]*info traffic is intercepted scope=shared/);
+    await krun.callable();
     assert.equal(await answers(), true);
     await undisturbed();
     krun.krun.kill("SIGTERM");

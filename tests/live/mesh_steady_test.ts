@@ -49,6 +49,7 @@ Deno.test("no request fails in 60 s in which istiod, the API server, tokens and 
     env: { ...SHORT_CERTIFICATES, PORT: "8080", PORT_tcp: "9090" },
   });
   await web.krun.sees("stdout", /listening/);
+  await web.callable();
   await using client = await lab.workload(await lab.network.host("client"), {
     name: "client",
     args: [...MESH_LOAD, ...CLIENTS],

@@ -80,7 +80,7 @@ export async function planMesh(
   if ((labels[INJECT] ?? annotations[INJECT]) === "false") return `${INJECT} is false`;
   const revision = meshRevision(settings.mesh, labels);
   // Programs are tried while the cluster answers.
-  const look = lookAtNetwork(outer, settings, machine);
+  const look = lookAtNetwork(outer, options);
   const groupName = settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value;
   const found = await findMesh(options.cluster, {
     settings: settings.mesh,

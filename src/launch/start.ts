@@ -48,6 +48,7 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
     if (control.failure) throw control.failure.cause;
     return status;
   } catch (cause) {
+    if (control.failure) throw control.failure.cause;
     if (control.by !== undefined && control.stop.aborted && cause === control.stop.reason) return 128 + control.by;
     throw cause;
   }
@@ -157,6 +158,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   });
   const containers = import("./run_containers.ts");
   const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
+  intercepted.catch(() => {}); // It may fail long before it is waited for.
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
     basePath: plan.base,

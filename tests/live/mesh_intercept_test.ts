@@ -65,6 +65,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   };
   await using web = await lab.workload(host, server);
   await web.krun.sees("stderr", /program started/);
+  await web.callable();
 
   const client = async (name: string, args: readonly string[]) => {
     await using workload = await lab.workload(clientHost, { name, args, env: { DENO_DIR: "/tmp/krun-mesh-deno" } });
@@ -169,6 +170,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
     await using next = await lab.workload(host, { ...server, base: killed.base, args: ["/bin/true"] });
     const { code, stderr } = await next.krun.end;
     assert.equal(code, 0, stderr);
+    assert.match(stderr, /info traffic is intercepted scope=own/, "what the killed one left is nobody else");
     assert.equal(await networkOf(lab, host), before);
   });
 });

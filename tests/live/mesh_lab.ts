@@ -16,6 +16,7 @@
 import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunOptions, KrunProcess } from "../krun_process.ts";
+import { waitFor } from "../wait.ts";
 import { type ApiServer, type KubeObject, startApiServer } from "./api_server.ts";
 import { compiledKrun } from "./compiled.ts";
 import { type Istiod, type IstiodOptions, startIstiod } from "./istiod.ts";
@@ -26,6 +27,8 @@ export const ORDINARY = 1500;
 
 /** The programs of a mesh, as an image has them. */
 const PROGRAMS = ["pilot-agent", "envoy", "echo-server", "echo-client"] as const;
+
+const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 /** The words that make calls, before their URLs: `http://...`, by HTTP_PROXY where that is set, and `tcp://HOST:PORT`. */
 export const PEER_CALLS: readonly string[] = [
@@ -66,8 +69,12 @@ export interface WorkloadOptions {
   readonly capabilities?: readonly string[];
   /** Its base folder, which stays. @default {a new one, removed} */
   readonly base?: string;
+  /** As which user krun asks the API server; what he may do is given to him by {@linkcode ApiServer.grant}. @default {"krun"} */
+  readonly user?: string;
   /** URL of the API server in krun's kubeconfig. @default {its address} */
   readonly apiServer?: string;
+  /** What PATH has after the folder of the mesh's programs. @default {where the machine has its own} */
+  readonly path?: string;
   /** Programs of the mesh that this image lacks. */
   readonly without?: readonly (typeof PROGRAMS)[number][];
 }
@@ -79,6 +86,10 @@ export interface Workload extends AsyncDisposable {
   readonly base: string;
   /** Process id of a program of its folder of PATH. @throws {Error} when it does not run */
   pid(program: "pilot-agent" | "envoy"): number;
+  /** Waits until istiod sends those that call it to this instance, or no longer does. */
+  callable(is?: boolean): Promise<void>;
+  /** What Envoy's admin endpoint answers, asked by the agent's own `request`. */
+  envoy(path: string): Promise<string>;
 }
 
 /** The mesh. Made by {@linkcode MeshLab.create}. */
@@ -123,7 +134,7 @@ export class MeshLab implements AsyncDisposable {
 
   /** Starts a workload. */
   async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
-    const { name, args, env = {}, uid = 0, without, capabilities } = options;
+    const { name, args, env = {}, uid = 0, path, without, capabilities } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
@@ -139,10 +150,11 @@ export class MeshLab implements AsyncDisposable {
     const run: KrunOptions = {
       args,
       under: [...host.under, ...become.length > 0 ? ["setpriv", ...become] : []],
-      argv: [join(bin, "krun")],
+      // What comes before krun is found by the usual PATH.
+      argv: [...(path === undefined ? [] : ["/usr/bin/env", `PATH=${bin}:${path}`]), join(bin, "krun")],
       cwd: base,
       env: {
-        ...{ PATH: `${bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: base, KUBECONFIG: kubeconfig },
+        ...{ PATH: `${bin}:${USUAL_PATH}`, HOME: base, KUBECONFIG: kubeconfig },
         ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: name, WORKLOAD_SERVICE_ACCOUNT: name, MESH_BASE_DIR: base },
         ...{ XDS_ADDR: this.istiod.discoveryAddress, ...env },
       },
@@ -152,6 +164,22 @@ export class MeshLab implements AsyncDisposable {
       krun,
       base,
       pid: (program) => pidOf(join(bin, program)),
+      callable: async (is = true) => {
+        const what = `an entry of ${host.address} that ${is ? "can" : "cannot"} be called`;
+        await waitFor(what, async () => {
+          return (await this.entries()).some((one) => one.address === host.address && one.healthy === "True") === is;
+        });
+      },
+      envoy: async (path) => {
+        const { code, stdout, stderr } = await this.network.run(host, [
+          join(bin, "pilot-agent"),
+          "request",
+          "GET",
+          path,
+        ]);
+        if (code !== 0) throw new Error(`pilot-agent request ended with ${code}: ${stderr}`);
+        return stdout;
+      },
       async [Symbol.asyncDispose]() {
         await krun[Symbol.asyncDispose]();
         if (!options.base) await Deno.remove(base, { recursive: true });
@@ -165,8 +193,19 @@ export class MeshLab implements AsyncDisposable {
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
   }
 
-  async #writeKubeconfig(path: string, { apiServer }: WorkloadOptions): Promise<void> {
-    const text = await Deno.readTextFile((await this.server.user("krun")).kubeconfig);
+  /** The entries that istiod has made for instances of a WorkloadGroup: it sends calls to one that is healthy. */
+  async entries(): Promise<{ name: string; address: string; healthy: string }[]> {
+    const path = "/apis/networking.istio.io/v1/namespaces/shop/workloadentries";
+    const { items } = await (await this.server.request(path)).json() as { items: KubeObject[] };
+    return items.map(({ metadata: { name }, spec, status = {} }) => {
+      const { address = "" } = spec as { address?: string };
+      const { conditions = [] } = status as { conditions?: { type: string; status: string }[] };
+      return { name, address, healthy: conditions.find(({ type }) => type === "Healthy")?.status ?? "unknown" };
+    });
+  }
+
+  async #writeKubeconfig(path: string, { apiServer, user = "krun" }: WorkloadOptions): Promise<void> {
+    const text = await Deno.readTextFile((await this.server.user(user)).kubeconfig);
     await Deno.writeTextFile(path, text.replaceAll(this.server.url, apiServer ?? this.server.url), { mode: 0o600 });
   }
 
@@ -188,7 +227,8 @@ export class MeshLab implements AsyncDisposable {
 
 const get = ["get"], read = ["get", "watch", "list"];
 
-const RULES = [
+/** What krun's user may do in namespace `shop`. */
+export const RULES = [
   { apiGroups: [""], resources: ["secrets", "configmaps"], verbs: read },
   { apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"] },
   { apiGroups: ["networking.istio.io"], resources: ["workloadgroups", "sidecars"], verbs: read },

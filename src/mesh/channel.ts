@@ -1,0 +1,56 @@
+/**
+ * A stream of bytes in both directions, whose halves end by themselves, and what joins two of them. In: two channels of any
+ * kind (a TCP connection, a stream of HTTP/2, standard input and output). Out: whether each direction came to its end.
+ *
+ * @module
+ */
+
+/** One end of a two-way stream. One read and one write at a time. */
+export interface Channel {
+  /** Aborts when the stream was cut: reset by either side, or its connection lost. An end in order is no cut. */
+  readonly broken: AbortSignal;
+  /** The next bytes; `undefined` once the far side has ended its half in order. Rejects when the stream was cut. */
+  read(): Promise<Uint8Array | undefined>;
+  /** Takes the bytes, and resolves when there is room for more. Rejects when the stream was cut. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends our half: the far side reads what was written, then an end. The other half goes on. */
+  end(): void;
+  /** Cuts the stream: the far side sees a reset, never an end. After our half has ended, it is told to send no more. */
+  reset(): void;
+}
+
+/** How a {@linkcode relay} ended: true where a direction came to its end in order. */
+export interface RelayEnd {
+  readonly there: boolean;
+  readonly back: boolean;
+}
+
+/**
+ * Carries bytes from `near` to `far` and back until both directions have ended. An end becomes an end, a cut becomes a reset of
+ * the other channel, and no more is read from one than the other takes. Never rejects.
+ */
+export async function relay(near: Channel, far: Channel): Promise<RelayEnd> {
+  // What waits for room on one side would not notice that the other one is gone.
+  const cuts = [[near, far], [far, near]].map(([cut, other]) => whenBroken(cut!, () => other!.reset()));
+  const [there, back] = await Promise.all([carry(near, far), carry(far, near)]);
+  for (const forget of cuts) forget();
+  return { there, back };
+}
+
+async function carry(from: Channel, to: Channel): Promise<boolean> {
+  try {
+    for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes);
+  } catch {
+    from.reset();
+    to.reset();
+    return false;
+  }
+  to.end();
+  return true;
+}
+
+function whenBroken({ broken }: Channel, act: () => void): () => void {
+  broken.addEventListener("abort", act);
+  if (broken.aborted) act();
+  return () => broken.removeEventListener("abort", act);
+}

@@ -1,0 +1,63 @@
+/**
+ * A channel on one stream of an HTTP/2 connection: a CONNECT tunnel, or a request and an answer that flow at once.
+ *
+ * Three things that Deno 2.9.6's node:http2 leaves to its user, each seen by trying:
+ *
+ * - A stream that is closed with an error code first sends END_STREAM: the far side takes what it has for the whole. One that
+ *   was opened with `waitForTrailers` ends by our hand alone, so it must be.
+ * - A stream whose connection is closed without an error code ends like one that ended in order. Only what END_STREAM ends is
+ *   pushed before the stream is closed.
+ * - What the far side's window allows is written to the connection's socket at once, however much waits there: Envoy's window
+ *   is 256 MiB. The socket tells how much waits.
+ *
+ * @module
+ */
+import { constants, type Http2Stream } from "node:http2";
+import type * as net from "node:net";
+import type * as tls from "node:tls";
+import type { Channel } from "./channel.ts";
+import { DuplexChannel } from "./duplex_channel.ts";
+
+/** Options of {@linkcode http2Channel}. */
+export interface Http2ChannelOptions {
+  /** Code of a reset. @default {CANCEL} */
+  readonly resetCode?: number;
+}
+
+/** Bytes that may wait for the network on one connection before its streams wait. */
+const MOST_QUEUED_BYTES = 1 << 20;
+
+/**
+ * The bytes of a stream.
+ *
+ * @param stream opened or answered with `waitForTrailers`, in this turn of the event loop
+ */
+export function http2Channel(stream: Http2Stream, { resetCode }: Http2ChannelOptions = {}): Channel {
+  const endedInOrder = watchEndStream(stream);
+  let isReset = false;
+  stream.on("wantTrailers", () => !isReset && stream.sendTrailers({}));
+  const reset = () => {
+    isReset = true;
+    // Once our half has ended, NO_ERROR is how a server says that it needs no more of the other (RFC 9113, 8.1).
+    const code = stream.writableEnded ? constants.NGHTTP2_NO_ERROR : resetCode ?? constants.NGHTTP2_CANCEL;
+    if (!stream.destroyed) stream.close(code);
+  };
+  return new DuplexChannel(stream, { endedInOrder, reset, congestion: () => congestion(stream) });
+}
+
+/** Whether the far side has ended its half. */
+function watchEndStream(stream: Http2Stream): () => boolean {
+  let came = stream.endAfterHeaders;
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    if (chunk === null && !stream.closed) came = true;
+    return push(chunk, encoding);
+  };
+  return () => came;
+}
+
+/** The connection's socket while too much waits there. */
+function congestion({ session }: Http2Stream): net.Socket | tls.TLSSocket | undefined {
+  if (session === undefined || session.destroyed) return undefined;
+  return session.socket.writableLength > MOST_QUEUED_BYTES ? session.socket : undefined;
+}

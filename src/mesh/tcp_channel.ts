@@ -1,0 +1,44 @@
+/**
+ * A channel on a TCP connection, and how one to the program is made.
+ *
+ * @module
+ */
+import * as net from "node:net";
+import type { Channel } from "./channel.ts";
+import { DuplexChannel } from "./duplex_channel.ts";
+
+/** The bytes of a connection that may be half open. A reset is a TCP segment with RST (RFC 9293, 3.5.3). */
+export function tcpChannel(socket: net.Socket): Channel {
+  return new DuplexChannel(socket, {
+    // Connections that break have an error in place of an end.
+    endedInOrder: () => true,
+    reset: () => socket.resetAndDestroy(),
+  });
+}
+
+/** Options of {@linkcode connectLocally}. */
+export interface ConnectLocallyOptions {
+  /** Milliseconds that the other side may take to accept. */
+  readonly timeoutMs: number;
+  /** Gives up. */
+  readonly signal: AbortSignal;
+}
+
+/** A connection to a port of 127.0.0.1. @throws {Error} of node's, when nothing accepts it in time. */
+export function connectLocally(port: number, { timeoutMs, signal }: ConnectLocallyOptions): Promise<net.Socket> {
+  const socket = net.connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true });
+  const { promise, resolve, reject } = Promise.withResolvers<net.Socket>();
+  const abort = () => socket.destroy(new Error("given up"));
+  socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+  socket.once("connect", () => {
+    socket.setTimeout(0);
+    resolve(socket);
+  });
+  socket.once("error", reject);
+  signal.addEventListener("abort", abort);
+  if (signal.aborted) abort();
+  return promise.finally(() => {
+    signal.removeEventListener("abort", abort);
+    socket.off("error", reject);
+  });
+}

@@ -138,6 +138,18 @@ export const ERRORS = {
     means: "The address for KRUN_STATUS cannot be listened on.",
     remedy: "Choose a free port.",
   },
+  HboneUnavailable: {
+    means: "Peers cannot be let in: every port for it is taken, or the workload's certificates cannot be used.",
+    remedy: "Free the port, or make the certificate files that the message names right; the mesh's agent writes them.",
+  },
+  ConnectFailed: {
+    means: "`krun --connect` cannot reach the far side, cannot verify it, or its connection was cut.",
+    remedy: "Check the name, the network and the certificates on both sides; the message says how far it came.",
+  },
+  ConnectRefused: {
+    means: "The far side answers `krun --connect`, and refuses to let it through.",
+    remedy: "Read its own words in the message: it names the rule, a port that it has not, or a program that is down.",
+  },
   OutputUnwritable: {
     means: "What krun prints (help, version, the report of `--check`) cannot be written to standard output.",
     remedy: "Send it to a file or program that takes it; krun has started nothing.",

@@ -11,7 +11,7 @@ export interface Channel {
   readonly broken: AbortSignal;
   /** The next bytes; `undefined` once the far side has ended its half in order. Rejects when the stream was cut. */
   read(): Promise<Uint8Array | undefined>;
-  /** Takes the bytes, and resolves when there is room for more. Rejects when the stream was cut. */
+  /** Takes the bytes, and resolves when there is room for more. Rejects when the stream was cut, or takes no more. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends our half: the far side reads what was written, then an end. The other half goes on. */
   end(): void;
@@ -27,13 +27,17 @@ export interface RelayEnd {
 
 /**
  * Carries bytes from `near` to `far` and back until both directions have ended. An end becomes an end, a cut becomes a reset of
- * the other channel, and no more is read from one than the other takes. Never rejects.
+ * the other channel, and no more is read from one than the other takes. What one has said in order reaches the other also when
+ * it takes nothing more itself. Never rejects.
  */
 export async function relay(near: Channel, far: Channel): Promise<RelayEnd> {
+  const reset = () => [near, far].forEach((channel) => channel.reset());
   // What waits for room on one side would not notice that the other one is gone.
-  const cuts = [[near, far], [far, near]].map(([cut, other]) => whenBroken(cut!, () => other!.reset()));
+  for (const { broken } of [near, far]) broken.addEventListener("abort", reset);
+  if (near.broken.aborted || far.broken.aborted) reset();
   const [there, back] = await Promise.all([carry(near, far), carry(far, near)]);
-  for (const forget of cuts) forget();
+  for (const { broken } of [near, far]) broken.removeEventListener("abort", reset);
+  if (!there || !back) reset();
   return { there, back };
 }
 
@@ -41,16 +45,8 @@ async function carry(from: Channel, to: Channel): Promise<boolean> {
   try {
     for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes);
   } catch {
-    from.reset();
-    to.reset();
     return false;
   }
   to.end();
   return true;
-}
-
-function whenBroken({ broken }: Channel, act: () => void): () => void {
-  broken.addEventListener("abort", act);
-  if (broken.aborted) act();
-  return () => broken.removeEventListener("abort", act);
 }

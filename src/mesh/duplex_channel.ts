@@ -11,6 +11,8 @@ import type { Channel } from "./channel.ts";
 export interface DuplexKind {
   /** Whether the far side has ended its half itself, now that the stream has nothing more to read. */
   endedInOrder(): boolean;
+  /** Whether the stream that closes has ended in order, and only takes no more. @default {false} */
+  readonly takesNoMore?: () => boolean;
   /** Cuts the stream. */
   reset(): void;
   /** What has to drain before more is written, and is not the stream itself. @default {nothing} */
@@ -25,6 +27,7 @@ export class DuplexChannel implements Channel {
   readonly #kind: DuplexKind;
   readonly #cut = new AbortController();
   #ended = false;
+  #takesNoMore = false;
   #wakeReader: () => void = () => {};
   #wakeWriter: () => void = () => {};
 
@@ -34,9 +37,9 @@ export class DuplexChannel implements Channel {
     stream.on("readable", () => this.#wakeReader());
     stream.on("drain", () => this.#wakeWriter());
     stream.on("end", () => kind.endedInOrder() ? this.#end() : this.#break());
-    stream.on("aborted", () => this.#break());
+    stream.on("aborted", () => kind.takesNoMore?.() ? this.#close() : this.#break());
     stream.on("error", () => this.#break());
-    stream.on("close", () => this.#ended && stream.writableFinished || this.#break());
+    stream.on("close", () => this.#ended && (stream.writableFinished || this.#takesNoMore) || this.#break());
     if (stream.destroyed) this.#break();
   }
 
@@ -55,16 +58,16 @@ export class DuplexChannel implements Channel {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    this.#requireWhole();
+    this.#requireTaker();
     const wait = () => new Promise<void>((resolve) => this.#wakeWriter = resolve);
     if (!this.#stream.write(bytes)) await wait();
-    for (let jam; !this.broken.aborted && (jam = this.#kind.congestion?.()) !== undefined;) {
+    for (let jam; !this.#isOver() && (jam = this.#kind.congestion?.()) !== undefined;) {
       const wake = () => this.#wakeWriter();
       jam.once("drain", wake);
       await wait();
       jam.off("drain", wake);
     }
-    this.#requireWhole();
+    this.#requireTaker();
   }
 
   end(): void {
@@ -76,8 +79,22 @@ export class DuplexChannel implements Channel {
     this.#break();
   }
 
+  #isOver(): boolean {
+    return this.#takesNoMore || this.broken.aborted;
+  }
+
   #requireWhole(): void {
     if (this.broken.aborted) throw new Error("the stream was cut");
+  }
+
+  #requireTaker(): void {
+    this.#requireWhole();
+    if (this.#takesNoMore) throw new Error("the stream takes no more");
+  }
+
+  #close(): void {
+    this.#takesNoMore = true;
+    this.#wakeWriter();
   }
 
   #end(): void {

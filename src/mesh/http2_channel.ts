@@ -42,12 +42,15 @@ export function http2Channel(stream: Http2Stream, { resetCode }: Http2ChannelOpt
     const code = stream.writableEnded ? constants.NGHTTP2_NO_ERROR : resetCode ?? constants.NGHTTP2_CANCEL;
     if (!stream.destroyed) stream.close(code);
   };
-  return new DuplexChannel(stream, { endedInOrder, reset, congestion: () => congestion(stream) });
+  // Such a reset leaves what was sent before it as it is (RFC 9113, 8.1).
+  const takesNoMore = () => endedInOrder() && stream.rstCode === constants.NGHTTP2_NO_ERROR;
+  return new DuplexChannel(stream, { endedInOrder, takesNoMore, reset, congestion: () => congestion(stream) });
 }
 
 /** Whether the far side has ended its half. */
 function watchEndStream(stream: Http2Stream): () => boolean {
-  let came = stream.endAfterHeaders;
+  // What came in one piece with the headers was pushed before anybody was told of the stream.
+  let came = stream.endAfterHeaders || stream.state.remoteClose === 1;
   const push = stream.push.bind(stream);
   stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
     if (chunk === null && !stream.closed) came = true;

@@ -1,6 +1,6 @@
 /**
- * Frames of HTTP/2 by hand, for what no library lets a test do: to allow everything and read nothing. In: a stream's headers. Out:
- * the bytes with which a client begins (RFC 9113, 3.4 and 4.1).
+ * Frames of HTTP/2 by hand, for what no library lets a test do: to allow everything and read nothing, and to see each frame. In:
+ * a stream's headers. Out: the bytes with which a client begins, and what comes back (RFC 9113, 3.4 and 4.1).
  *
  * @module
  */
@@ -45,4 +45,32 @@ export function greedyOpening(fields: readonly (readonly [string, string])[]): U
     frame(WINDOW_UPDATE, 0, 0, increment),
     frame(HEADERS, END_HEADERS, 1, Buffer.concat(fields.map(field))),
   ]);
+}
+
+/** One frame that came. */
+export interface RawFrame {
+  readonly type: "DATA" | "HEADERS" | "RST_STREAM" | "GOAWAY" | "other";
+  readonly stream: number;
+  /** The last of its stream. */
+  readonly endStream: boolean;
+  /** Its length, or the error code of RST_STREAM. */
+  readonly value: number;
+}
+
+const TYPES: Readonly<Record<number, RawFrame["type"]>> = { 0: "DATA", 1: "HEADERS", 3: "RST_STREAM", 7: "GOAWAY" };
+
+/** The frames in a server's bytes; the last one may be cut. */
+export function framesIn(bytes: Uint8Array): RawFrame[] {
+  const frames: RawFrame[] = [];
+  const buffer = Buffer.from(bytes);
+  for (let at = 0; at + 9 <= buffer.length;) {
+    const length = buffer.readUIntBE(at, 3);
+    const type = TYPES[buffer[at + 3]!] ?? "other";
+    const mayEnd = type === "DATA" || type === "HEADERS";
+    const endStream = mayEnd && (buffer[at + 4]! & 1) === 1;
+    const value = type === "RST_STREAM" ? buffer.readUInt32BE(at + 9) : length;
+    frames.push({ type, stream: buffer.readUInt32BE(at + 5), endStream, value });
+    at += 9 + length;
+  }
+  return frames;
 }

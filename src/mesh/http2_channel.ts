@@ -34,17 +34,48 @@ const MOST_QUEUED_BYTES = 1 << 20;
  */
 export function http2Channel(stream: Http2Stream, { resetCode }: Http2ChannelOptions = {}): Channel {
   const endedInOrder = watchEndStream(stream);
-  let isReset = false;
-  stream.on("wantTrailers", () => !isReset && stream.sendTrailers({}));
-  const reset = () => {
-    isReset = true;
-    // Once our half has ended, NO_ERROR is how a server says that it needs no more of the other (RFC 9113, 8.1).
-    const code = stream.writableEnded ? constants.NGHTTP2_NO_ERROR : resetCode ?? constants.NGHTTP2_CANCEL;
-    if (!stream.destroyed) stream.close(code);
-  };
+  const half = new OwnHalf(stream);
+  const reset = () => half.reset(resetCode ?? constants.NGHTTP2_CANCEL);
   // Such a reset leaves what was sent before it as it is (RFC 9113, 8.1).
   const takesNoMore = () => endedInOrder() && stream.rstCode === constants.NGHTTP2_NO_ERROR;
   return new DuplexChannel(stream, { endedInOrder, takesNoMore, reset, congestion: () => congestion(stream) });
+}
+
+/** How our half of a stream ends: by END_STREAM, or by a reset and nothing else. */
+class OwnHalf {
+  readonly #stream: Http2Stream;
+  #hasEnded = false;
+  #wantsNoMore = false;
+
+  constructor(stream: Http2Stream) {
+    this.#stream = stream;
+    stream.on("wantTrailers", () => this.#end());
+  }
+
+  reset(code: number): void {
+    if (!this.#stream.writableEnded) return this.#close(code);
+    this.#wantsNoMore = true;
+    if (this.#hasEnded) this.#stopFarSide();
+  }
+
+  #end(): void {
+    if (this.#stream.closed || this.#stream.destroyed) return;
+    this.#stream.sendTrailers({});
+    // Deno sends END_STREAM at this point of the loop, and a reset would overtake it.
+    setImmediate(() => {
+      this.#hasEnded = true;
+      if (this.#wantsNoMore) this.#stopFarSide();
+    });
+  }
+
+  /** Once all was said, NO_ERROR is how a server says that it needs no more (RFC 9113, 8.1). */
+  #stopFarSide(): void {
+    this.#close(constants.NGHTTP2_NO_ERROR);
+  }
+
+  #close(code: number): void {
+    if (!this.#stream.destroyed) this.#stream.close(code);
+  }
 }
 
 /** Whether the far side has ended its half. */

@@ -27,7 +27,7 @@ export const ERRORS = {
     remedy: "Name a program, as in krun ./server, or what to mount; krun --help lists the settings.",
   },
   ArgumentInvalid: {
-    means: "An option before the program's name is not one of krun's.",
+    means: "An option before the program's name is not one of krun's, or has a value that cannot be read.",
     remedy: "See `krun --help`; put `--` before a program whose name begins with a dash.",
   },
   PodInvalid: {

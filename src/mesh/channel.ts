@@ -1,20 +1,30 @@
 /**
- * A stream of bytes in both directions, whose halves end by themselves, and what joins two of them. In: two channels of any
- * kind (a TCP connection, a stream of HTTP/2, standard input and output). Out: whether each direction came to its end.
+ * Streams of bytes whose halves end by themselves, and what joins them. In: channels of any kind (a TCP connection, a stream of
+ * HTTP/2, standard input and output). Out: whether each direction came to its end.
  *
  * @module
  */
 
-/** One end of a two-way stream. One read and one write at a time. */
-export interface Channel {
+/** What bytes are read from, one read at a time. */
+export interface ByteSource {
   /** Aborts when the stream was cut: reset by either side, or its connection lost. An end in order is no cut. */
   readonly broken: AbortSignal;
   /** The next bytes; `undefined` once the far side has ended its half in order. Rejects when the stream was cut. */
   read(): Promise<Uint8Array | undefined>;
+}
+
+/** What bytes are written to, one write at a time. */
+export interface ByteSink {
+  /** Aborts when the stream was cut. */
+  readonly broken: AbortSignal;
   /** Takes the bytes, and resolves when there is room for more. Rejects when the stream was cut, or takes no more. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends our half: the far side reads what was written, then an end. The other half goes on. */
   end(): void;
+}
+
+/** One end of a two-way stream. */
+export interface Channel extends ByteSource, ByteSink {
   /** Cuts the stream: the far side sees a reset, never an end. After our half has ended, it is told to send no more. */
   reset(): void;
 }
@@ -41,7 +51,8 @@ export async function relay(near: Channel, far: Channel): Promise<RelayEnd> {
   return { there, back };
 }
 
-async function carry(from: Channel, to: Channel): Promise<boolean> {
+/** Carries bytes to their end, and ends the sink then. False, with the sink open, when either side was cut. Never rejects. */
+export async function carry(from: ByteSource, to: ByteSink): Promise<boolean> {
   try {
     for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes);
   } catch {

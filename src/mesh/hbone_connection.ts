@@ -54,6 +54,9 @@ interface Refusal {
   readonly reason: string;
 }
 
+/** Streams that can be at their full speed together. */
+const CONNECTION_WINDOWS = 8;
+
 /** How long frames of a closing connection may take to leave. */
 const LAST_FRAMES_MS = 200;
 
@@ -73,6 +76,8 @@ export class HboneConnection {
     session.on("error", (error) => options.log.debug("hbone connection failed", { reason: error.message }));
     session.on("stream", (stream, headers) => void this.#serve(stream, headers));
     session.once("close", () => this.#busy.abort());
+    // The connection's own window bounds no memory, only how much is on its way for all streams.
+    session.setLocalWindowSize(CONNECTION_WINDOWS * options.limits.windowBytes);
     // Streams wait on the socket of their connection, all at once.
     session.socket.setMaxListeners(0);
     void this.#closeWhenIdle();

@@ -16,7 +16,7 @@ import { constants, type Http2Stream } from "node:http2";
 import type * as net from "node:net";
 import type * as tls from "node:tls";
 import type { Channel } from "./channel.ts";
-import { DuplexChannel } from "./duplex_channel.ts";
+import { DuplexChannel } from "./node_stream.ts";
 
 /** Options of {@linkcode http2Channel}. */
 export interface Http2ChannelOptions {

@@ -8,15 +8,12 @@
  */
 import * as net from "node:net";
 import type { Channel } from "./channel.ts";
-import { DuplexChannel } from "./duplex_channel.ts";
+import { DuplexChannel } from "./node_stream.ts";
 
 /** The bytes of a connection that may be half open. A reset is a TCP segment with RST (RFC 9293, 3.5.3). */
 export function tcpChannel(socket: net.Socket): Channel {
-  return new DuplexChannel(socket, {
-    // Connections that break have an error in place of an end.
-    endedInOrder: () => true,
-    reset: () => socket.resetAndDestroy(),
-  });
+  // A connection that breaks has an error in place of an end.
+  return new DuplexChannel(socket, { reset: () => socket.resetAndDestroy() });
 }
 
 /** Options of {@linkcode connectLocally}. */

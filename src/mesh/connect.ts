@@ -17,8 +17,9 @@ import {
   type PeerPattern,
   sameTrustDomain,
 } from "../core/spiffe_id.ts";
-import { sleep } from "../kube/abort.ts";
+import { abortable } from "../kube/abort.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import { TimeLimit } from "../kube/time_limit.ts";
 import { type Channel, relay } from "./channel.ts";
 import { dial, type Dialed } from "./dial.ts";
 import { StdioChannel } from "./stdio_channel.ts";
@@ -177,9 +178,9 @@ async function accepted(dialed: Dialed, address: MeshAddress | FrontEndAddress, 
 }
 
 async function firstLine(channel: Channel): Promise<string> {
-  const read = new AbortController();
-  const first = channel.read().catch(() => undefined).finally(() => read.abort());
-  const bytes = await Promise.race([first, sleep(REFUSAL_MS, read.signal)]) ?? undefined;
+  const limit = new TimeLimit(REFUSAL_MS, undefined);
+  const bytes = await abortable(channel.read(), limit.signal).catch(() => undefined);
+  limit.clear();
   return new TextDecoder().decode(bytes?.subarray(0, REFUSAL_BYTES)).split("\n")[0]!.trim();
 }
 

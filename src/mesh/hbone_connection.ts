@@ -4,14 +4,12 @@
  *
  * @module
  */
-import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Clock } from "../core/clock.ts";
 import { connectTarget, type ReachablePort, type ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
-import { relay } from "./channel.ts";
-import { http2Channel } from "./http2_channel.ts";
+import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { PeerVerdict } from "./mesh_peer.ts";
-import { connectLocally, tcpChannel } from "./tcp_channel.ts";
 
 /** How much one connection of a peer may have. */
 export interface HboneLimits {
@@ -46,12 +44,6 @@ export interface HboneConnectionOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly limits: HboneLimits;
-}
-
-/** A refusal, as a status of HTTP and one line. */
-interface Refusal {
-  readonly status: number;
-  readonly reason: string;
 }
 
 /** Streams that can be at their full speed together. */
@@ -100,7 +92,7 @@ export class HboneConnection {
     try {
       const target = this.#judge(headers);
       if ("port" in target) await this.#relay(stream, target);
-      else refuse(stream, target);
+      else refuseStream(stream, target);
     } finally {
       this.#open--;
       if (this.#open === 0) void this.#closeWhenIdle();
@@ -116,19 +108,8 @@ export class HboneConnection {
 
   async #relay(stream: ServerHttp2Stream, { port }: ReachablePort): Promise<void> {
     const { peer, log, limits } = this.#options;
-    const { signal } = this.#end;
-    const near = http2Channel(stream, { resetCode: constants.NGHTTP2_CONNECT_ERROR });
-    const gone = AbortSignal.any([near.broken, signal]);
-    const socket = await connectLocally(port, { timeoutMs: limits.connectMs, signal: gone }).catch(() => undefined);
-    if (socket === undefined) return refuse(stream, { status: 503, reason: `nothing answers on port ${port}` });
-    const far = tcpChannel(socket);
-    const cut = () => [near, far].forEach((channel) => channel.reset());
-    signal.addEventListener("abort", cut);
-    if (gone.aborted) cut();
-    else stream.respond({ ":status": 200 }, { waitForTrailers: true });
     log.debug("hbone stream opened", { peer: peer.identity, port });
-    await relay(near, far);
-    signal.removeEventListener("abort", cut);
+    await relayToPort(stream, port, { timeoutMs: limits.connectMs, signal: this.#end.signal, unavailable: 503 });
     log.debug("hbone stream ended", { peer: peer.identity, port });
   }
 
@@ -139,11 +120,4 @@ export class HboneConnection {
     await clock.sleep(limits.idleMs, signal);
     if (!signal.aborted) this.#session.close();
   }
-}
-
-function refuse(stream: ServerHttp2Stream, { status, reason }: Refusal): void {
-  if (stream.destroyed) return;
-  stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
-  // What the peer would still send is not wanted (RFC 9113, 8.1).
-  stream.end(`${reason}\n`, () => stream.close(constants.NGHTTP2_NO_ERROR));
 }

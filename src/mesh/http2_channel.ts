@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { constants, type Http2Stream } from "node:http2";
+import { constants, type Http2Stream, type OutgoingHttpHeaders } from "node:http2";
 import type * as net from "node:net";
 import type * as tls from "node:tls";
 import type { Channel } from "./channel.ts";
@@ -22,6 +22,8 @@ import { DuplexChannel } from "./node_stream.ts";
 export interface Http2ChannelOptions {
   /** Code of a reset. @default {CANCEL} */
   readonly resetCode?: number;
+  /** Fields that end our half, asked for when it ends. @default {none} */
+  readonly trailers?: () => OutgoingHttpHeaders;
 }
 
 /** Bytes that may wait for the network on one connection before its streams wait. */
@@ -32,9 +34,9 @@ const MOST_QUEUED_BYTES = 1 << 20;
  *
  * @param stream opened or answered with `waitForTrailers`, in this turn of the event loop
  */
-export function http2Channel(stream: Http2Stream, { resetCode }: Http2ChannelOptions = {}): Channel {
+export function http2Channel(stream: Http2Stream, { resetCode, trailers }: Http2ChannelOptions = {}): Channel {
   const endedInOrder = watchEndStream(stream);
-  const half = new OwnHalf(stream);
+  const half = new OwnHalf(stream, trailers ?? (() => ({})));
   const reset = () => half.reset(resetCode ?? constants.NGHTTP2_CANCEL);
   // Such a reset leaves what was sent before it as it is (RFC 9113, 8.1).
   const takesNoMore = () => endedInOrder() && stream.rstCode === constants.NGHTTP2_NO_ERROR;
@@ -44,11 +46,13 @@ export function http2Channel(stream: Http2Stream, { resetCode }: Http2ChannelOpt
 /** How our half of a stream ends: by END_STREAM, or by a reset and nothing else. */
 class OwnHalf {
   readonly #stream: Http2Stream;
+  readonly #trailers: () => OutgoingHttpHeaders;
   #hasEnded = false;
   #wantsNoMore = false;
 
-  constructor(stream: Http2Stream) {
+  constructor(stream: Http2Stream, trailers: () => OutgoingHttpHeaders) {
     this.#stream = stream;
+    this.#trailers = trailers;
     stream.on("wantTrailers", () => this.#end());
   }
 
@@ -60,7 +64,7 @@ class OwnHalf {
 
   #end(): void {
     if (this.#stream.closed || this.#stream.destroyed) return;
-    this.#stream.sendTrailers({});
+    this.#stream.sendTrailers(this.#trailers());
     // Deno sends END_STREAM at this point of the loop, and a reset would overtake it.
     setImmediate(() => {
       this.#hasEnded = true;

@@ -1,0 +1,65 @@
+/**
+ * A stream of a caller over HTTP/2, and a port of this machine. In: the stream, and what it asked for. Out: a relay, or a refusal
+ * in words.
+ *
+ * @module
+ */
+import { constants, type ServerHttp2Stream } from "node:http2";
+import { type Channel, relay } from "./channel.ts";
+import { http2Channel } from "./http2_channel.ts";
+import { connectLocally, tcpChannel } from "./tcp_channel.ts";
+
+/** A status of HTTP and one line for a person. */
+export interface Refusal {
+  readonly status: number;
+  readonly reason: string;
+}
+
+/** Options of {@linkcode relayToPort}. */
+export interface RelayToPortOptions {
+  /** Milliseconds that the port may take to accept. */
+  readonly timeoutMs: number;
+  /** Cuts the stream. */
+  readonly signal: AbortSignal;
+  /** Status when the port does not accept. */
+  readonly unavailable: 502 | 503;
+}
+
+/** Answers 200 once the port of 127.0.0.1 has accepted, and relays until both halves have ended. Never rejects. */
+export async function relayToPort(stream: ServerHttp2Stream, port: number, options: RelayToPortOptions): Promise<void> {
+  const { timeoutMs, signal, unavailable } = options;
+  const near = http2Channel(stream, { resetCode: constants.NGHTTP2_CONNECT_ERROR });
+  const gone = AbortSignal.any([near.broken, signal]);
+  const socket = await connectLocally(port, { timeoutMs, signal: gone }).catch(() => undefined);
+  if (socket === undefined) return refuse(stream, near, { status: unavailable, reason: nothingAnswers(port) });
+  const far = tcpChannel(socket);
+  const cut = () => [near, far].forEach((channel) => channel.reset());
+  signal.addEventListener("abort", cut);
+  if (gone.aborted) cut();
+  else stream.respond({ ":status": 200 }, { waitForTrailers: true });
+  await relay(near, far);
+  signal.removeEventListener("abort", cut);
+}
+
+/** Answers a stream that leads nowhere. To be called in the turn in which it came. */
+export function refuseStream(stream: ServerHttp2Stream, refusal: Refusal): void {
+  refuse(stream, http2Channel(stream), refusal);
+}
+
+function refuse(stream: ServerHttp2Stream, channel: Channel, { status, reason }: Refusal): void {
+  if (stream.destroyed) return;
+  stream.respond({ ":status": status, "content-type": TEXT }, { waitForTrailers: true });
+  channel.write(new TextEncoder().encode(`${reason}\n`)).then(() => {
+    channel.end();
+    // What the caller would still send is not wanted.
+    channel.reset();
+  }, () => {});
+}
+
+/** The words for a port that does not accept. */
+export function nothingAnswers(port: number): string {
+  return `nothing answers on port ${port}`;
+}
+
+/** The type of one line for a person. */
+export const TEXT = "text/plain; charset=utf-8";

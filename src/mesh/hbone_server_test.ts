@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import * as tls from "node:tls";
 import assert from "node:assert/strict";
+import { flood, floodFrom, MOST_BYTES } from "../../tests/flood.ts";
 import { MeshRig, type Peer, readAll, workloadId } from "../../tests/mesh_rig.ts";
 import { greedyOpening } from "../../tests/raw_http2.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
@@ -126,35 +127,6 @@ Deno.test("serveHbone() makes a reset of a reset, and never an end", async (t) =
     channel.reset();
   });
 });
-
-/** More than the kernel's buffers and the windows of HTTP/2 hold, and much less than a flood without an end. */
-const MOST_BYTES = 12e6;
-
-/** Writes until nothing is taken any more; gives how much was. */
-async function flood(write: (chunk: Uint8Array) => Promise<unknown>, taken: () => number): Promise<number> {
-  const chunk = new Uint8Array(65_536);
-  let isOver = false;
-  const pump = async () => {
-    while (!isOver) await write(chunk);
-  };
-  pump().catch(() => {});
-  let last = 0;
-  await waitFor("the flood to be stopped", async () => {
-    const before = last;
-    last = taken();
-    if (last > 5 * MOST_BYTES) return true;
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    return last > 0 && before === last && taken() === last;
-  });
-  isOver = true;
-  return last;
-}
-
-/** Floods the peer of a program's connection. */
-function floodFrom(socket: Socket): Promise<number> {
-  const write = (chunk: Uint8Array) => new Promise((resolve) => socket.write(chunk, resolve));
-  return flood(write, () => socket.bytesWritten - socket.writableLength);
-}
 
 Deno.test("serveHbone() takes no more than the other side reads", async (t) => {
   await using program = await TcpProgram.start((socket) => socket.pause());

@@ -9,7 +9,7 @@
 import { Buffer } from "node:buffer";
 import * as http from "node:http";
 import * as http2 from "node:http2";
-import * as net from "node:net";
+import type * as net from "node:net";
 import { KrunError } from "../core/errors.ts";
 import { tunnelTarget } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
@@ -75,8 +75,8 @@ class FrontDoor {
   readonly #timeoutMs: number;
   readonly #end = new AbortController();
   readonly #sockets = new Set<net.Socket>();
-  readonly #listener = net.createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket));
-  readonly #http1 = http.createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0 });
+  /** It is the one that listens: Deno keeps no connection for a next request where it does not. */
+  readonly #http1 = http.createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, noDelay: true });
   readonly #http2 = http2.createServer({
     settings: { maxConcurrentStreams: STREAMS, initialWindowSize: WINDOW_BYTES, enablePush: false },
   });
@@ -84,6 +84,9 @@ class FrontDoor {
   constructor(options: TunnelServerOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+    const [serveHttp1] = this.#http1.listeners("connection") as ((socket: net.Socket) => void)[];
+    this.#http1.removeAllListeners("connection");
+    this.#http1.on("connection", (socket) => this.#accept(socket, (ready) => serveHttp1!.call(this.#http1, ready)));
     this.#http1.on("request", (message, response) => this.#serve(http1Request(message, response)));
     this.#http1.on("upgrade", (message, socket, first) => this.#upgrade(message, socket as net.Socket, first));
     this.#http2.on("session", (session) => {
@@ -99,8 +102,8 @@ class FrontDoor {
     const { hostname, port } = this.#options;
     try {
       await new Promise<void>((resolve, reject) => {
-        this.#listener.once("error", reject);
-        this.#listener.listen(port, hostname, resolve);
+        this.#http1.once("error", reject);
+        this.#http1.listen(port, hostname, resolve);
       });
     } catch (cause) {
       throw new KrunError(
@@ -110,18 +113,18 @@ class FrontDoor {
         { cause },
       );
     }
-    return (this.#listener.address() as net.AddressInfo).port;
+    return (this.#http1.address() as net.AddressInfo).port;
   }
 
   async close(): Promise<void> {
     this.#end.abort();
-    const closed = new Promise((resolve) => this.#listener.close(resolve));
+    const closed = new Promise((resolve) => this.#http1.close(resolve));
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
   /** Looks at the first bytes: a server of either protocol then finds them as if nobody had. */
-  #accept(socket: net.Socket): void {
+  #accept(socket: net.Socket, serveHttp1: (socket: net.Socket) => void): void {
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
     socket.on("error", () => {});
@@ -135,7 +138,8 @@ class FrontDoor {
       socket.setTimeout(0);
       socket.removeAllListeners("timeout");
       socket.unshift(head);
-      (isHttp2 ? this.#http2 : this.#http1).emit("connection", socket);
+      if (isHttp2) this.#http2.emit("connection", socket);
+      else serveHttp1(socket);
     };
     socket.on("readable", look);
   }

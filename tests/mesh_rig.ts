@@ -6,6 +6,7 @@
 import * as http2 from "node:http2";
 import { join } from "node:path";
 import { http2Channel } from "../src/mesh/http2_channel.ts";
+import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import type { Channel } from "../src/mesh/channel.ts";
 import { type HboneServer, type HboneServerOptions, serveHbone } from "../src/mesh/hbone_server.ts";
 import { systemClock } from "../src/pod/clock.ts";
@@ -69,8 +70,12 @@ export class Peer implements AsyncDisposable {
       ...(certificate === undefined ? {} : { cert: certificate.certPem, key: certificate.keyPem }),
       checkServerIdentity: (_host, { serialNumber }) => void (this.serial = serialNumber),
     });
+    endBetweenTurns(this.#session);
     this.#session.on("error", (error) => this.failure = error);
-    this.#session.once("connect", () => this.#session.setLocalWindowSize(windowBytes));
+    this.#session.once("connect", () => {
+      this.#session.setLocalWindowSize(windowBytes);
+      this.#session.socket.setMaxListeners(0);
+    });
     this.#closed = new Promise((resolve) => this.#session.once("close", resolve));
   }
 

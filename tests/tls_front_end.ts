@@ -8,6 +8,7 @@ import * as http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { relay } from "../src/mesh/channel.ts";
 import { http2Channel } from "../src/mesh/http2_channel.ts";
+import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import { TestAuthority } from "./certificates.ts";
 
 /** A front end; disposing it ends its connections. */
@@ -23,9 +24,13 @@ export class TlsFrontEnd implements AsyncDisposable {
     const { certPem, keyPem } = this.authority.issue({ dnsNames: ["localhost"] });
     this.#server = http2.createSecureServer({ cert: certPem, key: keyPem });
     this.#behind = http2.connect(`http://127.0.0.1:${behind}`);
+    endBetweenTurns(this.#behind);
     this.#behind.on("error", () => {});
-    this.#server.on("session", (session) => this.#sessions.push(session));
-    this.#server.on("stream", (stream, headers) => this.#pass(stream, headers));
+    this.#server.on("session", (session) => {
+      endBetweenTurns(session);
+      this.#sessions.push(session);
+    });
+    this.#server.on("stream", (stream: http2.ServerHttp2Stream, headers) => this.#pass(stream, headers));
   }
 
   static async start(behind: number): Promise<TlsFrontEnd> {

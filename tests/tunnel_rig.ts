@@ -7,6 +7,7 @@ import * as http from "node:http";
 import * as http2 from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import { serveTunnel, type TunnelServer, type TunnelServerOptions } from "../src/mesh/tunnel_server.ts";
 import { unusedPort } from "./tcp_program.ts";
 import { RecordingLog } from "./recording_log.ts";
@@ -54,7 +55,9 @@ export class WebProgram implements AsyncDisposable {
       seen.trailers = { ...request.trailers };
       reply(response as Response, seen);
     };
-    this.#server = protocol === "h2c" ? http2.createServer(serve) : http.createServer(serve);
+    const http2Server = http2.createServer(serve);
+    http2Server.on("session", endBetweenTurns);
+    this.#server = protocol === "h2c" ? http2Server : http.createServer(serve);
     this.#server.on("connection", (socket: Socket) => this.sockets.push(socket));
   }
 
@@ -120,6 +123,7 @@ export class TunnelRig implements AsyncDisposable {
   /** A connection of HTTP/2 with prior knowledge. */
   session(): http2.ClientHttp2Session {
     const session = http2.connect(`http://127.0.0.1:${this.server.port}`);
+    endBetweenTurns(session);
     session.on("error", () => {});
     this.#stack.defer(async () => {
       const closed = new Promise<void>((resolve) => session.closed ? resolve() : session.once("close", resolve));

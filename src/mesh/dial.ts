@@ -10,6 +10,7 @@ import { systemFailure } from "../core/system_failure.ts";
 import { TimeLimit } from "../kube/time_limit.ts";
 import type { Channel } from "./channel.ts";
 import { http2Channel } from "./http2_channel.ts";
+import { endBetweenTurns } from "./http2_session.ts";
 
 /** Options of {@linkcode dial}. */
 export interface DialOptions {
@@ -46,6 +47,7 @@ export async function dial({ origin, headers, tls, timeoutMs, signal }: DialOpti
   const limit = new TimeLimit(timeoutMs, signal);
   const settings = { enablePush: false, initialWindowSize: WINDOW_BYTES };
   const session = http2.connect(origin, { minVersion: "TLSv1.2", settings, ...tls });
+  endBetweenTurns(session);
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const closed = new Promise<void>((done) => session.once("close", done));
   const cut = () => session.destroy();

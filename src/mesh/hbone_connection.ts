@@ -8,6 +8,7 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import type { Clock } from "../core/clock.ts";
 import { connectTarget, type ReachablePort, type ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
+import { endBetweenTurns } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { PeerVerdict } from "./mesh_peer.ts";
 
@@ -62,6 +63,7 @@ export class HboneConnection {
   #busy = new AbortController();
 
   constructor(session: ServerHttp2Session, options: HboneConnectionOptions) {
+    endBetweenTurns(session);
     this.#session = session;
     this.#options = options;
     this.#closed = new Promise((resolve) => session.once("close", resolve));

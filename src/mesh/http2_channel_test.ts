@@ -5,6 +5,7 @@ import { framesIn, greedyOpening, type RawFrame } from "../../tests/raw_http2.ts
 import { waitFor } from "../../tests/wait.ts";
 import type { Channel } from "./channel.ts";
 import { http2Channel } from "./http2_channel.ts";
+import { endBetweenTurns } from "./http2_session.ts";
 
 type Serve = (stream: http2.ServerHttp2Stream) => void;
 
@@ -12,8 +13,11 @@ type Serve = (stream: http2.ServerHttp2Stream) => void;
 async function server(serve: Serve): Promise<AsyncDisposable & { readonly port: number }> {
   const listening = http2.createServer();
   const sessions: http2.Http2Session[] = [];
-  listening.on("session", (session) => sessions.push(session));
-  listening.on("stream", (stream) => {
+  listening.on("session", (session) => {
+    endBetweenTurns(session);
+    sessions.push(session);
+  });
+  listening.on("stream", (stream: http2.ServerHttp2Stream) => {
     stream.on("error", () => {});
     serve(stream);
   });
@@ -84,6 +88,7 @@ interface Asked extends AsyncDisposable {
 
 function ask(port: number): Asked {
   const session = http2.connect(`http://127.0.0.1:${port}`);
+  endBetweenTurns(session);
   session.on("error", () => {});
   const closed = new Promise((resolve) => session.once("close", resolve));
   const stream = session.request({ ":method": "CONNECT", ":authority": "x:80" }, {

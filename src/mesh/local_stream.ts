@@ -35,7 +35,7 @@ export async function relayToPort(stream: ServerHttp2Stream, port: number, optio
   const far = tcpChannel(socket);
   const cut = () => [near, far].forEach((channel) => channel.reset());
   signal.addEventListener("abort", cut);
-  if (gone.aborted) cut();
+  if (gone.aborted || isOver(stream)) cut();
   else stream.respond({ ":status": 200 }, { waitForTrailers: true });
   await relay(near, far);
   signal.removeEventListener("abort", cut);
@@ -47,13 +47,18 @@ export function refuseStream(stream: ServerHttp2Stream, refusal: Refusal): void 
 }
 
 function refuse(stream: ServerHttp2Stream, channel: Channel, { status, reason }: Refusal): void {
-  if (stream.destroyed) return;
+  if (isOver(stream)) return;
   stream.respond({ ":status": status, "content-type": TEXT }, { waitForTrailers: true });
   channel.write(new TextEncoder().encode(`${reason}\n`)).then(() => {
     channel.end();
     // What the caller would still send is not wanted.
     channel.reset();
   }, () => {});
+}
+
+/** A stream that its caller has left can have no answer any more. */
+function isOver(stream: ServerHttp2Stream): boolean {
+  return stream.closed || stream.destroyed;
 }
 
 /** The words for a port that does not accept. */

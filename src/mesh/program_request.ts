@@ -12,6 +12,7 @@ import * as http2 from "node:http2";
 import type { Field } from "../core/proxy_fields.ts";
 import type { ByteSink, ByteSource } from "./channel.ts";
 import { http2Channel } from "./http2_channel.ts";
+import { endBetweenTurns } from "./http2_session.ts";
 import { fieldsOfHeaders, fieldsOfRaw, headersOf } from "./message_fields.ts";
 import { ReadableSource, WritableSink } from "./node_stream.ts";
 
@@ -112,6 +113,7 @@ function http1Answer(message: http.IncomingMessage, method: string): ProgramAnsw
 
 function askByHttp2({ port }: Program, request: ProgramRequest): ProgramExchange {
   const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { enablePush: false } });
+  endBetweenTurns(session);
   const { promise, resolve, reject } = Promise.withResolvers<ProgramAnswer>();
   session.on("error", reject);
   let stream: http2.ClientHttp2Stream;

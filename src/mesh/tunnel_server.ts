@@ -16,6 +16,7 @@ import type { Logger } from "../core/log.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { type FrontRequest, http1Request, http2Request } from "./front_request.ts";
+import { endBetweenTurns } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { Program } from "./program_request.ts";
 import { proxy, refuse } from "./proxy.ts";
@@ -90,11 +91,12 @@ class FrontDoor {
     this.#http1.on("request", (message, response) => this.#serve(http1Request(message, response)));
     this.#http1.on("upgrade", (message, socket, first) => this.#upgrade(message, socket as net.Socket, first));
     this.#http2.on("session", (session) => {
+      endBetweenTurns(session);
       session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
       session.socket.setMaxListeners(0);
       session.on("error", ({ message }) => options.log.debug("tunnel connection failed", { reason: message }));
     });
-    this.#http2.on("stream", (stream, headers) => this.#serveStream(stream, headers));
+    this.#http2.on("stream", (stream: http2.ServerHttp2Stream, headers) => this.#serveStream(stream, headers));
   }
 
   /** @throws {KrunError} `HboneUnavailable` */

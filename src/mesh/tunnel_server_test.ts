@@ -94,7 +94,7 @@ Deno.test("serveTunnel() keeps an answer that is a head alone, as gRPC's failure
 
 Deno.test("serveTunnel() streams: an answer begins before its request has ended", async () => {
   const server = http2.createServer();
-  server.on("stream", (stream) => {
+  server.on("stream", (stream: http2.ServerHttp2Stream) => {
     stream.respond({ ":status": 200 });
     stream.pipe(stream);
   });

@@ -43,11 +43,9 @@ const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-
 
 /** Reads the set. Needs `--allow-read` for the folder. @throws {KrunError} `HboneUnavailable`, never with a file's content. */
 export async function readWorkloadCertificates(folder: string): Promise<WorkloadCertificates> {
-  const [keyPem, certPem, rootPem] = await Promise.all([
-    readPem(folder, FILES.keyPem),
-    readPem(folder, FILES.certPem),
-    readPem(folder, FILES.rootPem),
-  ]);
+  const keyPem = await readPem(folder, FILES.keyPem);
+  const certPem = await readPem(folder, FILES.certPem);
+  const rootPem = await readPem(folder, FILES.rootPem);
   const roots = certificatesIn(rootPem);
   if (roots === undefined) throw unusable(folder, FILES.rootPem, "it is not a list of certificates");
   const [leaf] = certificatesIn(certPem) ?? [];

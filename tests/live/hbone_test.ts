@@ -23,7 +23,7 @@ function exchange(port: number, sent: Uint8Array): Promise<{ got: Uint8Array; en
     const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     const parts: Uint8Array[] = [];
     const done = (end: "end" | "reset") => resolve({ got: new Uint8Array(parts.flatMap((part) => [...part])), end });
-    socket.on("data", (part) => parts.push(part));
+    socket.on("data", (part: Uint8Array) => parts.push(part));
     socket.on("end", () => done("end"));
     socket.on("error", () => done("reset"));
     socket.end(sent);

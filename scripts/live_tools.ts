@@ -16,7 +16,7 @@ interface GoTool {
   version: string;
   module: string;
   package: string;
-  tags?: string;
+  tags?: string | undefined;
   ldflags?: string;
   /** `replace` lines of our go.mod, given the go.mod of the module itself. */
   replace?: (moduleGoMod: string) => string[];
@@ -75,6 +75,11 @@ function kubernetes(program: string, minutes: number): GoTool {
   };
 }
 
+function istio(path: string, options: { readonly tags?: string; readonly minutes: number }): GoTool {
+  const module = `istio.io/istio@${ISTIO}`;
+  return { kind: "go", version: ISTIO, module, package: `istio.io/istio/${path}`, replace: istioReplace, ...options };
+}
+
 function istioFile(path: string): ModuleFile {
   return { kind: "file", version: ISTIO, module: `istio.io/istio@${ISTIO}`, path, minutes: 1 };
 }
@@ -89,25 +94,16 @@ const TOOLS: Readonly<Record<string, GoTool | ModuleFile | WheelTool>> = {
   },
   "kube-apiserver": kubernetes("kube-apiserver", 5),
   kubectl: kubernetes("kubectl", 1),
-  "pilot-agent": {
-    kind: "go",
-    version: ISTIO,
-    module: `istio.io/istio@${ISTIO}`,
-    package: "istio.io/istio/pilot/cmd/pilot-agent",
-    tags: "agent",
-    replace: istioReplace,
-    minutes: 1,
-  },
-  "pilot-discovery": {
-    kind: "go",
-    version: ISTIO,
-    module: `istio.io/istio@${ISTIO}`,
-    package: "istio.io/istio/pilot/cmd/pilot-discovery",
-    replace: istioReplace,
-    minutes: 5,
-  },
+  "pilot-agent": istio("pilot/cmd/pilot-agent", { tags: "agent", minutes: 1 }),
+  "pilot-discovery": istio("pilot/cmd/pilot-discovery", { minutes: 5 }),
+  // What Istio's own tests run as workloads: HTTP/1.1, HTTP/2, gRPC (also without a proxy), TCP, HBONE.
+  "echo-server": istio("pkg/test/echo/cmd/server", { minutes: 1 }),
+  "echo-client": istio("pkg/test/echo/cmd/client", { minutes: 1 }),
   // What a Helm chart applies before istiod starts, and what the proxy's image has beside the agent.
   "istio-crds": istioFile("manifests/charts/base/files/crd-all.gen.yaml"),
+  "istio-values": istioFile("manifests/charts/istio-control/istio-discovery/values.yaml"),
+  "istio-sidecar-template": istioFile("manifests/charts/istio-control/istio-discovery/files/injection-template.yaml"),
+  "istio-grpc-agent-template": istioFile("manifests/charts/istio-control/istio-discovery/files/grpc-agent.yaml"),
   "envoy-bootstrap": istioFile("tools/packaging/common/envoy_bootstrap.json"),
   envoy: {
     kind: "wheel",

@@ -183,6 +183,20 @@ const CASES: Readonly<Record<string, (subject: ContractSubject) => Promise<void>
     assert.deepEqual({ name, port, protocol }, { name: "http", port: 80, protocol: "TCP" });
   },
 
+  "resource() reads an object of any kind, and neither one nor a kind that is not there is a failure": async (
+    subject,
+  ) => {
+    const { cluster, namespace, put } = subject;
+    await put(configMap(namespace, "mesh-env", "1"));
+    const ref = { apiGroup: "", version: "v1", resource: "configmaps", namespace, name: "mesh-env" };
+    assert.partialDeepStrictEqual(await cluster.resource(ref), { metadata: { namespace, name: "mesh-env" } });
+    assert.equal(await cluster.resource({ ...ref, name: "other" }), undefined);
+    const unknown = { ...ref, apiGroup: "none.example", resource: "widgets" };
+    assert.equal(await cluster.resource(unknown), undefined);
+    const { name: _, ...all } = unknown;
+    assert.equal(await cluster.resource(all), undefined);
+  },
+
   "requestToken() grants a token that says for whom, for what and for how long": async (subject) => {
     const { cluster, namespace, put } = subject;
     await put(serviceAccount(namespace, "builder"));

@@ -15,6 +15,7 @@ import type {
   FollowState,
   GrantedToken,
   ObjectRef,
+  ResourceRef,
   TokenRef,
   WatchedObject,
 } from "../src/core/cluster.ts";
@@ -70,6 +71,8 @@ export class FakeCluster implements Cluster {
   readonly #clock: Clock;
   readonly #objects = new Map<string, WatchedObject>();
   readonly #services: V1Service[] = [];
+  /** Of kinds that only `resource` gives. */
+  readonly #others = new Map<string, unknown>();
   readonly #accounts = new Map<string, string>();
   readonly #wakers = new Set<() => void>();
   #failure: FakeFailure = () => undefined;
@@ -113,6 +116,14 @@ export class FakeCluster implements Cluster {
     this.#services.push({ ...service, spec: { ...service.spec, ports } });
   }
 
+  /** Makes an object of a kind that is no Secret, ConfigMap or Service; `metadata` says where. */
+  putResource(
+    resource: string,
+    object: { readonly metadata: { readonly namespace: string; readonly name: string } },
+  ): void {
+    this.#others.set(`${resource}/${object.metadata.namespace}/${object.metadata.name}`, object);
+  }
+
   /** From now on requests, watches that are open included, fail as `failure` says; nothing given: none fails. */
   fails(failure: FakeFailure = () => undefined): void {
     this.#failure = failure;
@@ -122,6 +133,18 @@ export class FakeCluster implements Cluster {
   async get(ref: ObjectRef, { signal }: { signal?: AbortSignal } = {}): Promise<WatchedObject | undefined> {
     await this.#request({ verb: "get", what: idOf(ref) }, signal);
     return structuredClone(this.#objects.get(idOf(ref)));
+  }
+
+  async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
+    const { apiGroup, resource, namespace, name } = ref;
+    const verb = name === undefined ? "list" : "get";
+    await this.#request({ verb, what: [resource, namespace, name].join("/") }, signal);
+    if (apiGroup !== "") return structuredClone(this.#others.get([resource, namespace, name].join("/")));
+    const services = this.#services.filter(({ metadata }) => metadata?.namespace === namespace);
+    if (name === undefined) return structuredClone({ items: services });
+    if (resource === "services") return structuredClone(services.find(({ metadata }) => metadata?.name === name));
+    const kind = resource === "configmaps" ? "ConfigMap" : "Secret";
+    return structuredClone(this.#objects.get(idOf({ kind, namespace, name })));
   }
 
   async services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {

@@ -27,6 +27,8 @@ export const TAKEN_OUT: readonly TakenOut[] = [
   { variable: "KUBECONFIG", why: "krun's credentials: the program is the service account" },
   { variable: "GOOGLE_APPLICATION_CREDENTIALS", why: "krun's credentials" },
   { variable: "SSH_AUTH", why: "says who may log in, which is krun's to know" },
+  { variable: "XDS_HEADER_*", why: "may be the mesh agent's credentials" },
+  { variable: "CA_HEADER_*", why: "may be the mesh agent's credentials" },
   { variable: "KUBERNETES_SERVICE_HOST", why: "names the API server around krun", onlyWithCluster: true },
   { variable: "KUBERNETES_SERVICE_PORT*", why: "names the API server around krun", onlyWithCluster: true },
   { variable: "KUBERNETES_PORT*", why: "names the API server around krun", onlyWithCluster: true },

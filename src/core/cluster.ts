@@ -19,6 +19,22 @@ export interface ObjectRef {
   readonly name: string;
 }
 
+/** One object of any kind, or all of one kind in a namespace, read once. */
+export interface ResourceRef {
+  /** Empty for the core group. */
+  readonly apiGroup: string;
+  /** As `v1`. */
+  readonly version: string;
+  /** As `configmaps`. */
+  readonly resource: string;
+  /** Its namespace. */
+  readonly namespace: string;
+  /** Its `metadata.name`; unset: all of the namespace, as a list. */
+  readonly name?: string;
+  /** What a person can do who may not have that right, after `or`. */
+  readonly otherwise?: string;
+}
+
 /** A Secret or ConfigMap as the API gives it: Secret `data` is base64, ConfigMap `data` text, `binaryData` base64. */
 export type WatchedObject = V1Secret | V1ConfigMap;
 
@@ -132,6 +148,13 @@ export interface Cluster extends AsyncDisposable {
    * @throws {KrunError} `Forbidden`, `Unauthorized`, `ClusterUnreachable`, `CertificateInvalid`, `ApiRequestFailed`, `ManifestInvalid`.
    */
   get(ref: ObjectRef, options?: { signal?: AbortSignal }): Promise<WatchedObject | undefined>;
+  /**
+   * Reads an object of any kind, as it is; `undefined` when it, or its kind, does not exist. A folder of manifests has none but
+   * those that `get` and `services` give.
+   *
+   * @throws as `get`.
+   */
+  resource(ref: ResourceRef, options?: { signal?: AbortSignal }): Promise<unknown>;
   /** Lists the Services of a namespace. @throws as `get`. */
   services(namespace: string, options?: { signal?: AbortSignal }): Promise<V1Service[]>;
   /** Follows one object until the signal aborts. Never throws for a failing server: it backs off and tries again. */

@@ -134,6 +134,20 @@ export const ERRORS = {
     means: "The program should run as another user and krun may not change users.",
     remedy: "Start krun as root, or remove KRUN_RUN_AS and runAsUser.",
   },
+  MeshUnknown: {
+    means: "There is a mesh, and something that krun needs to join it is not known.",
+    remedy: "Set the variable, or make the object, that the message names; XDS_ADDR=- starts without a mesh.",
+  },
+  MeshUnavailable: {
+    means: "There is a mesh, and what this machine lacks to join it is named in the message.",
+    remedy:
+      "Install or allow it, choose another MESH_MODE, or start without the mesh: MESH_OPTIONAL=true or XDS_ADDR=-.",
+  },
+  MeshNotReady: {
+    means: "The mesh's proxy did not get ready within MESH_START_TIMEOUT, or ended.",
+    remedy:
+      "Read the agent's own lines below the message; the configuration that Envoy has is in the file that it names.",
+  },
   AddressInUse: {
     means: "The address for KRUN_STATUS cannot be listened on.",
     remedy: "Choose a free port.",
@@ -157,6 +171,19 @@ export const ERRORS = {
   PackageMissing: {
     means: "A program that uses krun as a library has not the package in its deno.json that krun needs here.",
     remedy: "Add the import that the message names to the deno.json of that program.",
+  },
+  InterceptionUnavailable: {
+    means:
+      "Traffic cannot be intercepted here: iptables, the kernel's part of it, a capability or an address is missing.",
+    remedy: "Provide what the message names, or choose a mode without interception.",
+  },
+  InterceptionConflict: {
+    means: "Interception would meet rules or traffic of others in this network namespace.",
+    remedy: "Do what the message names: give the program a group of its own, or remove the rules.",
+  },
+  InterceptionFailed: {
+    means: "istio-iptables or iptables ended with an error; a start that fails so leaves no rule behind.",
+    remedy: "Read the program's own words below the message.",
   },
   Internal: {
     means: "krun met a state that its authors did not foresee.",

@@ -33,3 +33,8 @@ export function lookupIn(...environments: readonly Env[]): (name: string) => str
   // Object.hasOwn, since `$(constructor)` must not find what every object inherits.
   return (name) => environments.find((env) => Object.hasOwn(env, name))?.[name];
 }
+
+/** Text that {@linkcode expand} turns back into `text`, byte for byte. */
+export function withoutExpansion(text: string): string {
+  return text.replaceAll(/\$(?=[$(])/g, "$$$$");
+}

@@ -1,15 +1,10 @@
 import assert from "node:assert/strict";
+import { assertGolden } from "../../tests/golden.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { helpText } from "./help.ts";
 import { SETTINGS } from "./settings_table.ts";
 
-const GOLDEN = new URL("../../tests/testdata/golden/help.txt", import.meta.url);
-
-Deno.test("helpText() is what tests/testdata/golden/help.txt holds", () => {
-  const text = helpText();
-  if (Deno.env.has("UPDATE_GOLDEN")) Deno.writeTextFileSync(GOLDEN, text);
-  assert.equal(text, Deno.readTextFileSync(GOLDEN), "run the tests once with UPDATE_GOLDEN=1, and read the difference");
-});
+Deno.test("helpText() is what tests/testdata/golden/help.txt holds", () => assertGolden("help.txt", helpText()));
 
 Deno.test("helpText() names every setting, in lines of at most 100 columns", () => {
   const lines = helpText().split("\n");

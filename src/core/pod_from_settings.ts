@@ -6,6 +6,8 @@
 import type { V1ConfigMap, V1Container, V1Pod, V1PodSpec, V1Probe, V1Service } from "@kubernetes/client-node";
 import type { Cluster } from "./cluster.ts";
 import type { Identity } from "./identity.ts";
+import { withoutExpansion } from "./expansion.ts";
+import { withoutInjected } from "./injected.ts";
 import { inClusterFailure, kubernetesService, SERVICE_ACCOUNT_FOLDER } from "./in_cluster.ts";
 import { mountPath } from "./mount_path.ts";
 import { dnsLabelOf, mountVolume } from "./mount_volume.ts";
@@ -74,6 +76,10 @@ export interface PlannedPod {
   readonly ownsKubernetesEnv: boolean;
   /** A container has an empty KUBECONFIG, since it would find the one of the home folder, which is krun's. */
   readonly hidesKubeconfig: boolean;
+  /** Containers that krun itself has added, such as the mesh's proxy: nothing of krun's environment reaches them. */
+  readonly ownContainers: ReadonlySet<string>;
+  /** Volume → the one user it is for, where krun itself has added it. */
+  readonly volumeUsers: ReadonlyMap<string, number>;
   /** Why a program that only knows the in-cluster configuration will not work, for `--check`: one clause. */
   readonly inClusterFailure?: string;
   /** For the log. */
@@ -116,7 +122,7 @@ class Draft {
     const { settings, identity, manifest, podUid } = options;
     this.#options = options;
     this.#warnings = [...manifest?.warnings ?? []];
-    const written = structuredClone(manifest?.pod);
+    const written = manifest && withoutInjected(structuredClone(manifest.pod));
     const containers = written?.spec?.containers ?? [{ name: dnsLabelOf(identity.name.value) }];
     this.#program = containers[0]!;
     this.#spec = {
@@ -225,6 +231,8 @@ class Draft {
       localServices: this.#localServices,
       ownsKubernetesEnv: cluster !== undefined && !kubeletServiceAccount,
       hidesKubeconfig: this.#hidesKubeconfig,
+      ownContainers: new Set(),
+      volumeUsers: new Map(),
       ...(failure !== undefined && { inClusterFailure: failure }),
       warnings: [...this.#warnings, ...oneShotWarnings(settings, { program: this.#program, spec: this.#spec })],
     };
@@ -326,11 +334,6 @@ const DEFAULT_GRACE_SECONDS = 30;
 /** Seconds from SIGTERM to SIGKILL there, and what krun uses of them: it needs some itself. */
 const CLOUD_RUN_KILLS_AFTER = 10;
 const CLOUD_RUN_GRACE_SECONDS = 8;
-
-/** Text that the Pod's `$(NAME)` expansion turns back into `text`, byte for byte. */
-function withoutExpansion(text: string): string {
-  return text.replaceAll(/\$(?=[$(])/g, "$$$$");
-}
 
 /** The user replaces user and group: the group of another user is none of theirs. */
 function withUser<Context extends { runAsUser?: number; runAsGroup?: number }>(

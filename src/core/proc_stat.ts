@@ -30,6 +30,15 @@ export function parseProcStat(text: string): ProcessStat | undefined {
   return { pid: Number(match[1]), state: match[2] ?? "", parent, group, session, startTicks };
 }
 
+/** PF_KTHREAD of linux/sched.h. */
+const KERNEL_THREAD = 0x0020_0000;
+
+/** Whether a line of /proc/<pid>/stat is that of a thread of the kernel, which is nobody's process. */
+export function isKernelThread(text: string): boolean {
+  const [, , , , , flags = "0"] = (/^\d+ \([^]*\) \S ([\d -]+)/.exec(text)?.[1] ?? "").split(" ");
+  return (Number(flags) & KERNEL_THREAD) !== 0;
+}
+
 /** True when the process can still do something. */
 export function isAlive(entry: ProcessStat): boolean {
   return entry.state !== "Z" && entry.state !== "X";

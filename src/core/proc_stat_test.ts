@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { descendants, isOrphanedGroup, parseProcStat, type ProcessStat, programFamily } from "./proc_stat.ts";
+import {
+  descendants,
+  isKernelThread,
+  isOrphanedGroup,
+  parseProcStat,
+  type ProcessStat,
+  programFamily,
+} from "./proc_stat.ts";
 
 const LINE = "8123 (sh) S 1 8123 77 34816 8123 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 2 3\n";
 
@@ -21,6 +28,13 @@ Deno.test("parseProcStat() gives undefined for what is not a line of stat", () =
     assert.equal(parseProcStat(text), undefined, text);
   }
   fc.assert(fc.property(fc.string(), (text) => void parseProcStat(text)));
+});
+
+Deno.test("isKernelThread() tells kthreadd from a process that calls itself so", () => {
+  assert.ok(isKernelThread("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0\n"));
+  assert.ok(!isKernelThread(LINE));
+  assert.ok(!isKernelThread(LINE.replace("(sh)", "(kthreadd) S 0 0 0 0 -1 2129984)")));
+  fc.assert(fc.property(fc.string(), (text) => assert.ok(!isKernelThread(text))));
 });
 
 function entry(pid: number, parent: number, rest: Partial<ProcessStat> = {}): ProcessStat {

@@ -7,7 +7,7 @@ import type { V1Pod, V1ServiceAccountTokenProjection } from "@kubernetes/client-
 import type { TokenRef } from "./cluster.ts";
 import type { Payload } from "./payload.ts";
 import { cleanPayloadPath } from "./payload_path.ts";
-import { tokenFileMode, volumeOwnership } from "./volume_ownership.ts";
+import { tokenFileMode } from "./volume_ownership.ts";
 import { DEFAULT_FILE_MODE, type VolumeContext } from "./volume_type.ts";
 
 /** Seconds that the API server fills in. */
@@ -26,9 +26,10 @@ export function tokenRefOf(source: V1ServiceAccountTokenProjection, pod: V1Pod):
 /** The one file of a token: the JWT without a final newline. @throws {KrunError} `PathInvalid` */
 export function tokenFiles(
   source: V1ServiceAccountTokenProjection,
-  { pod, inputs, defaultMode = DEFAULT_FILE_MODE }: VolumeContext & { readonly defaultMode: number | undefined },
+  { pod, inputs, ownership, defaultMode = DEFAULT_FILE_MODE }:
+    & VolumeContext
+    & { readonly defaultMode: number | undefined },
 ): Payload {
-  const ownership = volumeOwnership(pod);
   const bytes = new TextEncoder().encode(inputs.token(tokenRefOf(source, pod)).token);
   const mode = tokenFileMode(defaultMode, ownership);
   const uid = ownership.fsUser;

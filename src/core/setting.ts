@@ -10,13 +10,14 @@ export const SETTING_GROUPS = {
   workload: "Who the workload is",
   mounts: "What is mounted",
   program: "How the program runs",
+  mesh: "The service mesh",
   krun: "krun itself",
   platform: "Read from the platform",
   reserved: "Names of the original program that krun does not support yet",
 } as const;
 
 /** What a reserved setting waits for. */
-export type ReservedFor = "Google Cloud support" | "the mesh" | "the SSH server";
+export type ReservedFor = "Google Cloud support" | "a managed mesh" | "the SSH server";
 
 /** One variable that krun reads. */
 export interface Setting {

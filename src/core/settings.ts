@@ -7,6 +7,7 @@ import { passEnvWarnings } from "./app_env.ts";
 import { KrunError } from "./errors.ts";
 import type { LogLevel } from "./log.ts";
 import type { LogFormat } from "./log_format.ts";
+import { type MeshSettings, readMesh } from "./mesh_settings.ts";
 import { isMountSetting, parseMountSetting } from "./mount_setting.ts";
 import type { MountSetting } from "./mount_setting.ts";
 import { nearestName } from "./nearest_name.ts";
@@ -29,6 +30,7 @@ import type { SettingText } from "./setting_value.ts";
 import { SETTINGS } from "./settings_table.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { FORWARDED, signalName, signalNumber } from "./signals.ts";
+import { isTrafficDirector } from "./traffic_director.ts";
 
 export { SETTINGS };
 
@@ -101,6 +103,8 @@ export interface Settings {
   readonly gracePeriodSeconds?: number | undefined;
   /** The platform is Cloud Run: it gives 10 s from SIGTERM to SIGKILL. */
   readonly cloudRun: boolean;
+  /** K_REVISION. */
+  readonly platformRevision?: string | undefined;
   /** KRUN_SERVICE_LINKS; unset: off for a Pod made from variables, the manifest's own otherwise. */
   readonly serviceLinks?: boolean | undefined;
   /** MESH_BASE_DIR. */
@@ -119,6 +123,8 @@ export interface Settings {
   readonly logFormat: LogFormat;
   /** KRUN_STATUS. */
   readonly status?: ListenAddress | undefined;
+  /** XDS_ADDR, MESH and all that refines them. */
+  readonly mesh: MeshSettings;
   /** KRUN_PASS_ENV: variables of krun's own that the program gets all the same. */
   readonly passEnv: readonly string[];
   /** One line each, for the log. */
@@ -149,7 +155,11 @@ export function parseSettings(env: Env): Settings {
       service: text("K_SERVICE"),
     },
     cluster: readCluster(variables),
-    clusterAskedBy: [...ASKS_FOR_CLUSTER.filter((name) => text(name)), ...mounts.map((mount) => mount.env)],
+    clusterAskedBy: [
+      ...ASKS_FOR_CLUSTER.filter((name) => text(name) && !(name === "XDS_ADDR" && text(name) === "-"))
+        .filter((name) => !(OF_MESH.includes(name) && isTrafficDirector(text("MESH") ?? ""))),
+      ...mounts.map((mount) => mount.env),
+    ],
     mounts,
     podFile: text("KRUN_POD"),
     labels: readLabels(variables, warnings),
@@ -158,6 +168,7 @@ export function parseSettings(env: Env): Settings {
     runAs: readRunAs(variables),
     gracePeriodSeconds: read("KRUN_GRACE_PERIOD", readWholeSeconds),
     cloudRun: isCloudRun(variables),
+    platformRevision: text("K_REVISION"),
     serviceLinks: read("KRUN_SERVICE_LINKS", readBoolean),
     baseDir: text("MESH_BASE_DIR"),
     keepFiles: read("KRUN_FILES", (s) => readChoice(s, ["remove", "keep"])) === "keep",
@@ -167,6 +178,7 @@ export function parseSettings(env: Env): Settings {
     logLevel: read("KRUN_LOG", (s) => readChoice(s, ["info", "error", "warn", "debug"])) ?? "info",
     logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json"])) ?? "text",
     status: read("KRUN_STATUS", readListenAddress),
+    mesh: readMesh(variables),
     passEnv,
   };
   checkOneShot(settings);
@@ -189,7 +201,11 @@ const ASKS_FOR_CLUSTER: readonly SettingName[] = [
   "WORKLOAD_SERVICE_ACCOUNT",
   "CLUSTER_NAME",
   "MESH",
+  "XDS_ADDR",
 ];
+
+/** Those of them that say which mesh: Traffic Director is none of a cluster. */
+const OF_MESH: readonly SettingName[] = ["MESH", "XDS_ADDR"];
 
 /** The one way to the environment: by names of the table. */
 class Variables {
@@ -217,10 +233,8 @@ class Variables {
   };
 
   /** The variables whose name begins so, those with an empty value too. */
-  startingWith(prefix: SettingPrefix): SettingText[] {
-    return this.names.filter((name) => name.startsWith(prefix))
-      .map((env) => ({ env, text: this.#env[env]! }));
-  }
+  readonly startingWith = (prefix: SettingPrefix): SettingText[] =>
+    this.names.filter((name) => name.startsWith(prefix)).map((env) => ({ env, text: this.#env[env]! }));
 }
 
 /** Names of objects and audiences are UTF-8, and so are the paths that krun can make. */

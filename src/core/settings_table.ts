@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { MESH_NAMES } from "./mesh_names.ts";
 import { RESERVED_SETTINGS } from "./reserved_names.ts";
 import type { Setting } from "./setting.ts";
 
@@ -235,6 +236,7 @@ export const SETTINGS = [
     example: "127.0.0.1:8080",
     seenBy: "program",
   },
+  ...MESH_NAMES,
   {
     env: "KRUN_LOG",
     group: "krun",

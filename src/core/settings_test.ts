@@ -23,10 +23,14 @@ for (const { id, why, input, expect } of loadVectors<Env, Record<string, unknown
       return;
     }
     const { labels, ...settings } = parseSettings(input);
-    const found = JSON.parse(JSON.stringify({ ...settings, labels: Object.fromEntries(labels) }));
+    const found = JSON.parse(JSON.stringify({ ...settings, labels: Object.fromEntries(labels) }, mapsAsObjects));
     for (const [field, value] of Object.entries(expect)) assert.deepEqual(found[field], value, field);
     if (Object.keys(input).length === 0) assert.deepEqual(found, expect);
   });
+}
+
+function mapsAsObjects(_key: string, value: unknown): unknown {
+  return value instanceof Map ? Object.fromEntries(value) : value;
 }
 
 function failure(env: Env): KrunError {
@@ -81,8 +85,8 @@ Deno.test("parseSettings() throws nothing but a KrunError of one line when given
 Deno.test("parseSettings() does not warn when every variable of the table that is supported is set to its example", () => {
   const supported = SETTINGS.filter((setting) => !("reserved" in setting));
   const env = Object.fromEntries(supported.map(({ env, example }) => [env.replace(/<.*>/, "x"), example]));
-  // These three contradict others on purpose.
-  for (const name of ["KRUN_REFRESH", "startupProbe.tcp", "KRUN_MANIFESTS"]) delete env[name];
+  // These contradict others on purpose.
+  for (const name of ["KRUN_REFRESH", "startupProbe.tcp", "KRUN_MANIFESTS", "PROV_CERT"]) delete env[name];
   assert.deepEqual(parseSettings(env).warnings, []);
 });
 
@@ -140,11 +144,20 @@ function isInTable(name: string): boolean {
 }
 
 Deno.test("sources name no variable that is not in SETTINGS", () => {
+  const texts = sources();
   // Families as a whole ("K8S_*"), and constants of the code that look like variables.
-  const others = new Set(["K8S_", "KRUN_", "WORKLOAD_", "MESH_", "KRUN_FAILED", "CLUSTER_NAMES", "MESH_OPTIONAL"]);
+  const constants = [...texts.values()].flatMap((text) => [...text.matchAll(/\bconst ([A-Z][A-Z0-9_]+)\b/g)]);
+  const others = new Set(["K8S_", "KRUN_", "WORKLOAD_", "MESH_", ...constants.map(([, name]) => name!)]);
   // Not read, only kept from Deno.
   for (const name of ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"]) others.add(name);
-  const strays = [...sources()].flatMap(([path, text]) =>
+  // Not read, only given: to a program with gRPC, and to the agent (ISTIO_META_CLUSTER_ID).
+  const given = ["GRPC_XDS_BOOTSTRAP", "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "GRPC_XDS_EXPERIMENTAL_RBAC"];
+  // Of a Pod's environment, where an injector has left them.
+  const injected = ["ISTIO_KUBE_APP_PROBERS", "ISTIO_PROMETHEUS_ANNOTATIONS"];
+  for (const name of [...given, ...injected, "CLUSTER_ID", "MESH_ID"]) others.add(name);
+  // Chains of iptables.
+  for (const name of ["ISTIO_INBOUND", "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "KRUN_PROBE"]) others.add(name);
+  const strays = [...texts].flatMap(([path, text]) =>
     [...namesIn(text)].filter((name) => !isInTable(name) && !others.has(name)).map((name) => `${path}: ${name}`)
   );
   assert.deepEqual(strays, []);

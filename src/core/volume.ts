@@ -13,9 +13,10 @@ import type { Payload } from "./payload.ts";
 import type { Needs, PodInputs } from "./pod_inputs.ts";
 import { projectedVolume } from "./projected_volume.ts";
 import { secretVolume } from "./secret_volume.ts";
+import { type VolumeOwnership, volumeOwnership } from "./volume_ownership.ts";
 import { NO_NEEDS, type VolumeType } from "./volume_type.ts";
 
-export { volumeOwnership } from "./volume_ownership.ts";
+export { volumeOwnership };
 
 type VolumeField = Exclude<keyof V1Volume, "name">;
 
@@ -43,6 +44,8 @@ export function volumeNeeds(volume: V1Volume, pod: V1Pod): Needs {
 export interface VolumePayloadOptions {
   readonly pod: V1Pod;
   readonly inputs: PodInputs;
+  /** @default {what the Pod says} */
+  readonly ownership?: VolumeOwnership;
 }
 
 /**
@@ -50,10 +53,11 @@ export interface VolumePayloadOptions {
  *
  * @throws {KrunError} `ObjectNotFound`, `KeyNotFound`, `PathInvalid`, `PodInvalid`, `ManifestInvalid`.
  */
-export function volumePayload(volume: V1Volume, { pod, inputs }: VolumePayloadOptions): Payload {
+export function volumePayload(volume: V1Volume, { pod, inputs, ...options }: VolumePayloadOptions): Payload {
   const found = fileVolume(volume);
   if (found === undefined) return new Map();
-  const payload = found.type.payload(found.source, { pod, inputs, volume: volume.name });
+  const { ownership = volumeOwnership(pod) } = options;
+  const payload = found.type.payload(found.source, { pod, inputs, volume: volume.name, ownership });
   checkNesting(volume.name, payload);
   return payload;
 }

@@ -17,6 +17,8 @@ export interface VolumeOwnership {
   readonly fsGroup?: number;
   /** Every user other than root that a container which mounts the volume runs as; sorted, without duplicates. */
   readonly readers: readonly number[];
+  /** For `fsUser` alone, whoever else the containers run as. @default {false} */
+  readonly isPrivate?: boolean;
 }
 
 /** Final mode and owner of a file or folder. */
@@ -50,6 +52,11 @@ export function volumeOwnership(pod: V1Pod, volume?: string): VolumeOwnership {
     ...(fsGroup === undefined ? {} : { fsGroup }),
     readers: [...new Set(named)].sort((a, b) => a - b),
   };
+}
+
+/** The ownership of a volume that is for one user alone, as krun's own sidecars have theirs. */
+export function privateOwnership(user: number): VolumeOwnership {
+  return { fsUser: user, readers: user === 0 ? [] : [user], isPrivate: true };
 }
 
 const SETGID = 0o2000;
@@ -86,8 +93,9 @@ export function ownedFolder({ fsGroup }: VolumeOwnership): Owned {
   return { mode: fsGroup === undefined ? 0o755 : fsGroupMode("folder", 0o755), uid: undefined, gid: fsGroup };
 }
 
-/** Final mode and owner of an emptyDir: everybody may write, as in a Pod. */
-export function emptyDirFolder({ fsGroup }: VolumeOwnership): Owned {
+/** Final mode and owner of an emptyDir: everybody may write, as in a Pod, unless it is for one user. */
+export function emptyDirFolder({ fsUser, fsGroup, isPrivate = false }: VolumeOwnership): Owned {
+  if (isPrivate) return { mode: 0o700, uid: fsUser, gid: undefined };
   const mode = fsGroup === undefined ? 0o777 : fsGroupMode("folder", 0o777, { writable: true });
   return { mode, uid: undefined, gid: fsGroup };
 }

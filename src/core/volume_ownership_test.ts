@@ -6,6 +6,7 @@ import {
   type Owned,
   ownedFile,
   ownedFolder,
+  privateOwnership,
   secretFolder,
   tokenFileMode,
   volumeOwnership,
@@ -45,6 +46,24 @@ for (const { id, why, input, expect } of loadVectors<Input, Expect>("volume_owne
     assert.deepEqual(Object.fromEntries(Object.keys(expect).map((key) => [key, all[key]])), expect);
   });
 }
+
+Deno.test("privateOwnership() lets one user in and nobody else, whoever the Pod's containers and their group are", () => {
+  const own = privateOwnership(1337);
+  assert.deepEqual(spelt(emptyDirFolder(own)), { mode: "0700", uid: 1337 });
+  assert.deepEqual(spelt(secretFolder(own)), { mode: "0700", uid: 1337 });
+  assert.deepEqual(spelt(ownedFile({ bytes, mode: tokenFileMode(0o644, own), uid: 1337 }, own)), {
+    mode: "0600",
+    uid: 1337,
+  });
+  // The control: the same volume of a Pod with that user and a group.
+  const pod = { spec: { securityContext: { runAsUser: 1337, fsGroup: 9 }, containers: [{ name: "a" }] } };
+  assert.deepEqual(spelt(emptyDirFolder(volumeOwnership(pod))), { mode: "2777", gid: 9 });
+});
+
+Deno.test("privateOwnership() of root is for root", () => {
+  assert.deepEqual(spelt(secretFolder(privateOwnership(0))), { mode: "0700" });
+  assert.deepEqual(spelt(emptyDirFolder(privateOwnership(0))), { mode: "0700", uid: 0 });
+});
 
 function spelt({ mode, uid, gid }: Owned): unknown {
   return {

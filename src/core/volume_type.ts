@@ -6,6 +6,7 @@
 import type { V1Pod } from "@kubernetes/client-node";
 import type { Payload } from "./payload.ts";
 import type { Needs, PodInputs } from "./pod_inputs.ts";
+import type { VolumeOwnership } from "./volume_ownership.ts";
 
 /** Where a volume stands: the Pod, the volume's name for messages, and what was found. */
 export interface VolumeContext {
@@ -13,6 +14,7 @@ export interface VolumeContext {
   /** Name of the volume. */
   readonly volume: string;
   readonly inputs: PodInputs;
+  readonly ownership: VolumeOwnership;
 }
 
 /** One kind of volume, or one source of a projected volume. */

@@ -15,6 +15,7 @@ import type {
   GrantedToken,
   ObjectKind,
   ObjectRef,
+  ResourceRef,
   TokenRef,
   WatchedObject,
 } from "../core/cluster.ts";
@@ -124,6 +125,21 @@ export class ApiCluster implements Cluster {
   async get(ref: ObjectRef, { signal }: { signal?: AbortSignal } = {}): Promise<WatchedObject | undefined> {
     const path = objectPath(ref.namespace, RESOURCES[ref.kind], ref.name);
     return await this.#parts.client.call<WatchedObject>({ ...readOperation(ref), path, signal }, { absent: true });
+  }
+
+  async resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
+    const { apiGroup, version, resource, namespace, name, otherwise } = ref;
+    const operation: ApiOperation = {
+      what: name === undefined
+        ? `list ${resource} of namespace "${namespace}"`
+        : `read ${resource} "${namespace}/${name}"`,
+      access: { namespace, verbs: [name === undefined ? "list" : "get"], apiGroup, resource, name },
+      ...(otherwise !== undefined && { otherwise }),
+    };
+    const root = apiGroup === "" ? `/api/${version}` : `/apis/${apiGroup}/${version}`;
+    const rest = name === undefined ? "" : `/${encodeURIComponent(name)}`;
+    const path = `${root}/namespaces/${encodeURIComponent(namespace)}/${resource}${rest}`;
+    return await this.#parts.client.call<unknown>({ ...operation, path, signal }, { absent: true });
   }
 
   async services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {

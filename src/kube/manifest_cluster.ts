@@ -13,6 +13,7 @@ import type {
   FollowState,
   GrantedToken,
   ObjectRef,
+  ResourceRef,
   TokenRef,
   WatchedObject,
 } from "../core/cluster.ts";
@@ -86,6 +87,17 @@ export class ManifestCluster implements Cluster {
 
   get(ref: ObjectRef, { signal }: { signal?: AbortSignal } = {}): Promise<WatchedObject | undefined> {
     return this.#request(signal, () => this.#look(ref));
+  }
+
+  resource(ref: ResourceRef, { signal }: { signal?: AbortSignal } = {}): Promise<unknown> {
+    const { apiGroup, resource, namespace, name } = ref;
+    return this.#request(signal, () => {
+      if (apiGroup !== "") return undefined;
+      const services = resource === "services" ? this.#folder.index.services(namespace) : undefined;
+      if (name === undefined) return services && { items: services };
+      if (resource === "configmaps") return this.#folder.index.object({ kind: "ConfigMap", namespace, name });
+      return services?.find(({ metadata }) => metadata?.name === name);
+    });
   }
 
   services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {

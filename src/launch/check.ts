@@ -18,6 +18,8 @@ import { type CheckedPod, checkPod } from "../pod/checked_pod.ts";
 import { programFailures } from "./check_program.ts";
 import { type CheckedObject, type CheckedToken, type CheckReport, checkText, type Finding } from "./check_report.ts";
 import { createLogger } from "./logger.ts";
+import { adviceOf, meshFindings } from "./mesh_findings.ts";
+import { meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
 import { print } from "./output.ts";
 import { type Plan, planStart } from "./plan.ts";
@@ -63,9 +65,14 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
   try {
     settings = parseSettings(outer.env);
     const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
-    const plan = await planStart(outer, { settings, argv, log, keepKey: false });
+    const ofMesh: StartFailure[] = [];
+    const plan = await planStart(outer, {
+      ...{ settings, argv, log, keepKey: false },
+      machine: meshMachine(outer),
+      onMeshFailure: (error) => ofMesh.push({ error, askedBy: "" }),
+    });
     if (plan.cluster) undo.use(plan.cluster);
-    return await reportOfPlan(outer, { plan, settings });
+    return await reportOfPlan(outer, { plan, settings, ofMesh });
   } catch (error) {
     if (!(error instanceof KrunError) || error.code === "Internal") throw error;
     const verdict = verdictOf([{ error, askedBy: "" }]);
@@ -75,7 +82,7 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
 
 async function reportOfPlan(
   outer: Surroundings,
-  { plan, settings }: { plan: Plan; settings: Settings },
+  { plan, settings, ofMesh }: { plan: Plan; settings: Settings; ofMesh: readonly StartFailure[] },
 ): Promise<CheckReport> {
   const { asked, tokens: wanted } = references(plan, outer.cwd);
   const pod = await checkPod(plan.planned, plan.cluster, {
@@ -91,12 +98,15 @@ async function reportOfPlan(
   const failures = pod.failures.length > 0
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
+  const verdict = verdictOf([...failures, ...ofMesh, ...await statusFailures(settings)]);
+  const advice = adviceOf(plan, outer);
   return {
-    ...verdictOf([...failures, ...await statusFailures(settings)]),
-    findings: findings(plan),
+    ...verdict,
+    details: [...verdict.details, ...(advice.manifests.length > 0 ? [advice.manifests.join("---\n")] : [])],
+    findings: [...findings(plan), ...meshFindings(plan)],
     objects,
     tokens,
-    warnings: [...settings.warnings, ...plan.planned.warnings],
+    warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings],
   };
 }
 

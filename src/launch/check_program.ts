@@ -14,7 +14,8 @@ import { checkProgram, programPlaces } from "../pod/program_check.ts";
 import type { ProgramSpec } from "../pod/program.ts";
 import type { Plan } from "./plan.ts";
 import { onlyContainer } from "./replace.ts";
-import { containerEnvironment, runAs } from "./run_containers.ts";
+import { machineRunAs } from "./machine_run_as.ts";
+import { containerEnvironment } from "./run_containers.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Options of {@linkcode programFailures}. */
@@ -50,15 +51,16 @@ function checkContainer(
 ): void {
   const mounted = { env: pod.env, pod: plan.planned.pod };
   const env = containerEnvironment({ outer, plan, settings, mounted }, container);
-  const user = runAs({ outer, mounted }, container);
+  const user = machineRunAs(container, { pod: mounted.pod, self: outer.self });
   const command = containerCommand(container, env);
   if (command === undefined) return;
   const cwd = container.workingDir;
   const spec: ProgramSpec = { ...command, env, ...user, ...(cwd ? { cwd } : {}) };
   const isMounted = (path: string) => mountPaths.some((mount) => path === mount || path.startsWith(`${mount}/`));
-  // An init container may make whatever a later one runs.
-  const [first] = podContainers(plan.planned.pod);
-  const mayAppear = container !== first && (plan.planned.pod.spec?.initContainers ?? []).length > 0;
+  // An init container may make whatever a later one runs; krun's own make nothing.
+  const { pod: { spec: whole }, ownContainers } = plan.planned;
+  const inits = (whole?.initContainers ?? []).filter(({ name }) => !ownContainers.has(name));
+  const mayAppear = inits.length > 0 && container !== inits[0] && !ownContainers.has(container.name);
   if (mayAppear || programPlaces(spec, outer).some(isMounted)) return;
   checkProgram(spec);
 }

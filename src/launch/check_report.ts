@@ -48,7 +48,7 @@ export interface CheckReport {
   readonly tokens: readonly CheckedToken[];
   /** Why a start would fail, each with what to do about it. */
   readonly problems: readonly string[];
-  /** Texts that belong to the problems: the Role and RoleBinding that would end a 403. */
+  /** YAML to apply: the Role and RoleBinding that would end a 403, what the mesh lacks. */
   readonly details: readonly string[];
   readonly warnings: readonly string[];
 }

@@ -7,6 +7,8 @@
 import type { Cluster, ClusterSource } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
 import { type Identity, workloadIdentity } from "../core/identity.ts";
+import { type MeshMachine, NO_AGENT } from "../core/mesh_mode.ts";
+import { asksForMesh } from "../core/mesh_settings.ts";
 import { SERVICE_ACCOUNT_FOLDER } from "../core/in_cluster.ts";
 import type { Logger } from "../core/log.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
@@ -22,9 +24,11 @@ import { findCluster } from "../kube/find_cluster.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { anyFile } from "../pod/special_files.ts";
+import type { MeshPlan } from "./mesh_plan.ts";
 import { readPodFile } from "./pod_file.ts";
 import { ProbedCluster } from "./probed_cluster.ts";
 import type { Surroundings } from "./surroundings.ts";
+import type { TrafficDirectorPlan } from "./traffic_director_plan.ts";
 
 /** What a start will do. */
 export interface Plan {
@@ -42,6 +46,12 @@ export interface Plan {
   readonly takesBase: boolean;
   /** No container has a command: krun keeps the files fresh for somebody else. */
   readonly isSideProcess: boolean;
+  /** How the workload is in a mesh, whose proxy the Pod then has; unset: it is in none. */
+  readonly mesh?: MeshPlan;
+  /** How it is a client of Traffic Director, instead. */
+  readonly trafficDirector?: TrafficDirectorPlan;
+  /** Why it is in no mesh, in one clause. */
+  readonly noMesh?: string;
 }
 
 /** A cluster that nothing asks for and that cannot be opened or gave no token. */
@@ -64,6 +74,12 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
   /** Use no cluster, whatever could be found. @default {false} */
   readonly withoutCluster?: boolean;
+  /** What this machine has for a mesh; unset: join none. */
+  readonly machine?: MeshMachine | undefined;
+  /** The mesh's objects are asked for again until then, milliseconds since the epoch. @default {each once} */
+  readonly deadlineMs?: number;
+  /** Told of a mesh that cannot be joined, and the plan is one without; unset: it throws. */
+  onMeshFailure?(error: KrunError): void;
 }
 
 /** How long a cluster that nobody asked for may take to answer. */
@@ -77,6 +93,59 @@ const UNASKED_TIMEOUT_MS = 5_000;
  * @throws {KrunError} as {@linkcode planRun}; the signal's reason
  */
 export async function planStart(outer: Surroundings, options: PlanOptions): Promise<Plan> {
+  const plan = await planUseful(outer, options);
+  await using onFailure = new AsyncDisposableStack();
+  if (plan.cluster) onFailure.use(plan.cluster);
+  const meshed = await withMesh(outer, plan, options);
+  onFailure.move();
+  return meshed;
+}
+
+/** The plan with the mesh that its cluster has. @throws {KrunError} as {@linkcode planMesh} */
+async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): Promise<Plan> {
+  const { cluster } = plan;
+  const { settings: { mesh }, deadlineMs = 0, signal = new AbortController().signal } = options;
+  if (mesh.off) return { ...plan, noMesh: "XDS_ADDR is -" };
+  if (mesh.trafficDirector && !plan.isSideProcess) return await withTrafficDirector(outer, plan, options);
+  if (cluster === undefined) return { ...plan, noMesh: "there is no cluster" };
+  const isGateway = plan.isSideProcess && mesh.gateway !== undefined;
+  if (plan.isSideProcess && !isGateway) return { ...plan, noMesh: "there is no program" };
+  const { machine } = options;
+  if (!machine || machine.agent === undefined && !asksForMesh(mesh)) return { ...plan, noMesh: NO_AGENT };
+  const { planMesh } = await import("./mesh_plan.ts");
+  try {
+    const joined = await planMesh(outer, { ...options, ...plan, cluster, machine, deadlineMs, signal });
+    if (typeof joined === "string") return { ...plan, noMesh: joined };
+    return { ...plan, ...joined, takesBase: true, isSideProcess: false };
+  } catch (cause) {
+    return withoutMesh(plan, { ...options, cause });
+  }
+}
+
+/** The plan of a client of Traffic Director. @throws {KrunError} as {@linkcode planTrafficDirector} */
+async function withTrafficDirector(outer: Surroundings, plan: Plan, options: PlanOptions): Promise<Plan> {
+  const { machine } = options;
+  if (machine === undefined) return { ...plan, noMesh: "it is left out" };
+  const { planTrafficDirector } = await import("./traffic_director_plan.ts");
+  try {
+    const joined = await planTrafficDirector(outer, { settings: options.settings, plan, machine });
+    return { ...plan, ...joined, takesBase: true };
+  } catch (cause) {
+    return withoutMesh(plan, { ...options, cause });
+  }
+}
+
+/** The plan where the mesh cannot be joined, if whoever starts krun allows it. @throws {KrunError} the cause, if not */
+function withoutMesh(plan: Plan, { settings, log, onMeshFailure, cause }: PlanOptions & { cause: unknown }): Plan {
+  if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+  if (settings.mesh.optional) log.warn("starting without the mesh", { reason: cause.message });
+  else if (onMeshFailure) onMeshFailure(cause);
+  else throw cause;
+  return { ...plan, noMesh: cause.message };
+}
+
+/** As {@linkcode planRun}, without a cluster that nobody asked for and that is of no use. */
+async function planUseful(outer: Surroundings, options: PlanOptions): Promise<Plan> {
   const plan = await planRun(outer, options);
   const { cluster, planned: { pod } } = plan;
   if (!cluster || options.settings.clusterAskedBy.length > 0) return plan;

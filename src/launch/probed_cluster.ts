@@ -12,6 +12,7 @@ import type {
   FollowOptions,
   GrantedToken,
   ObjectRef,
+  ResourceRef,
   TokenRef,
   WatchedObject,
 } from "../core/cluster.ts";
@@ -46,6 +47,10 @@ export class ProbedCluster implements Cluster {
 
   get(ref: ObjectRef, options?: { signal?: AbortSignal }): Promise<WatchedObject | undefined> {
     return this.#cluster.get(ref, options);
+  }
+
+  resource(ref: ResourceRef, options?: { signal?: AbortSignal }): Promise<unknown> {
+    return this.#cluster.resource(ref, options);
   }
 
   services(namespace: string, options?: { signal?: AbortSignal }): Promise<V1Service[]> {

@@ -9,7 +9,8 @@ import { KrunError } from "../core/errors.ts";
 import { execInPlace } from "../pod/one_shot.ts";
 import { obeySignals } from "../pod/signals.ts";
 import type { Plan } from "./plan.ts";
-import { containerEnvironment, runAs } from "./run_containers.ts";
+import { machineRunAs } from "./machine_run_as.ts";
+import { containerEnvironment } from "./run_containers.ts";
 import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
 
@@ -38,7 +39,12 @@ export async function replaceByProgram(run: Run): Promise<never> {
   // A signal that came until now ends the start; one that comes later ends this process, whichever program it is by then.
   await obeySignals();
   run.control.stop.throwIfAborted();
-  return execInPlace({ ...command, env, ...runAs(run, container), ...(cwd ? { cwd } : {}) });
+  return execInPlace({
+    ...command,
+    env,
+    ...machineRunAs(container, { pod: mounted.pod, self: run.outer.self }),
+    ...(cwd ? { cwd } : {}),
+  });
 }
 
 /** The one container whose program can take krun's place. @throws {KrunError} `SettingConflict` when there is not just one. */

@@ -7,8 +7,8 @@
  */
 import type { V1Container } from "@kubernetes/client-node";
 import { programEnv } from "../core/app_env.ts";
+import { ISTIO_PROXY } from "../core/istio_proxy.ts";
 import type { Env } from "../core/pod_inputs.ts";
-import { containerRunAs, type RunAs } from "../core/run_as.ts";
 import type { Settings } from "../core/settings.ts";
 import { signalNumber } from "../core/signals.ts";
 import { podContainers } from "../core/volume_mounts.ts";
@@ -18,6 +18,7 @@ import { Processes } from "../pod/process.ts";
 import { releaseCode } from "../pod/resident_code.ts";
 import { Supervisor } from "../pod/supervisor.ts";
 import { ChangeReaction } from "./change_reaction.ts";
+import { machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
 
@@ -40,27 +41,39 @@ export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
+  const proxy = await meshProxy(run);
   let told = false;
+  const tell = () => {
+    if (told) return;
+    told = true;
+    phases.end("program");
+    log.info("program started", summary(run));
+  };
+  // Of a gateway, the proxy is the program.
+  const isGateway = plan.planned.program === ISTIO_PROXY;
+  if (isGateway) void proxy?.started.then(tell);
   const supervisor = new Supervisor({
     pod: mounted.pod,
     ...(run.argv.length > 0 && { program: plan.planned.program }),
     processes,
     prepare: (container) => mounted.resolveSubPaths(container.name),
     env: (container) => containerEnvironment(run, container),
-    runAs: (container) => runAs(run, container),
+    runAs: (container) => machineRunAs(container, { pod: mounted.pod, self: run.outer.self }),
     onStart: (container, pid) => {
       survivors?.started(container, pid);
-      if (container !== plan.planned.program || told) return;
-      told = true;
-      phases.end("program");
-      log.info("program started", summary(run));
+      if (container === plan.planned.program && !isGateway) tell();
     },
+    ...(proxy && { own: new Map([[ISTIO_PROXY, proxy]]) }),
     log,
     clock: systemClock,
   });
   await using _status = await statusServer(run, supervisor);
   control.attach(supervisor);
   const status = supervisor.run();
+  const fault = proxy?.fault(over.signal).then(async (fault) => {
+    if (fault !== undefined && !told) await supervisor.stop();
+    return fault;
+  });
   // The program first: opening the watches takes milliseconds. A start that fails meanwhile is heard here.
   await Promise.race([status, systemClock.turn()]);
   run.base?.tendMemory();
@@ -71,11 +84,23 @@ export async function runContainers(run: Run): Promise<number> {
   ]);
   void releaseStartCode(over.signal);
   try {
-    return await status;
+    const code = await status;
+    over.abort();
+    const failure = await fault;
+    if (failure !== undefined && !told) throw failure;
+    return code;
   } finally {
     over.abort();
-    await fresh;
+    await Promise.all([fresh, fault]);
   }
+}
+
+/** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
+async function meshProxy(run: Run) {
+  const { mesh, trafficDirector } = run.plan;
+  const plan = mesh ? { ...mesh, address: mesh.mesh.address } : trafficDirector;
+  if (plan === undefined || plan === trafficDirector && plan.mode.mode === "proxyless") return undefined;
+  return new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
 }
 
 /** Once the watches are open, which is part of a start too. */
@@ -89,29 +114,24 @@ async function react({ onChange }: Settings, supervisor: Supervisor): Promise<vo
   if (onChange.kind === "signal") supervisor.kill(signalNumber(onChange.signal) ?? 0);
 }
 
-/** What a container's process sees: krun's own environment less what is krun's, and the Pod's over it. */
+/** Where the programs of krun's own containers look for others. */
+const OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/**
+ * What a container's process sees: krun's own environment less what is krun's, and the Pod's over it. For a container that
+ * krun itself has added: what it was given, and nothing else, be it krun's, the program's or a Service's.
+ */
 export function containerEnvironment(
   { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & { mounted: Pick<MountedPod, "env"> },
   container: V1Container,
 ): Env {
-  const { ownsKubernetesEnv } = plan.planned;
+  const { ownsKubernetesEnv, ownContainers } = plan.planned;
+  if (ownContainers.has(container.name)) {
+    const names = new Set(container.env?.map(({ name }) => name));
+    const given = Object.entries(mounted.env(container.name)).filter(([name]) => names.has(name));
+    return { PATH: OWN_PATH, ...Object.fromEntries(given) };
+  }
   return programEnv(outer.env, mounted.env(container.name), { passEnv: settings.passEnv, ownsKubernetesEnv });
-}
-
-/** As whom a container runs on this machine. */
-export function runAs(
-  { outer, mounted }: Pick<Run, "outer"> & { mounted: Pick<MountedPod, "pod"> },
-  container: V1Container,
-): RunAs {
-  const read = (path: string) => {
-    try {
-      return Deno.readTextFileSync(path);
-    } catch {
-      return ""; // A distroless image may have neither file.
-    }
-  };
-  const { self } = outer;
-  return containerRunAs(container, { pod: mounted.pod, self, passwd: read("/etc/passwd"), group: read("/etc/group") });
 }
 
 async function statusServer({ settings, mounted, plan, log }: Run, supervisor: Supervisor | undefined) {

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { type ErrorCode, KrunError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import { containerRunAs } from "../core/run_as.ts";
 import { podContainers } from "../core/volume_mounts.ts";
 import { openBase } from "../pod/base_folder.ts";
@@ -12,6 +14,7 @@ import { mountPod } from "../pod/mounted_pod.ts";
 import { receiveSignals } from "../pod/signals.ts";
 import { suspendSelf } from "../pod/terminal.ts";
 import { Control } from "./control.ts";
+import { exemptOwnSockets, INTERCEPTION_NOTE, mayIntercept, meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
 import { dropPermissions } from "./permissions.ts";
 import { Phases } from "./phases.ts";
@@ -31,8 +34,8 @@ import type { Surroundings } from "./surroundings.ts";
 export async function start(outer: Surroundings, options: StartOptions): Promise<number> {
   const control = new Control({ suspend: suspendSelf });
   loadLibc();
-  await using undo = new AsyncDisposableStack();
-  undo.use(receiveSignals((signal, { from }) => control.signal(signal, from)));
+  await using receiving = new AsyncDisposableStack();
+  receiving.use(receiveSignals((signal, { from }) => control.signal(signal, from)));
   const onUnforeseen = (event: PromiseRejectionEvent) => {
     // Without this Deno would end krun on the spot, and the program and its Secrets would stay behind. It is never taken away:
     // Deno 2.6 may tell of a rejection only after it was handled, when this start has long since failed with it.
@@ -41,7 +44,7 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
   };
   globalThis.addEventListener("unhandledrejection", onUnforeseen);
   try {
-    const status = await startPod(outer, { ...options, control, undo });
+    const status = await startInMesh(outer, { ...options, control });
     if (control.failure) throw control.failure.cause;
     return status;
   } catch (cause) {
@@ -50,14 +53,55 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
   }
 }
 
-async function startPod(
-  outer: Surroundings,
-  options: StartOptions & { control: Control; undo: AsyncDisposableStack },
-): Promise<number> {
-  const { settings, log, undo } = options;
+/** What one try of a start is given. */
+interface StartTry extends StartOptions {
+  readonly control: Control;
+  /** Join no mesh, whatever could be found. @default {false} */
+  readonly withoutMesh?: boolean;
+  /** Why a start that was tried before could not intercept traffic. */
+  readonly interceptionFault?: KrunError;
+}
+
+/** These say nothing of the mesh: they come after it. */
+const NOT_OF_MESH: readonly string[] = ["ProgramNotFound", "ProgramNotExecutable", "Internal"] satisfies ErrorCode[];
+
+/**
+ * A start whose traffic cannot be intercepted after all is tried once more without that, unless MESH_MODE asks for it; and with
+ * MESH_OPTIONAL one that fails in a mesh once more without the mesh.
+ */
+async function startInMesh(outer: Surroundings, options: StartTry): Promise<number> {
+  const { settings: { mesh }, log, control } = options;
+  let joined = false;
+  try {
+    return await startPod(outer, { ...options, onMesh: () => void (joined = true) });
+  } catch (cause) {
+    const isHopeless = !(cause instanceof KrunError) || NOT_OF_MESH.includes(cause.code);
+    if (!joined || isHopeless || control.stop.aborted) throw cause;
+    if (cause.code.startsWith("Interception") && mesh.mode === undefined && !options.interceptionFault) {
+      return await startInMesh(outer, { ...options, interceptionFault: cause });
+    }
+    if (!mesh.optional) throw cause;
+    log.warn("starting without the mesh", { reason: cause.message });
+    return await startPod(outer, { ...options, withoutMesh: true });
+  }
+}
+
+async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): void }): Promise<number> {
+  const { settings, log, onMesh } = options;
+  await using undo = new AsyncDisposableStack();
   const phases = new Phases();
-  const plan = await planStart(outer, { ...options, signal: options.control.stop });
+  const machine = options.withoutMesh || settings.mesh.off ? undefined : meshMachine(outer);
+  if (machine && mayIntercept(outer, settings, machine)) exemptOwnSockets(log);
+  const deadlineMs = Date.now() + settings.startTimeoutMs;
+  const plan = await planStart(outer, {
+    ...options,
+    machine: machine && { ...machine, interceptionFault: options.interceptionFault },
+    deadlineMs,
+    signal: options.control.stop,
+  });
   if (plan.cluster) undo.use(plan.cluster);
+  if (plan.mesh || plan.trafficDirector) onMesh?.();
+  warnOfMesh(plan, { outer, log });
   requireUsers(plan, outer);
   if (settings.oneShot) (await import("./replace.ts")).onlyContainer(plan);
   for (const warning of [...settings.warnings, ...plan.planned.warnings]) log.warn(warning);
@@ -72,7 +116,15 @@ async function startPod(
   }
   phases.end("plan");
   const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, log });
-  return await carryOut(outer, { ...options, plan, phases, confine });
+  return await carryOut(outer, { ...options, plan, phases, undo, confine });
+}
+
+/** What was not expected of the mesh, where krun could have done better. */
+function warnOfMesh({ mesh, trafficDirector }: Plan, { outer, log }: { outer: Surroundings; log: Logger }): void {
+  const fault = (mesh ?? trafficDirector)?.mode.fault;
+  if (fault && outer.self.uid === 0) {
+    log.warn("the program's traffic is not captured", { reason: fault.message, hint: fault.hint });
+  }
 }
 
 /**
@@ -104,6 +156,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     return takeBase(outer, { plan, settings, log, undo });
   });
   const containers = import("./run_containers.ts");
+  const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
     basePath: plan.base,
@@ -112,7 +165,8 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     deadlineMs: Date.now() + settings.startTimeoutMs,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
-  }).finally(() => taken.catch(() => {})); // Nothing is undone while something is still made.
+  }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
+  await intercepted;
   phases.end("mount");
   const run: Run = { ...options, ...await taken, outer, mounted };
   if (settings.oneShot) {
@@ -121,6 +175,17 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   }
   const { keepFilesFresh, runContainers } = await containers;
   return plan.isSideProcess ? await keepFilesFresh(run) : await runContainers(run);
+}
+
+/** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. */
+async function intercepting(
+  outer: Surroundings,
+  { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
+): Promise<void> {
+  const { interception } = plan.mesh ?? plan.trafficDirector ?? {};
+  if (!interception || !base) return;
+  const { intercept } = await import("./interception.ts");
+  await intercept(interception, { outer, base, log, signal: control.stop, undo });
 }
 
 /** The base folder, free of what a killed krun left; none where {@linkcode Plan.takesBase} says so. */
@@ -133,6 +198,9 @@ async function takeBase(
   undo.defer(() => base.close({ keep: settings.keepFiles }));
   const survivors = new Survivors(base, log);
   await survivors.stop((plan.planned.pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000);
+  if (base.read(INTERCEPTION_NOTE) !== undefined) {
+    await (await import("./interception.ts")).takeBackInterception(base, { outer, log });
+  }
   base.sweep();
   return { base, survivors };
 }

@@ -31,13 +31,14 @@ export function summary({ plan, mounted, phases }: Run): LogFields {
   const listed = Object.entries(Object.groupBy(mounts.slice(0, LISTED), ({ origin }) => origin))
     .map(([origin, mounted]) => `${origin}=${mounted?.map(({ path }) => path).join("+")}`);
   const more = mounts.length > LISTED ? ` and ${mounts.length - LISTED} more` : "";
-  const { identity, cluster, leftOut } = plan;
+  const { identity, cluster, leftOut, mesh } = plan;
   const none = leftOut ? leftOutText(leftOut) : "no service account";
   return {
     cluster: cluster ? sourceText(cluster.source) : `none: ${none}`,
     namespace: identity?.namespace.value,
     name: identity?.name.value,
     serviceAccount: cluster && identity?.serviceAccount.value,
+    mesh: mesh && `${mesh.mesh.address.value} (${mesh.mode.mode})`,
     mounts: listed.join(", ") + more || undefined,
     took: phases.toString(),
   };

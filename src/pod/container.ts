@@ -29,6 +29,16 @@ import type { Processes, RunningProcess } from "./process.ts";
 /** The kubelet leaves at least this much between the stop signal and SIGKILL, also when preStop used up the grace. */
 const MIN_STOP_MS = 2000;
 
+/** What is otherwise with a container that krun itself adds to the Pod, such as the mesh's proxy. */
+export interface OwnContainer {
+  /** Takes each line of its output, which is not krun's own. Must not throw. */
+  onLine(line: string): void;
+  /** Resolves when it has started; asked at each start, instead of its startup probe, which could look no more than once a second. */
+  untilStarted(over: AbortSignal): Promise<void>;
+  /** Called at the beginning of its stop, before its turn to be signalled; `over`: there is no more time. Must not reject. */
+  onStop(over: AbortSignal): Promise<void>;
+}
+
 /** Options of {@linkcode Container}. */
 export interface ContainerOptions {
   readonly pod: V1Pod;
@@ -43,6 +53,8 @@ export interface ContainerOptions {
   onStart?(container: string, pid: number): void;
   /** The program that the terminal belongs to. @default {false} */
   readonly foreground?: boolean;
+  /** It is krun's own: signals are for its first process alone, which ends the others in order. */
+  readonly own?: OwnContainer | undefined;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -94,6 +106,8 @@ export class Container {
   #lastEnd: ChildEnd | undefined;
   #restartCount = 0;
   #restartAsked = false;
+  /** In its present run. */
+  #hasStarted = false;
   readonly #probes: ProbeRunner;
 
   /** @throws {KrunError} `PodInvalid` for a probe that the API server would refuse. */
@@ -101,8 +115,9 @@ export class Container {
     this.name = spec.name;
     this.#spec = spec;
     this.#options = options;
-    const { role, clock, log } = options;
-    this.#probes = new ProbeRunner(spec, { role, clock, log, stopping: () => this.#stopping });
+    const { role, clock, log, own } = options;
+    const { startupProbe: _, ...unprobed } = spec;
+    this.#probes = new ProbeRunner(own ? unprobed : spec, { role, clock, log, stopping: () => this.#stopping });
   }
 
   get #stopping(): boolean {
@@ -124,8 +139,8 @@ export class Container {
     return {
       name: this.name,
       pid,
-      started: this.#probes.started,
-      ready: this.#probes.ready,
+      started: this.#hasStarted,
+      ready: this.#hasStarted && this.#probes.ready,
       restarts: this.#restartCount,
       lastEnd: this.#lastEnd,
     };
@@ -211,7 +226,7 @@ export class Container {
   }
 
   #start(): Instance {
-    const { processes, foreground, log, onStart } = this.#options;
+    const { processes, foreground, log, onStart, own } = this.#options;
     this.#options.prepare();
     const env = this.#options.env();
     const command = containerCommand(this.#spec, env);
@@ -227,6 +242,7 @@ export class Container {
       ...this.#place(env),
       foreground: foreground ?? false,
       stdio: foreground ? "inherit" : "stdin-null",
+      ...(own && { onLine: (line: string) => own.onLine(line), signalAlone: true }),
       container: this.name,
     });
     onStart?.(this.name, process.pid);
@@ -243,13 +259,20 @@ export class Container {
     this.#instance = instance;
     instance.probed = this.#probes.run(target, {
       over: over.signal,
-      onStarted: () => this.#startedOnce.resolve(),
+      onStarted: () => void this.#untilStarted(over.signal),
       fail: (reason, graceSeconds) => {
         log.error("container is killed", { container: this.name, reason });
         void this.#stopForFault(instance, graceSeconds);
       },
     });
     return instance;
+  }
+
+  async #untilStarted(over: AbortSignal): Promise<void> {
+    await this.#options.own?.untilStarted(over);
+    if (over.aborted) return;
+    this.#hasStarted = true;
+    this.#startedOnce.resolve();
   }
 
   #restarts(end: ChildEnd): boolean {
@@ -296,6 +319,7 @@ export class Container {
   async #cleanUp(instance: Instance): Promise<void> {
     instance.over.abort();
     this.#instance = undefined;
+    this.#hasStarted = false;
     // With its first process a container ends whole; what is left of it would hold its ports. Its process group goes at once, and
     // also where the kernel cannot mark what belongs to a container.
     instance.process.kill(SIGKILL);
@@ -312,20 +336,13 @@ export class Container {
     return instance.stopping ??= this.#terminate(instance, options);
   }
 
-  async #terminate({ process, target, over }: Instance, options: Omit<StopOptions, "hurry">): Promise<void> {
+  async #terminate(instance: Instance, options: Omit<StopOptions, "hurry">): Promise<void> {
+    const { process, over } = instance;
     const { graceMs, turn } = options;
     const hurry = this.#hurry.signal;
     const { clock, log } = this.#options;
     const deadlineMs = clock.elapsedMs() + graceMs;
-    const preStop = this.#spec.lifecycle?.preStop;
-    if (preStop && !over.signal.aborted) {
-      const limit = new AbortController();
-      const cut = AbortSignal.any([over.signal, hurry, limit.signal]);
-      void clock.sleep(graceMs, cut).then(() => limit.abort());
-      const reason = await runHook(preStop, target, cut);
-      limit.abort();
-      if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
-    }
+    await this.#beforeStop(instance, graceMs);
     if (turn) await Promise.race([turn, process.ended]);
     process.kill(SIGTERM);
     const patience = AbortSignal.any([over.signal, hurry]);
@@ -335,5 +352,19 @@ export class Container {
     process.kill(SIGKILL);
     log.warn("container did not end in time and is killed", { container: this.name });
     await process.ended;
+  }
+
+  /** The preStop hook, for as long as there is time. */
+  async #beforeStop({ target, over }: Instance, graceMs: number): Promise<void> {
+    const { clock, log, own } = this.#options;
+    const preStop = this.#spec.lifecycle?.preStop;
+    if (!preStop && !own || over.signal.aborted) return;
+    const limit = new AbortController();
+    const cut = AbortSignal.any([over.signal, this.#hurry.signal, limit.signal]);
+    void clock.sleep(graceMs, cut).then(() => limit.abort());
+    await own?.onStop(cut);
+    const reason = preStop && await runHook(preStop, target, cut);
+    limit.abort();
+    if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
   }
 }

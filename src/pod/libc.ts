@@ -32,7 +32,7 @@ const FUNCTIONS = {
   sigaction: { parameters: [INT, BYTES, BYTES], result: INT },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What only starting a program needs; loaded apart, since it takes 3 ms for which a start has a better moment. */
+/** What only a program needs, its start and its output; loaded apart, since it takes 3 ms for which a start has a better moment. */
 const SPAWN_FUNCTIONS = {
   posix_spawn: { parameters: [BYTES, BYTES, BYTES, BYTES, ADDRESS, ADDRESS], result: INT },
   posix_spawnattr_init: { parameters: [BYTES], result: INT },
@@ -42,6 +42,8 @@ const SPAWN_FUNCTIONS = {
   posix_spawn_file_actions_init: { parameters: [BYTES], result: INT },
   posix_spawn_file_actions_destroy: { parameters: [BYTES], result: INT },
   posix_spawn_file_actions_addopen: { parameters: [BYTES, INT, BYTES, INT, INT], result: INT },
+  posix_spawn_file_actions_adddup2: { parameters: [BYTES, INT, INT], result: INT },
+  pollLater: { name: "poll", parameters: [BYTES, ADDRESS, INT], result: INT, nonblocking: true },
   // Of glibc 2.29 and 2.35; each user says what happens without it.
   posix_spawn_file_actions_addchdir_np: { parameters: [BYTES, BYTES], result: INT, optional: true },
   posix_spawn_file_actions_addtcsetpgrp_np: { parameters: [BYTES, INT], result: INT, optional: true },
@@ -79,6 +81,7 @@ const SYSTEM_CALLS = {
   readlinkat: [267, 78],
   renameat: [264, 38],
   rt_sigprocmask: [14, 135],
+  setfsgid: [123, 152],
   setgroups: [116, 159],
   setresgid: [119, 149],
   setresuid: [117, 147],
@@ -93,6 +96,12 @@ const SYSTEM_CALLS = {
 
 /** The name of a system call that krun uses. */
 export type SystemCall = keyof typeof SYSTEM_CALLS;
+
+/** What a system call is given: a text and bytes by their address. */
+type Argument = number | bigint | string | Bytes;
+
+/** Those that may make a file. */
+const MAKES_FILES: ReadonlySet<SystemCall> = new Set<SystemCall>(["openat", "mkdirat", "symlinkat"]);
 
 /** Flags of open(2) that both machines share. */
 export const O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0o400, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
@@ -150,6 +159,7 @@ export class Libc {
   /** Number, six arguments and answer of a system call. */
   readonly #frame = new BigInt64Array(FRAME_LENGTH);
   readonly #frameBytes = bytesOf(this.#frame);
+  #fileGroup: number | undefined;
   /** Keeps the memory of the last call's arguments from being collected while C code uses it. */
   #inUse: readonly Bytes[] = [];
 
@@ -171,7 +181,15 @@ export class Libc {
   }
 
   /** Makes a system call. A text is given as its address, as are bytes, which the kernel may change. Returns the result, or -errno. */
-  call(name: SystemCall, ...args: readonly (number | bigint | string | Bytes)[]): number {
+  call(name: SystemCall, ...args: readonly Argument[]): number {
+    if (this.#fileGroup === undefined || !MAKES_FILES.has(name)) return this.#make(name, args);
+    const ofSockets = this.#make("setfsgid", [this.#fileGroup]);
+    const answer = this.#make(name, args);
+    this.#make("setfsgid", [ofSockets]);
+    return answer;
+  }
+
+  #make(name: SystemCall, args: readonly Argument[]): number {
     const frame = this.#frame;
     frame[0] = BigInt(SYSTEM_CALLS[name][Deno.build.arch === "x86_64" ? 0 : 1]);
     const inUse: Bytes[] = [];
@@ -191,8 +209,49 @@ export class Libc {
   }
 
   /** Makes a system call of which only the success matters. Returns errno, 0 when it worked. */
-  attempt(name: SystemCall, ...args: readonly (number | bigint | string | Bytes)[]): number {
+  attempt(name: SystemCall, ...args: readonly Argument[]): number {
     return Math.max(0, -this.call(name, ...args));
+  }
+
+  /**
+   * From now on sockets of this thread, and of threads that it starts, are another group's, by which netfilter tells them
+   * apart; files that krun makes, and programs that it starts as a Pod's, stay its own group's. Needs the right to change
+   * groups. Returns errno.
+   *
+   * The kernel has one group for both (credentials(7)), so each call that makes a file changes it for the time of the call.
+   * The real group goes along: with another one, what krun starts by Deno would run as a set-group-ID program does.
+   */
+  openSocketsAs(gid: number): number {
+    const KEEP = -1, PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4;
+    const dumpable = this.call("prctl", PR_GET_DUMPABLE);
+    const [, own = 0] = this.groupIds();
+    const errno = this.attempt("setresgid", gid, gid, KEEP);
+    if (errno !== 0) return errno;
+    // The kernel clears it with every change of a group (PR_SET_DUMPABLE(2const)).
+    this.call("prctl", PR_SET_DUMPABLE, dumpable);
+    this.#fileGroup ??= own;
+    return 0;
+  }
+
+  /** The group that files and programs of krun's have, where its sockets have another; `undefined`: all have the same. */
+  get fileGroup(): number | undefined {
+    return this.#fileGroup;
+  }
+
+  /** Real, effective and saved group of this thread. */
+  groupIds(): number[] {
+    return this.#ids("getresgid");
+  }
+
+  /** Real, effective and saved user of this thread. */
+  userIds(): number[] {
+    return this.#ids("getresuid");
+  }
+
+  #ids(call: "getresuid" | "getresgid"): number[] {
+    const ids = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)];
+    this.call(call, ...ids.map(bytesOf));
+    return ids.map(([id = 0]) => id);
   }
 
   /** Where bytes lie in memory. They must be kept in a variable as long as the address is used; then they stay there. */
@@ -334,13 +393,23 @@ export class Libc {
     return complete ? text : undefined;
   }
 
+  /** The names in a folder of /proc, as {@linkcode Libc.procText}; empty when it cannot be read. */
+  procNames(path: string): string[] {
+    const names: string[] = [];
+    const complete = this.#readAll("getdents64", path, (chunk) => names.push(...entryNames(chunk)));
+    return complete ? names.filter((name) => name !== "." && name !== "..") : [];
+  }
+
+  /** The text of a link in /proc, as {@linkcode Libc.procText}; `undefined` when it cannot be read. */
+  procLink(path: string): string | undefined {
+    const text = new Uint8Array(4096);
+    const length = this.call("readlinkat", AT_FDCWD, path, text, text.length);
+    return length < 0 ? undefined : new TextDecoder().decode(text.subarray(0, length));
+  }
+
   /** The ids of all processes that /proc shows. */
   pids(): number[] {
-    const pids: number[] = [];
-    this.#readAll("getdents64", "/proc", (chunk) => {
-      for (const name of entryNames(chunk)) if (/^\d+$/.test(name)) pids.push(Number(name));
-    });
-    return pids;
+    return this.procNames("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
   }
 
   /** Hands a file or folder over in pieces. Returns false when it could not be read to its end. */

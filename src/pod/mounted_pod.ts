@@ -98,7 +98,7 @@ export async function mountPod(
   const { log, node, signal, clock = systemClock, random = Math.random } = options;
   using retry = new StartRetry({ ...options, clock, random });
   const sources = new PodSources(planned, cluster, { log, node, clock, random });
-  const volumes = mountedVolumes(planned.pod).map((volume) => new MountedVolume(volume, planned.pod));
+  const volumes = mountedVolumes(planned.pod).map((volume) => new MountedVolume(volume, planned));
   findSoleUsers(planned.pod, volumes);
   const { base, basePath, inPlace = false } = options;
   const starting = startPod({ planned, sources, volumes, retry, base, basePath, inPlace, clock });

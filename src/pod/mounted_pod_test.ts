@@ -226,3 +226,27 @@ Deno.test("MountedPod ends its loops when it is disposed", async () => {
   assert.equal(rig.clock.sleeping, 0);
   assert.equal(rig.read("conf/a"), "1", "files stay until the base is closed");
 });
+
+Deno.test("MountedPod keeps a volume for the one user that it is for, in a Pod whose containers are several users", async () => {
+  await using rig = await MountRig.create();
+  const names = ["own-empty", "own-token", "empty", "token"];
+  const volumeMounts = names.map((name) => ({ name, mountPath: name }));
+  const emptyDir = (name: string) => ({ name, emptyDir: {} });
+  const self = Deno.uid()!;
+  await rig.mount(plannedPod({
+    volumes: [emptyDir("own-empty"), tokenVolume("own-token"), emptyDir("empty"), tokenVolume("token")],
+    containers: [
+      { name: "app", securityContext: { runAsUser: self + 1 }, volumeMounts },
+      { name: "other", securityContext: { runAsUser: self + 2 }, volumeMounts },
+    ],
+    volumeUsers: new Map([["own-empty", self], ["own-token", self]]),
+  }));
+  const state = (path: string) => {
+    const { mode, uid } = Deno.statSync(rig.path(path));
+    return [mode! & 0o777, uid === self];
+  };
+  assert.deepEqual([state("own-empty"), state("empty")], [[0o700, true], [0o777, true]]);
+  // Of the token the folder that holds its bytes: everybody enters the other one, where the files decide.
+  assert.deepEqual(state("own-token/token"), [0o600, true]);
+  assert.deepEqual([state("own-token/..data"), state("token/..data")].map(([mode]) => mode), [0o700, 0o755]);
+});

@@ -11,7 +11,8 @@ import type { VolumeStatus } from "../core/mount_status.ts";
 import type { Needs } from "../core/pod_inputs.ts";
 import { volumeNeeds, volumePayload } from "../core/volume.ts";
 import type { DistinctMount } from "../core/volume_mounts.ts";
-import type { VolumeOwnership } from "../core/volume_ownership.ts";
+import type { PlannedPod } from "../core/pod_from_settings.ts";
+import { privateOwnership, type VolumeOwnership, volumeOwnership } from "../core/volume_ownership.ts";
 import type { BaseFolder } from "./base_folder.ts";
 import {
   claimEmptyDir,
@@ -35,8 +36,6 @@ export interface ClaimOptions<Base = BaseFolder> {
   readonly setting: string;
   /** The `subPath` of its mount is a file that stays fresh, unlike a Pod's subPath. */
   readonly live: boolean;
-  /** Of the files. */
-  readonly ownership: VolumeOwnership;
   /** The bytes lie in the mount path itself, for a reader who sees nothing else. */
   readonly inPlace: boolean;
 }
@@ -55,6 +54,7 @@ export class MountedVolume {
   soleUser = false;
   readonly #volume: V1Volume;
   readonly #pod: V1Pod;
+  readonly #ownership: VolumeOwnership;
   readonly #targets: MountTarget[] = [];
   readonly #subPaths: { readonly mount: SubPathMount; readonly containers: readonly string[] }[] = [];
   #paths: readonly string[] = [];
@@ -62,10 +62,12 @@ export class MountedVolume {
   #lastChangeMs = 0;
 
   /** Touches nothing. @throws {KrunError} as `volumeNeeds` */
-  constructor(volume: V1Volume, pod: V1Pod) {
+  constructor(volume: V1Volume, { pod, volumeUsers }: Pick<PlannedPod, "pod" | "volumeUsers">) {
     this.name = volume.name;
     this.#volume = volume;
     this.#pod = pod;
+    const user = volumeUsers.get(volume.name);
+    this.#ownership = user === undefined ? volumeOwnership(pod) : privateOwnership(user);
     this.needs = volumeNeeds(volume, pod);
   }
 
@@ -84,7 +86,7 @@ export class MountedVolume {
    */
   publish(sources: PodSources, nowMs: number): boolean {
     if (!this.#hasFiles) return false;
-    const payload = volumePayload(this.#volume, { pod: this.#pod, inputs: sources });
+    const payload = volumePayload(this.#volume, { pod: this.#pod, inputs: sources, ownership: this.#ownership });
     const published = this.#targets.filter((target) => target.publish(payload));
     this.#keys = payload.size;
     if (published.length > 0) this.#lastChangeMs = nowMs;
@@ -116,9 +118,9 @@ export class MountedVolume {
     return this.#volume.emptyDir === undefined && this.#volume.hostPath === undefined;
   }
 
-  #claimFiles({ base, mounts, setting, live, ownership, inPlace }: ClaimOptions): void {
+  #claimFiles({ base, mounts, setting, live, inPlace }: ClaimOptions): void {
     const secret = this.needs.tokens.length > 0 || this.needs.objects.some(({ kind }) => kind === "Secret");
-    const options = { setting, volume: this.name, secret, ownership, inPlace };
+    const options = { setting, volume: this.name, secret, ownership: this.#ownership, inPlace };
     for (const { path, subPath } of mounts) {
       if (subPath === "") this.#targets.push(claimTarget(base, path, options));
       else if (live) this.#targets.push(claimTarget(base, path, { ...options, single: subPath }));
@@ -128,9 +130,10 @@ export class MountedVolume {
     this.#claimInside(this.#targets[0]!, mounts.filter(({ subPath }) => subPath !== ""), { base, setting });
   }
 
-  #claimEmptyDir({ base, mounts, setting, ownership }: ClaimOptions): void {
+  #claimEmptyDir({ base, mounts, setting }: ClaimOptions): void {
     const memory = emptyDirInMemory(this.#volume.emptyDir ?? {}, this.name);
     const first = mounts.find(({ subPath }) => subPath === "");
+    const ownership = this.#ownership;
     const folder = claimEmptyDir(base, first?.path, { setting, volume: this.name, memory, ownership });
     this.#claimInside(folder, mounts.filter((mount) => mount !== first), { base, setting });
   }

@@ -13,7 +13,6 @@ import { mountPath } from "../core/mount_path.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { StartFailure } from "../core/start_failure.ts";
 import { distinctMounts, needsEnvironment, podContainers } from "../core/volume_mounts.ts";
-import { volumeOwnership } from "../core/volume_ownership.ts";
 import type { ClaimOptions, MountedVolume } from "./mounted_volume.ts";
 import type { PodSources } from "./pod_sources.ts";
 import type { StartRetry } from "./start_retry.ts";
@@ -174,7 +173,6 @@ function claimOptions<Base extends StartBase>(
     }),
     setting: volumeOrigin(planned, volume),
     live: liveFiles.has(volume.name),
-    ownership: volumeOwnership(pod),
     inPlace,
   };
 }

@@ -35,18 +35,20 @@ const success = (message: string): ProbeTry => ({ result: "success", message });
 const failure = (message: string): ProbeTry => ({ result: "failure", message });
 const error = (message: string): ProbeTry => ({ result: "error", message });
 
-/** Tries a probe once, within its `timeoutSeconds`. Never throws. */
-export async function tryProbe(probe: V1Probe, target: ProbeTarget): Promise<ProbeTry> {
+/**
+ * Tries a probe once, within its `timeoutSeconds`, and no longer than `over` is not aborted: what it then gives is no verdict.
+ * Never throws.
+ */
+export async function tryProbe(probe: V1Probe, target: ProbeTarget, over?: AbortSignal): Promise<ProbeTry> {
   const timeoutMs = (probe.timeoutSeconds || 1) * 1000;
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+  const signal = over ? AbortSignal.any([over, abort.signal]) : abort.signal;
   try {
-    if (probe.exec) {
-      return await tryExec(probeCommand(probe.exec.command ?? [], target.container), target, abort.signal);
-    }
-    if (probe.httpGet) return await tryHttpGet(probe.httpGet, target, abort.signal);
-    if (probe.tcpSocket) return await tryTcpSocket(probe.tcpSocket, target, abort.signal);
-    if (probe.grpc) return await tryGrpc(probe.grpc, target, abort.signal);
+    if (probe.exec) return await tryExec(probeCommand(probe.exec.command ?? [], target.container), target, signal);
+    if (probe.httpGet) return await tryHttpGet(probe.httpGet, target, signal);
+    if (probe.tcpSocket) return await tryTcpSocket(probe.tcpSocket, target, signal);
+    if (probe.grpc) return await tryGrpc(probe.grpc, target, signal);
     return error("the probe has no handler");
   } catch (cause) {
     return failure(cause instanceof Error ? systemFailure(cause) : String(cause));
@@ -162,7 +164,11 @@ async function get(
   signal: AbortSignal,
 ): Promise<Answer & { readonly location: string | undefined }> {
   const { request } = url.protocol === "https:" ? await import("node:https") : await import("node:http");
+  signal.throwIfAborted();
   return await new Promise((resolve, reject) => {
+    // Deno 2.6.10 does not always tell of an abort: of a connection that is reset while it begins, and once the body comes.
+    let onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => onAbort(), { once: true });
     const outgoing = request(url, {
       agent: false,
       rejectUnauthorized: false,
@@ -184,8 +190,7 @@ async function get(
       response.on("data", (chunk: Uint8Array) => (bytes += chunk.length) > MAX_BODY_BYTES && end());
       response.on("end", () => end());
       for (const event of ["error", "close"]) response.on(event, () => end("the answer was cut off"));
-      // Deno 2.6.10 tells of nothing once the body comes.
-      signal.addEventListener("abort", () => end(signal.reason.message), { once: true });
+      onAbort = () => end(signal.reason.message);
     });
     outgoing.on("error", (cause) => reject(signal.aborted ? signal.reason : cause));
     outgoing.end();

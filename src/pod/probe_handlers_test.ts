@@ -131,6 +131,19 @@ Deno.test("tryProbe() fails a server that does not answer within timeoutSeconds"
   listener.close();
 });
 
+Deno.test("tryProbe() ends with the container, whatever a server that does not answer does", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  for (const probe of [{ httpGet: { port } }, { grpc: { port } }] as V1Probe[]) {
+    const over = new AbortController();
+    const got = tryProbe({ ...probe, timeoutSeconds: 3600 }, target(), over.signal);
+    const connection = await listener.accept();
+    over.abort();
+    assert.equal((await got).result, "failure", Object.keys(probe).join());
+    connection.close();
+  }
+});
+
 Deno.test("tryProbe() waits for 10 KiB of an httpGet answer, and for no more", async (t) => {
   const cases = [
     { name: "an endless answer", bytes: 11 * 1024, closes: false, expected: ["success", "HTTP 200"] },

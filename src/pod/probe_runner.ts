@@ -121,7 +121,7 @@ export class ProbeRunner {
       const action = probeAction(probe.state, probe.timing, seen);
       if (action === "stop") return;
       if (action === "try") {
-        const got = await tryRepeatedly(probe.spec, target);
+        const got = await tryRepeatedly(probe.spec, { target, over });
         if (over.aborted) return;
         const before = probe.state.verdict;
         const { state, verdict } = probeStep(probe.state, got.result, probe.timing);
@@ -153,9 +153,14 @@ export class ProbeRunner {
   }
 }
 
-async function tryRepeatedly(spec: V1Probe, target: ProbeTarget): Promise<ProbeTry> {
+async function tryRepeatedly(
+  spec: V1Probe,
+  { target, over }: { target: ProbeTarget; over: AbortSignal },
+): Promise<ProbeTry> {
   let got: ProbeTry;
   let tries = 0;
-  do got = await tryProbe(spec, target); while (got.result === "error" && ++tries < PROBER_TRIES);
+  do got = await tryProbe(spec, target, over); while (
+    !over.aborted && got.result === "error" && ++tries < PROBER_TRIES
+  );
   return got;
 }

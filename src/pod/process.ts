@@ -15,6 +15,7 @@ import { processChange } from "../core/wait_status.ts";
 import { containerMark, markOf, newRunMark, runOfMark, withMark } from "./container_mark.ts";
 import { EPERM, ESRCH, type Libc, loadLibc } from "./libc.ts";
 import { openFilesAtStart, withOpenFiles } from "./open_files.ts";
+import { openOutput, type OutputPipe } from "./output_pipe.ts";
 import { handlesSignal, hasChild, readProcess, readProcesses } from "./process_table.ts";
 import {
   checkTexts,
@@ -26,7 +27,7 @@ import {
   shownName,
   tryProgram,
 } from "./program.ts";
-import { spawn } from "./spawn.ts";
+import { spawn, type SpawnOptions } from "./spawn.ts";
 import { Terminal } from "./terminal.ts";
 import { asUser, ownUser } from "./user.ts";
 
@@ -36,6 +37,10 @@ export interface ProcessSpec extends ProgramSpec {
   readonly foreground?: boolean;
   /** `stdin-null`: standard input is /dev/null; `null`: all three. @default {"inherit"} */
   readonly stdio?: "inherit" | "stdin-null" | "null";
+  /** Called with each line of its standard output and error, which are then not krun's own. Must not throw. */
+  onLine?(line: string): void;
+  /** Signals other than SIGKILL reach the program alone, not its group: it ends its own children, in its own order. @default {false} */
+  readonly signalAlone?: boolean;
   /** Whose process it is: see {@linkcode Processes.endContainer}. Unset: nobody's. */
   readonly container?: string;
 }
@@ -64,6 +69,7 @@ interface Child {
   readonly pid: number;
   readonly container: string | undefined;
   readonly foreground: boolean;
+  readonly signalAlone: boolean;
   readonly end: PromiseWithResolvers<ChildEnd>;
 }
 
@@ -97,6 +103,7 @@ export class Processes implements AsyncDisposable {
   readonly #run: bigint;
   readonly #openFiles: bigint | undefined;
   readonly #children = new Map<number, Child>();
+  readonly #outputs = new Set<OutputPipe>();
   /** Mark of each container. */
   readonly #marks = new Map<string, bigint>();
   /** Children that krun had before it started any, with their start: of whoever was this process before, or of a library's user. */
@@ -129,22 +136,46 @@ export class Processes implements AsyncDisposable {
   start(spec: ProcessSpec): RunningProcess {
     checkTexts(spec);
     const foreground = spec.foreground === true && this.#takesTerminal();
-    const pid = this.#spawn(spec, foreground ? this.#terminal?.fd : undefined);
+    const pid = this.#withOutput(
+      spec,
+      (outputFd) => this.#spawn(spec, { outputFd, foregroundOf: foreground ? this.#terminal?.fd : undefined }),
+    );
     const end = Promise.withResolvers<ChildEnd>();
-    this.#children.set(pid, { pid, container: spec.container, foreground: spec.foreground === true, end });
+    this.#children.set(pid, {
+      pid,
+      container: spec.container,
+      foreground: spec.foreground === true,
+      signalAlone: spec.signalAlone === true,
+      end,
+    });
     // Not before the start: the first timer of a process costs 5 ms (Deno 2.9.6).
     this.#alive ??= setInterval(() => {}, 0x7fffffff);
     this.#log.debug("process started", { pid, program: shownName(spec), foreground });
     return { pid, ended: end.promise, kill: (signal) => this.#kill(pid, signal) };
   }
 
-  #spawn(spec: ProcessSpec, foregroundOf: number | undefined): number {
+  /** Calls `start` with the descriptor that is to be the program's output, where that is not krun's own. */
+  #withOutput(spec: ProcessSpec, start: (outputFd: number | undefined) => number): number {
+    const { onLine, uid, gid } = spec;
+    if (!onLine) return start(undefined);
+    const owner = uid === undefined || gid === undefined ? undefined : { uid, gid };
+    const output = openOutput(this.#libc, { owner, onLine });
+    this.#outputs.add(output);
+    void output.ended.then(() => this.#outputs.delete(output));
+    try {
+      return start(output.writeFd);
+    } finally {
+      output.given();
+    }
+  }
+
+  #spawn(spec: ProcessSpec, descriptors: Pick<SpawnOptions, "outputFd" | "foregroundOf">): number {
     const libc = this.#libc;
     let pid = 0;
     let failure: Failure | undefined;
     const attempt = (path: string) => {
       const { argv, env, cwd, stdio = "inherit" } = spec;
-      const result = spawn(libc, { path, argv, env }, { cwd, foregroundOf, nullFds: NULL_FDS[stdio] });
+      const result = spawn(libc, { path, argv, env }, { cwd, ...descriptors, nullFds: NULL_FDS[stdio] });
       pid = result;
       return result > 0 ? 0 : -result;
     };
@@ -183,7 +214,8 @@ export class Processes implements AsyncDisposable {
   #kill(pid: number, signal: number): void {
     const ofTerminal = signal === SIGTTIN || signal === SIGTTOU;
     if (ofTerminal && !handlesSignal(this.#libc, pid, signal)) return;
-    const errno = this.#libc.kill(ofTerminal ? pid : -pid, signal);
+    const isAlone = ofTerminal || signal !== SIGKILL && this.#children.get(pid)?.signalAlone === true;
+    const errno = this.#libc.kill(isAlone ? pid : -pid, signal);
     if (errno !== 0 && errno !== ESRCH) {
       this.#log.warn("signal could not be sent", { pid, signal: signalName(signal), errno });
     }
@@ -235,6 +267,9 @@ export class Processes implements AsyncDisposable {
     const left = await this.#endTree(SIGKILL, { waitMs: KILL_MS });
     if (left.length > 0) this.#log.warn("processes outlive krun", { pids: left.map((entry) => entry.pid).join() });
     else await Promise.all([...this.#children.values()].map((child) => child.end.promise));
+    // Whoever could still write is gone, or cannot be ended.
+    if (left.length > 0) { for (const output of this.#outputs) output.close(); }
+    await Promise.all([...this.#outputs].map(({ ended }) => ended));
   }
 
   /**

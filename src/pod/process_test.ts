@@ -412,3 +412,45 @@ Deno.test("Processes ends everything when it is disposed of", async () => {
   }
   assert.deepEqual(await program.ended, { kind: "signaled", signal: 9 });
 });
+
+Deno.test("Processes.start() hands over a program's output line by line, to the last one, its children's too", async () => {
+  await using processes = open();
+  const lines: string[] = [];
+  const script = 'echo one; echo two >&2; (sleep 0.1; echo late; printf end) & printf "half"; sleep 0.05; echo " line"';
+  await processes.start({ ...sh(script), stdio: "stdin-null", onLine: (line) => lines.push(line) }).ended;
+  await waitFor("the last line", () => lines.includes("end"));
+  assert.deepEqual(lines, ["one", "two", "half line", "late", "end"]);
+});
+
+Deno.test("Processes.start() reads the output of many programs at once, and of one that says much, without a thread for each", async () => {
+  await using processes = open();
+  const counts = new Map<number, number>();
+  const ends = Array.from({ length: 50 }, (_, index) => {
+    const onLine = () => counts.set(index, (counts.get(index) ?? 0) + 1);
+    return processes.start({ ...sh("read -r line; seq 1 1000"), stdio: "null", onLine }).ended;
+  });
+  const quiet = processes.start({ ...sh("sleep 1000"), stdio: "stdin-null", onLine: () => {} });
+  await Promise.all(ends);
+  // Whoever reads a file needs a thread of the same pool.
+  await Deno.readTextFile(new URL(import.meta.url));
+  await waitFor("every line", () => [...counts.values()].reduce((sum, count) => sum + count, 0) === 50_000);
+  quiet.kill(9);
+});
+
+Deno.test("Processes.start() with signalAlone signals the program, not its children, but for SIGKILL", async () => {
+  await using processes = open();
+  const lines: string[] = [];
+  const script =
+    `trap 'echo stopped; exit 0' TERM; sh -c 'trap "echo child" TERM; echo up; while :; do sleep 0.05; done' & wait`;
+  const program = processes.start({
+    ...sh(script),
+    stdio: "stdin-null",
+    signalAlone: true,
+    onLine: (line) => lines.push(line),
+  });
+  await waitFor("the child", () => lines.includes("up"));
+  program.kill(15);
+  assert.deepEqual(await program.ended, { kind: "exited", code: 0 });
+  assert.deepEqual(lines, ["up", "stopped"]);
+  program.kill(9);
+});

@@ -115,12 +115,16 @@ export function checkTexts(spec: ProgramSpec): void {
   }
 }
 
-/** As whom a program runs when that is not krun's own user, else `undefined`. */
+/**
+ * As whom a program runs when that is not who the calling thread is, else `undefined`. A thread whose sockets have a group of
+ * their own is nobody's like.
+ */
 export function otherUser(libc: Libc, { uid, gid, groups }: ProgramSpec): User | undefined {
-  if (uid === undefined && gid === undefined && groups === undefined) return undefined;
+  const isUnset = uid === undefined && gid === undefined && groups === undefined;
+  if (isUnset && libc.fileGroup === undefined) return undefined;
   const self = ownUser(libc);
-  const user = { uid: uid ?? self.uid, gid: gid ?? self.gid, groups: groups ?? [] };
-  return sameUser(self, user) ? undefined : user;
+  const user = isUnset ? self : { uid: uid ?? self.uid, gid: gid ?? self.gid, groups: groups ?? [] };
+  return libc.fileGroup === undefined && sameUser(self, user) ? undefined : user;
 }
 
 /** The error for a user that krun may not become. */

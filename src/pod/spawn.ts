@@ -24,6 +24,8 @@ export interface SpawnOptions {
   readonly foregroundOf?: number | undefined;
   /** Which of 0, 1 and 2 are /dev/null; the others are krun's own. */
   readonly nullFds?: readonly number[];
+  /** A descriptor of krun that is the program's standard output and error. */
+  readonly outputFd?: number | undefined;
 }
 
 const POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4;
@@ -68,11 +70,15 @@ export function exec(libc: Libc, image: Image): number {
   });
 }
 
-function fileActions(libc: Libc, { cwd, foregroundOf, nullFds = [] }: SpawnOptions): Bytes {
+function fileActions(libc: Libc, { cwd, foregroundOf, nullFds = [], outputFd }: SpawnOptions): Bytes {
   const actions = new Uint8Array(256);
   libc.spawn.posix_spawn_file_actions_init(actions);
   for (const fd of nullFds) {
     libc.spawn.posix_spawn_file_actions_addopen(actions, fd, cString("/dev/null"), fd === 0 ? O_RDONLY : O_WRONLY, 0);
+  }
+  // What dup2(2) makes is not close-on-exec, as the original is.
+  for (const fd of outputFd === undefined ? [] : [1, 2]) {
+    libc.spawn.posix_spawn_file_actions_adddup2(actions, outputFd!, fd);
   }
   if (cwd !== undefined) {
     if (!libc.spawn.posix_spawn_file_actions_addchdir_np) throw noChdir(cwd);

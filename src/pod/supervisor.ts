@@ -12,7 +12,7 @@ import type { Logger } from "../core/log.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import type { ContainerRole } from "../core/restart_backoff.ts";
 import type { RunAs } from "../core/run_as.ts";
-import { Container, type ContainerStatus, type StopOptions } from "./container.ts";
+import { Container, type ContainerStatus, type OwnContainer, type StopOptions } from "./container.ts";
 import type { Processes } from "./process.ts";
 
 /** Options of {@linkcode Supervisor}. */
@@ -28,6 +28,8 @@ export interface SupervisorOptions {
   runAs(container: V1Container): RunAs;
   /** Told of each start of a container. */
   onStart?(container: string, pid: number): void;
+  /** Name → what is otherwise with a container that krun itself has added. @default {none} */
+  readonly own?: ReadonlyMap<string, OwnContainer>;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -56,7 +58,7 @@ export class Supervisor {
   }
 
   #container(spec: V1Container, role: ContainerRole): Container {
-    const { pod, processes, log, clock, program, prepare, env, runAs, onStart } = this.#options;
+    const { pod, processes, log, clock, program, prepare, env, runAs, onStart, own } = this.#options;
     return new Container(spec, {
       pod,
       role,
@@ -65,6 +67,7 @@ export class Supervisor {
       prepare: () => prepare(spec),
       env: () => env(spec),
       foreground: spec.name === program,
+      own: own?.get(spec.name),
       ...(onStart && { onStart }),
       log,
       clock,

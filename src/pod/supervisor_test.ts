@@ -401,3 +401,34 @@ Deno.test("Supervisor kills a container whose postStart hook fails, and holds th
   assert.equal(await trial.supervisor.run(), 143);
   assert.ok(trial.lines().indexOf("hook") < trial.lines().indexOf("b"));
 });
+
+Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its lines over, and starts it again", async () => {
+  const lines: string[] = [];
+  const ready = Promise.withResolvers<void>();
+  const own = {
+    onLine: (line: string) => void lines.push(line),
+    untilStarted: () => ready.promise,
+    onStop: () => Promise.resolve(void lines.push(`stop with ${trial.lines().at(-1)}`)),
+  };
+  await using trial = await Trial.create({
+    initContainers: [
+      shell("proxy", "echo proxy; while [ ! -e $OUT.die ]; do sleep 0.02; done; rm $OUT.die; exit 0", {
+        restartPolicy: "Always",
+        // Never asked: `own` says when it has started.
+        startupProbe: { exec: { command: ["/bin/sh", "-c", "echo probed >> $OUT; exit 1"] }, periodSeconds: 1 },
+      }),
+    ],
+    containers: [shell("app", untilTerm("app"))],
+  }, { program: "app", own: new Map([["proxy", own]]) });
+  const status = trial.supervisor.run();
+  await waitFor("the proxy", () => lines.length === 1);
+  assert.deepEqual([trial.lines(), trial.supervisor.status()[0]?.started], [[], false]);
+  ready.resolve();
+  await trial.sees("app up");
+  assert.equal(trial.supervisor.status()[0]?.started, true);
+  await Deno.writeTextFile(`${trial.out}.die`, "");
+  await waitFor("the second start", () => lines.length === 2);
+  await trial.supervisor.stop();
+  assert.equal(await status, 0, "the proxy's end is nobody's status");
+  assert.deepEqual([trial.lines(), lines], [["app up", "app ends"], ["proxy", "proxy", "stop with app up"]]);
+});

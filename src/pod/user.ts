@@ -19,17 +19,12 @@ export interface User {
 
 const PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4, PR_CAP_AMBIENT = 47, PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
-/** Who this thread is: effective ids and supplementary groups. */
+/** Who krun is: effective ids, the group being that of its files and programs, and supplementary groups. */
 export function ownUser(libc: Libc): User {
   const groups = new Uint32Array(libc.call("getgroups", 0, 0));
   libc.call("getgroups", groups.length, bytesOf(groups));
-  return { uid: effective(libc, "getresuid"), gid: effective(libc, "getresgid"), groups: [...groups] };
-}
-
-function effective(libc: Libc, call: "getresuid" | "getresgid"): number {
-  const ids = [new Uint32Array(1), new Uint32Array(1), new Uint32Array(1)] as const;
-  libc.call(call, ...ids.map(bytesOf));
-  return ids[1][0] ?? 0;
+  const [[, uid = 0], [, gid = 0]] = [libc.userIds(), libc.groupIds()];
+  return { uid, gid: libc.fileGroup ?? gid, groups: [...groups] };
 }
 
 /** True when two users have the same rights: equal ids, and equal sets of groups. */
@@ -45,17 +40,18 @@ export function sameUser(one: User, other: User): boolean {
  * Returns errno; when it is not 0, `body` was not called. Throws what `body` throws; krun is itself again in any case.
  */
 export function asUser(libc: Libc, user: User, body: () => void): number {
-  const self = ownUser(libc);
+  const { groups } = ownUser(libc);
+  const [uids, gids] = [libc.userIds(), libc.groupIds()];
   const dumpable = libc.call("prctl", PR_GET_DUMPABLE);
   try {
-    const errno = change(libc, user, self);
+    const errno = change(libc, user, { uid: uids[1] ?? 0, gid: gids[1] ?? 0 });
     if (errno === 0) body();
     return errno;
   } finally {
     // The user first: it brings back the right to change the groups.
-    libc.call("setresuid", self.uid, self.uid, self.uid);
-    libc.call("setresgid", self.gid, self.gid, self.gid);
-    setGroups(libc, self.groups);
+    libc.call("setresuid", ...uids);
+    libc.call("setresgid", ...gids);
+    setGroups(libc, groups);
     // The kernel clears it with every change of user (PR_SET_DUMPABLE(2const)); krun's files in /proc would belong to root.
     libc.call("prctl", PR_SET_DUMPABLE, dumpable);
   }
@@ -67,7 +63,7 @@ export function becomeUser(libc: Libc, user: User): number {
 }
 
 /** The saved ids are the way back; exec(2) overwrites them with the effective ones, so the program does not have it. */
-function change(libc: Libc, user: User, saved: User): number {
+function change(libc: Libc, user: User, saved: Pick<User, "uid" | "gid">): number {
   libc.call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
   return setGroups(libc, user.groups) ||
     libc.attempt("setresgid", user.gid, user.gid, saved.gid) ||

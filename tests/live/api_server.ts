@@ -86,7 +86,11 @@ export class ApiServer implements AsyncDisposable {
 
   /** `https://127.0.0.1:<port>`; the same after every restart. */
   get url(): string {
-    return `https://${this.options.address ?? "127.0.0.1"}:${this.#port}`;
+    return `https://${this.#address}:${this.#port}`;
+  }
+
+  get #address(): string {
+    return this.options.address ?? "127.0.0.1";
   }
 
   get port(): number {
@@ -246,7 +250,7 @@ export class ApiServer implements AsyncDisposable {
       names: [
         "DNS:localhost",
         "DNS:kubernetes.default.svc",
-        `IP:${this.options.address ?? "127.0.0.1"}`,
+        `IP:${this.#address}`,
         "IP:10.0.0.1",
       ],
       ...this.#certificate,
@@ -255,8 +259,9 @@ export class ApiServer implements AsyncDisposable {
     await Deno.writeTextFile(join(this.folder, "server.key"), pair.keyPem, { mode: 0o600 });
     const argv = [await liveTool("kube-apiserver"), ...this.#arguments()] as const;
     this.#server = startProcess([...argv], join(this.folder, "kube-apiserver.log"));
-    const verifiable = !this.#certificate.version1 && !this.#certificate.expired && !this.#certificate.names;
-    await untilReady(this.#server, () => verifiable ? this.#readyz() : canConnect(this.#port));
+    const { version1, expired, names } = this.#certificate;
+    const verifiable = !version1 && !expired && (!names || names.includes(`IP:${this.#address}`));
+    await untilReady(this.#server, () => verifiable ? this.#readyz() : canConnect(this.#address, this.#port));
   }
 
   /** Empties etcd: every object is gone and resource versions start again. The API server is down meanwhile. */
@@ -308,7 +313,7 @@ export class ApiServer implements AsyncDisposable {
     const file = (name: string) => join(this.folder, name);
     const flags = {
       "etcd-servers": `http://127.0.0.1:${this.#etcdPort}`,
-      "bind-address": this.options.address ?? "127.0.0.1",
+      "bind-address": this.#address,
       "secure-port": `${this.#port}`,
       "tls-cert-file": file("server.crt"),
       "tls-private-key-file": file("server.key"),
@@ -320,7 +325,7 @@ export class ApiServer implements AsyncDisposable {
       "service-account-key-file": file("service-account.key"),
       // Without it the server wants a default route, to announce itself at the address of that interface.
       "endpoint-reconciler-type": "none",
-      "advertise-address": this.options.address ?? "127.0.0.1",
+      "advertise-address": this.#address,
     };
     return [...Object.entries(flags).map(([name, value]) => `--${name}=${value}`), ...this.options.args ?? []];
   }
@@ -374,8 +379,8 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-async function canConnect(port: number): Promise<boolean> {
-  (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+async function canConnect(hostname: string, port: number): Promise<boolean> {
+  (await Deno.connect({ hostname, port })).close();
   return true;
 }
 
@@ -389,10 +394,7 @@ export function objectPath(object: KubeObject, name: string = object.metadata.na
 
 function plural(kind: string): string {
   const word = kind.toLowerCase();
-  if (word.endsWith("y")) return `${word.slice(0, -1)}ies`;
-  return word.endsWith("s") && !word.endsWith("endpoints")
-    ? `${word}es`
-    : word.endsWith("endpoints")
-    ? word
-    : `${word}s`;
+  if (/[^aeiou]y$/.test(word)) return `${word.slice(0, -1)}ies`;
+  if (word.endsWith("endpoints")) return word;
+  return word.endsWith("s") ? `${word}es` : `${word}s`;
 }

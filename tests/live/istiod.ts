@@ -26,6 +26,8 @@ export interface IstiodOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Put the mesh's own ConfigMap into the cluster, as the chart does. @default {true} */
   readonly configMap?: boolean;
+  /** More of its namespace that is there before it starts, as the injector's ConfigMap must be. */
+  readonly objects?: readonly KubeObject[];
 }
 
 /** Puts Istio's CRDs and namespace into the cluster and starts istiod; about 4 s. */
@@ -46,7 +48,6 @@ export class Istiod implements AsyncDisposable {
   readonly #ports = {
     http: freePort(),
     xds: freePort(),
-    webhook: freePort(),
     monitoring: freePort(),
     ctrlz: freePort(),
   };
@@ -58,6 +59,11 @@ export class Istiod implements AsyncDisposable {
     return `${this.options.address ?? "127.0.0.1"}:${this.#ports.xds}`;
   }
 
+  /** URL below which its webhooks are, `/inject` where there is an injector's ConfigMap: in plain text, on loopback. */
+  get webhooks(): string {
+    return `http://127.0.0.1:${this.#ports.http}`;
+  }
+
   /** Everything it has written so far. */
   log(): Promise<string> {
     return Deno.readTextFile(this.#log);
@@ -67,7 +73,7 @@ export class Istiod implements AsyncDisposable {
   async prepare(): Promise<void> {
     await this.#applyCrds();
     await this.server.namespace(ISTIO_NAMESPACE);
-    const { meshConfig = {}, configMap = true } = this.options;
+    const { meshConfig = {}, configMap = true, objects = [] } = this.options;
     const mesh = { trustDomain: "cluster.local", ...meshConfig };
     await Deno.writeTextFile(this.#meshFile, JSON.stringify(mesh));
     if (configMap) {
@@ -78,12 +84,13 @@ export class Istiod implements AsyncDisposable {
         data: { mesh: JSON.stringify(mesh, null, 2), meshNetworks: "networks: {}" },
       });
     }
+    await Promise.all(objects.map((object) => this.server.create(object)));
     await this.start();
   }
 
   /** Starts it again after {@linkcode Istiod.stop}, on the same ports, with the same CA. */
   async start(): Promise<void> {
-    const { http, xds, webhook, monitoring, ctrlz } = this.#ports;
+    const { http, xds, monitoring, ctrlz } = this.#ports;
     const argv = [
       await liveTool("pilot-discovery"),
       "discovery",
@@ -93,7 +100,8 @@ export class Istiod implements AsyncDisposable {
       `--httpAddr=127.0.0.1:${http}`,
       "--grpcAddr=",
       `--secureGRPCAddr=:${xds}`,
-      `--httpsAddr=:${webhook}`,
+      // The webhooks are then on httpAddr.
+      "--httpsAddr=",
       `--monitoringAddr=127.0.0.1:${monitoring}`,
       `--ctrlz_port=${ctrlz}`,
     ];

@@ -1,8 +1,10 @@
 // krun's processes where root is needed: other users, PID namespaces, mounts.
 import assert from "node:assert/strict";
 import { loadLibc } from "../../src/pod/libc.ts";
+import { Processes } from "../../src/pod/process.ts";
 import { readProcess, readProcesses } from "../../src/pod/process_table.ts";
 import { asUser, ownUser, type User } from "../../src/pod/user.ts";
+import { RecordingLog } from "../recording_log.ts";
 import { type RunnerOptions, startRunner } from "../runner_process.ts";
 import { waitFor } from "../wait.ts";
 import { Workspace } from "../workspace.ts";
@@ -295,4 +297,23 @@ Deno.test("All of it works with limited permissions, after ffi was given up", as
   const left = readProcesses(libc).filter((entry) => commandLine(entry.pid).includes(flag));
   assert.deepEqual(left, []);
   Deno.removeSync(flag);
+});
+Deno.test("Processes.start() lets a program of another user open its standard output anew, and no third one", async () => {
+  await using processes = new Processes({ log: new RecordingLog() });
+  const lines: string[] = [];
+  const start = (script: string, uid: number) =>
+    processes.start({
+      argv: ["sh", "-c", script],
+      env: { PATH: "/usr/bin:/bin" },
+      uid,
+      gid: 1337,
+      stdio: "stdin-null",
+      onLine: (line) => lines.push(line),
+    }).ended;
+  assert.deepEqual(await start("echo again > /dev/stdout", 1337), { kind: "exited", code: 0 });
+  await waitFor("the line", () => lines.length === 1);
+  // The negative control: a pipe that is root's.
+  await start('setpriv --reuid 1338 --regid 1338 --clear-groups sh -c "echo no > /dev/stdout"', 0);
+  await waitFor("the refusal", () => lines.length === 2);
+  assert.match(lines.join("\n"), /^again\n.*Permission denied$/);
 });

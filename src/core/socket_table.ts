@@ -1,0 +1,50 @@
+/**
+ * The sockets of a network namespace that wait for others. In: the text of /proc/net/tcp, tcp6, udp and udp6. Out: listening
+ * TCP sockets and UDP sockets that are bound and not connected. Source: proc_pid_net(5), net/ipv4/tcp_ipv4.c `get_openreq4`.
+ *
+ * The kernel prints an address as words of 32 bits in its own byte order; krun runs on little-endian machines only.
+ *
+ * @module
+ */
+import { parseIp } from "./ip_address.ts";
+
+/** A socket that waits for others. */
+export interface ListeningSocket {
+  readonly protocol: "tcp" | "udp";
+  /** In canonical form; an IPv4 address that an IPv6 socket is bound to is that IPv4 address. */
+  readonly address: string;
+  readonly port: number;
+  /** User that made it. */
+  readonly uid: number;
+  /** What /proc/<pid>/fd/<n> shows as `socket:[<inode>]`; 0 for one that no process holds. */
+  readonly inode: number;
+}
+
+/** States of include/net/tcp_states.h: TCP_LISTEN, and for UDP, which borrows them, TCP_CLOSE: not connected. */
+const WAITS = { tcp: "0A", udp: "07" } as const;
+
+/** `sl: local remote state queues timer retransmits uid timeout inode` */
+const ROW =
+  /^ *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+ +(\d+) +\d+ +(\d+)/;
+
+/** Reads one of the four tables. What is no row of one, its heading among them, is left out. */
+export function parseSocketTable(text: string, protocol: "tcp" | "udp"): ListeningSocket[] {
+  return text.split("\n").flatMap((line) => {
+    const [, address = "", port = "", remotePort = "", state = "", uid, inode] = ROW.exec(line) ?? [];
+    if (state !== WAITS[protocol] || remotePort !== "0000") return [];
+    return {
+      protocol,
+      address: addressOf(address),
+      port: Number.parseInt(port, 16),
+      uid: Number(uid),
+      inode: Number(inode),
+    };
+  });
+}
+
+function addressOf(hex: string): string {
+  const bytes = [...hex.matchAll(/(..)(..)(..)(..)/g)].flatMap((word) => word.slice(1).reverse());
+  if (bytes.length === 4) return bytes.map((byte) => Number.parseInt(byte, 16)).join(".");
+  const hextets = Array.from({ length: 8 }, (_, index) => `${bytes[2 * index]}${bytes[2 * index + 1]}`);
+  return parseIp(hextets.join(":"))!.text;
+}

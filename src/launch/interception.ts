@@ -1,0 +1,198 @@
+/**
+ * Interception in a start and a stop. In: the plan, the machine. Out: rules in the kernel as long as krun runs.
+ *
+ * @module
+ */
+import { KrunError } from "../core/errors.ts";
+import { interceptionArgs, type InterceptionPlan } from "../core/interception.ts";
+import { ipCapture } from "../core/ip_capture.ts";
+import { interceptionError } from "../core/iptables_backend.ts";
+import type { Logger } from "../core/log.ts";
+import type { MeshMachine } from "../core/mesh_mode.ts";
+import type { PlannedPod } from "../core/pod_from_settings.ts";
+import type { Settings } from "../core/settings.ts";
+import { podContainers } from "../core/volume_mounts.ts";
+import { applyInterception } from "../mesh/interception.ts";
+import { type InterceptionOptions, removeInterception } from "../mesh/interception_removal.ts";
+import { chooseBackend } from "../mesh/iptables_backend.ts";
+import { networkScope, type ProcReader } from "../mesh/network_namespace.ts";
+import { isPortFree, portHolder } from "../mesh/ports.ts";
+import { runCommand } from "../mesh/run_command.ts";
+import type { BaseFolder } from "../pod/base_folder.ts";
+import { loadLibc } from "../pod/libc.ts";
+import { machineRunAs } from "./machine_run_as.ts";
+import { INTERCEPTION_NOTE, mayIntercept } from "./mesh_machine.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/** What is captured, and by whom. */
+export interface PlannedInterception extends InterceptionPlan {
+  /** Path of pilot-agent. */
+  readonly agent: string;
+}
+
+/** What {@linkcode planInterception} works on. */
+export interface InterceptionPlanOptions {
+  readonly settings: Settings;
+  /** Without the proxy. */
+  readonly planned: PlannedPod;
+  readonly machine: MeshMachine;
+  /** @default {those of the Pod} */
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly dnsCapture: boolean;
+  readonly dualStack: boolean;
+  /** @default {the agent's} */
+  readonly statusPort?: number;
+}
+
+/** What is known of the network before it is known who runs in it. */
+type NetworkFacts = Pick<InterceptionPlan, "scope" | "sharedWith" | "otherGids" | "addresses" | "backend">;
+
+/** A look at the network, which other programs take some 60 ms for; `undefined` where nobody will intercept. */
+export type NetworkLook = Promise<NetworkFacts | KrunError> | undefined;
+
+/** Looks at the network, where a start may come to intercept traffic. */
+export function lookAtNetwork(outer: Surroundings, settings: Settings, machine: MeshMachine): NetworkLook {
+  if (machine.interceptionFault || !mayIntercept(outer, settings, machine)) return undefined;
+  const facts = networkFacts(outer, settings);
+  facts.catch(() => {}); // It is heard by planInterception(), unless something else fails first.
+  return facts;
+}
+
+async function networkFacts({ env, pid }: Surroundings, { cloudRun }: Settings): Promise<NetworkFacts | KrunError> {
+  const proc = procReader();
+  const addresses = Deno.networkInterfaces().map(({ address }) => address);
+  const { families } = ipCapture(addresses, { dualStack: false });
+  const { scope, ...others } = networkScope(proc, pid);
+  try {
+    const options = { ...programs(env.PATH), readText: proc.readText, ipv6: families.includes(6) };
+    const backend = await chooseBackend(options);
+    return { scope: cloudRun ? "cloud-run" : scope, ...others, addresses, backend };
+  } catch (cause) {
+    return faultOf(cause);
+  }
+}
+
+/**
+ * What would be captured, or why nothing can be.
+ *
+ * @throws {KrunError} `SettingInvalid`, `PodInvalid`
+ */
+export async function planInterception(
+  { self }: Surroundings,
+  look: NetworkLook,
+  options: InterceptionPlanOptions,
+): Promise<PlannedInterception | KrunError> {
+  const { settings, planned: { pod, program }, machine, annotations, ...rest } = options;
+  if (machine.interceptionFault) return machine.interceptionFault;
+  const facts = await look;
+  if (facts === undefined) return notRoot();
+  if (facts instanceof KrunError) return facts;
+  const container = pod.spec!.containers.find(({ name }) => name === program)!;
+  const { uid, gid } = machineRunAs(container, { pod, self });
+  const plan = {
+    ...facts,
+    ...rest,
+    agent: machine.agent!,
+    programUid: uid,
+    programGid: gid,
+    inboundPorts: podContainers(pod).flatMap(({ ports = [] }) => ports).map(({ containerPort }) => containerPort),
+    ownPorts: settings.status ? [settings.status.port] : [],
+    outboundIpRanges: settings.mesh.outboundIpRanges,
+    excludeOutboundPorts: settings.mesh.excludeOutboundPorts,
+    annotations: annotations ?? pod.metadata?.annotations ?? {},
+  };
+  try {
+    interceptionArgs(plan);
+    return plan;
+  } catch (cause) {
+    return faultOf(cause);
+  }
+}
+
+/** The error, if it says that there can be no interception. @throws the others */
+function faultOf(cause: unknown): KrunError {
+  if (cause instanceof KrunError && cause.code.startsWith("Interception")) return cause;
+  throw cause;
+}
+
+function notRoot(): KrunError {
+  const hint = "start krun as root with NET_ADMIN, as in docker run --cap-add=NET_ADMIN";
+  return new KrunError("InterceptionUnavailable", "Cannot intercept traffic: krun is not root", hint);
+}
+
+/** What {@linkcode intercept} needs. */
+export interface InterceptOptions {
+  readonly outer: Surroundings;
+  readonly base: BaseFolder;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Takes what must be undone at the end. */
+  readonly undo: AsyncDisposableStack;
+}
+
+/**
+ * Intercepts traffic until `undo` is disposed.
+ *
+ * @throws {KrunError} `InterceptionConflict`, `InterceptionUnavailable`, `InterceptionFailed`; the signal's reason
+ */
+export async function intercept(plan: PlannedInterception, options: InterceptOptions): Promise<void> {
+  const { agent } = plan;
+  const { outer, base, log, signal, undo } = options;
+  const means = { ...programs(outer.env.PATH), proc: procReader(), log };
+  requirePorts(means.proc);
+  const note = await applyInterception(plan, {
+    ...means,
+    agent,
+    signal,
+    note: (value) => base.record(INTERCEPTION_NOTE, value),
+  });
+  // The network namespace of a container ends with its PID 1, and the rules with it: that costs no time.
+  if (plan.scope !== "shared" && outer.pid === 1) return;
+  undo.defer(() => takeBack(note, { base, means }));
+}
+
+/** Takes back what a krun that was killed has left. @throws {KrunError} `InterceptionFailed` */
+export async function takeBackInterception(base: BaseFolder, { outer, log }: { outer: Surroundings; log: Logger }) {
+  const note = base.read(INTERCEPTION_NOTE);
+  if (note === undefined) return;
+  await removeInterception(note, { ...programs(outer.env.PATH), proc: procReader(), log });
+  base.record(INTERCEPTION_NOTE, undefined);
+}
+
+/** At the end nothing can be done about what fails, but to say so; the next start tries again. */
+async function takeBack(
+  note: unknown,
+  { base, means }: { base: BaseFolder; means: InterceptionOptions },
+): Promise<void> {
+  try {
+    await removeInterception(note, means);
+    base.record(INTERCEPTION_NOTE, undefined);
+  } catch (cause) {
+    if (!(cause instanceof KrunError)) throw cause;
+    means.log.error(cause.message, { hint: cause.hint });
+  }
+}
+
+function requirePorts(proc: ProcReader): void {
+  // 15053 is bound on loopback alone, by whoever has it.
+  const port = [15001, 15006, 15000, 15020, 15021, 15053, 15090].find((port) => !isPortFree(port));
+  if (port === undefined) return;
+  throw interceptionError("InterceptionConflict", {
+    reason: `port ${port} of the proxy is in use by ${portHolder(proc, port)}`,
+    hint: "stop it, or choose MESH_MODE=proxy, which takes other ports",
+  });
+}
+
+const programs = (path = "") => ({ run: runCommand, path: path === "" ? DEFAULT_PATH : path });
+
+/** iptables is in the folders of the system, which an ordinary PATH may lack. */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+function procReader(): ProcReader {
+  const libc = loadLibc();
+  return {
+    list: (folder) => libc.procNames(folder),
+    readLink: (path) => libc.procLink(path),
+    readText: (path) => libc.procText(path),
+  };
+}

@@ -1,0 +1,125 @@
+/**
+ * The mesh's proxy while it runs. In: the plan. Out: the container's side for the supervisor, and why it is not ready.
+ *
+ * @module
+ */
+import { agentLogLine, parseAgentLine } from "../core/agent_log.ts";
+import { KrunError } from "../core/errors.ts";
+import type { MeshPorts } from "../core/istio_proxy.ts";
+import type { DecidedMode } from "../core/mesh_mode.ts";
+import { hostPortText } from "../core/mesh_settings.ts";
+import { join } from "../core/posix_path.ts";
+import { configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_status.ts";
+import { systemClock } from "../pod/clock.ts";
+import type { OwnContainer } from "../pod/container.ts";
+import type { Run } from "./run.ts";
+
+/** A failure shows as many of the agent's last lines. */
+const LAST_LINES = 12;
+
+/** Which proxy, and whose. */
+export interface ProxyPlan {
+  /** Of the control plane. */
+  readonly address: { readonly value: string };
+  readonly mode: DecidedMode;
+  readonly ports: MeshPorts;
+}
+
+/** Agent and Envoy, as the container `istio-proxy`. */
+export class MeshProxy implements OwnContainer {
+  readonly #mesh: ProxyPlan;
+  readonly #run: Pick<Run, "log" | "settings" | "plan">;
+  readonly #last: string[] = [];
+  readonly #started = Promise.withResolvers<void>();
+  #wasReady = false;
+
+  constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">) {
+    this.#mesh = mesh;
+    this.#run = run;
+  }
+
+  /** Resolves when the proxy is ready for the first time. */
+  get started(): Promise<void> {
+    return this.#started.promise;
+  }
+
+  /** A line of agent or Envoy, for krun's log. */
+  onLine(line: string): void {
+    const { log, settings } = this.#run;
+    const read = parseAgentLine(line);
+    const loud = settings.mesh.agentDebug !== undefined;
+    const { level, event, fields } = agentLogLine(read, { loud, starting: !this.#wasReady });
+    log[level](event, fields);
+    this.#last.push(`${read.level ?? ""} ${read.scope ?? ""} ${read.message}`.replaceAll(/\s+/g, " ").trim());
+    if (this.#last.length > LAST_LINES) this.#last.shift();
+  }
+
+  async untilStarted(over: AbortSignal): Promise<void> {
+    await proxyReady(this.#place, { over, clock: systemClock });
+    if (over.aborted) return;
+    if (!this.#wasReady) await this.#warnOfTakenPorts(over);
+    this.#wasReady = true;
+    this.#started.resolve();
+  }
+
+  async onStop(over: AbortSignal): Promise<void> {
+    await drainProxy(this.#place, over);
+  }
+
+  /** Why the program cannot start: the proxy was not ready in time. `undefined`: it was, or `over` aborted first. */
+  async fault(over: AbortSignal): Promise<KrunError | undefined> {
+    const { startTimeoutMs } = this.#run.settings.mesh;
+    const patience = new AbortController();
+    const ended = AbortSignal.any([over, patience.signal]);
+    const late = systemClock.sleep(startTimeoutMs, ended).then(() => !ended.aborted);
+    const isLate = await Promise.race([late, this.#started.promise.then(() => false)]);
+    patience.abort();
+    return isLate ? await this.#notReady(over) : undefined;
+  }
+
+  /** In mode proxy Envoy listens on the port of every Service of the mesh that it may call. */
+  async #warnOfTakenPorts(signal: AbortSignal): Promise<void> {
+    if (this.#mesh.mode.mode !== "proxy") return;
+    const { pod, program } = this.#run.plan.planned;
+    const container = pod.spec?.containers.find(({ name }) => name === program);
+    const own = new Set(container?.ports?.map(({ containerPort }) => containerPort));
+    for (const { host, port } of await listeners(this.#place, signal)) {
+      if (!own.has(port)) continue;
+      this.#run.log.warn("the program cannot listen on its port: Envoy does, for a Service of the mesh", {
+        address: hostPortText({ host, port }),
+        hint: "a Sidecar with egress says which Services are called from here",
+      });
+    }
+  }
+
+  get #place() {
+    return { mode: this.#mesh.mode.mode, ports: this.#mesh.ports };
+  }
+
+  async #notReady(signal: AbortSignal): Promise<KrunError> {
+    const { address, ports } = this.#mesh;
+    const seconds = this.#run.settings.mesh.startTimeoutMs / 1000;
+    const dump = await this.#saveDump(signal);
+    const message = `Cannot join the mesh at ${address.value}: its proxy is not ready after ${seconds} s`;
+    const hint =
+      "read the agent's last lines; MESH_START_TIMEOUT gives it more time, MESH_OPTIONAL=true starts without it";
+    const lines = this.#last.length > 0 ? this.#last : [`the agent said nothing; is port ${ports.status} its own?`];
+    const saved = dump === undefined ? [] : [`Envoy's configuration: ${dump}`];
+    return new KrunError("MeshNotReady", message, hint, { details: [...lines, ...saved].join("\n") });
+  }
+
+  /** Envoy's configuration as a file of krun's user; its path. It stays when krun has ended. */
+  async #saveDump(signal: AbortSignal): Promise<string | undefined> {
+    const dump = this.#mesh.mode.mode === "proxyless" ? undefined : await configDump(this.#place, signal);
+    if (dump === undefined) return undefined;
+    const { base } = this.#run.plan;
+    const path = join(base === "/" ? "/tmp" : base, `istio-proxy-config-dump-${Date.now()}.json`);
+    try {
+      await Deno.writeTextFile(path, dump, { createNew: true, mode: 0o600 });
+      return path;
+    } catch (cause) {
+      this.#run.log.warn("Envoy's configuration cannot be saved", { path, reason: String(cause) });
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { settle } from "../../tests/fake_clock.ts";
+import { loadLibc } from "./libc.ts";
+import { readable, stopWaiting } from "./readable.ts";
+
+const libc = loadLibc();
+
+function write(descriptor: number): void {
+  assert.equal(libc.call("write", descriptor, new Uint8Array(1), 1), 1);
+}
+
+/** Uses a pipe, and closes what is open of it. */
+async function withPipe(use: (pipe: { readFd: number; writeFd: number; closeWriter(): void }) => Promise<void>) {
+  const { readFd, writeFd } = libc.pipe();
+  let isOpen = true;
+  const closeWriter = () => {
+    if (isOpen) libc.call("close", writeFd);
+    isOpen = false;
+  };
+  await use({ readFd, writeFd, closeWriter });
+  closeWriter();
+  libc.call("close", readFd);
+}
+
+/** Whether a promise has resolved, for looking at it. */
+function watched(promise: Promise<void>): { isDone: boolean; done: Promise<void> } {
+  const state = { isDone: false, done: promise };
+  state.done = promise.then(() => void (state.isDone = true));
+  return state;
+}
+
+Deno.test("readable() resolves when there is something to read, and not before", async () => {
+  await withPipe(async ({ readFd, writeFd }) => {
+    const wait = watched(readable(readFd));
+    await settle();
+    assert.equal(wait.isDone, false);
+    write(writeFd);
+    await wait.done;
+    // It is still there, since nobody has read it.
+    await readable(readFd);
+  });
+});
+
+Deno.test("readable() resolves when the other end is closed, and for what is no descriptor", async () => {
+  await withPipe(async ({ readFd, closeWriter }) => {
+    const wait = readable(readFd);
+    closeWriter();
+    await wait;
+  });
+  await readable(9_999);
+});
+
+Deno.test("readable() waits for many at once, also for one that comes while it waits, and wakes each by itself", async () => {
+  await withPipe((one) =>
+    withPipe((two) =>
+      withPipe(async (three) => {
+        const first = watched(readable(one.readFd));
+        const second = watched(readable(two.readFd));
+        await settle();
+        const third = watched(readable(three.readFd));
+        write(two.writeFd);
+        await second.done;
+        assert.deepEqual([first.isDone, third.isDone], [false, false]);
+        write(three.writeFd);
+        await third.done;
+        assert.equal(first.isDone, false);
+        stopWaiting(one.readFd);
+        await first.done;
+      })
+    )
+  );
+});
+
+Deno.test("stopWaiting() ends a wait at once, and is nothing where nobody waits", async () => {
+  await withPipe(async ({ readFd, writeFd }) => {
+    const wait = readable(readFd);
+    stopWaiting(readFd);
+    await wait;
+    stopWaiting(readFd);
+    const again = readable(readFd);
+    write(writeFd);
+    await again;
+  });
+});

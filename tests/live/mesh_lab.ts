@@ -1,0 +1,234 @@
+/**
+ * A mesh for one test file: a real API server and istiod on a bridge, hosts on it, and workloads that krun starts there.
+ *
+ * In: nothing but the live tools. Out: runs of the compiled krun on hosts, as root or as an ordinary user, with pilot-agent,
+ * Envoy and Istio's own test workload in a folder of PATH; objects of namespace `shop` at will.
+ *
+ * ```ts
+ * await using lab = await MeshLab.create();
+ * const host = await lab.network.host("web");
+ * await using web = await lab.workload(host, { name: "web", args: ["echo-server", "--port", "8080"], uid: 1500 });
+ * await web.krun.sees("stderr", /program started/);
+ * ```
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { liveTool } from "../../scripts/live_tools.ts";
+import { type KrunOptions, KrunProcess } from "../krun_process.ts";
+import { type ApiServer, type KubeObject, startApiServer } from "./api_server.ts";
+import { compiledKrun } from "./compiled.ts";
+import { type Istiod, type IstiodOptions, startIstiod } from "./istiod.ts";
+import { type MeshHost, MeshNetwork } from "./mesh_network.ts";
+
+/** An ordinary user of the hosts. */
+export const ORDINARY = 1500;
+
+/** The programs of a mesh, as an image has them. */
+const PROGRAMS = ["pilot-agent", "envoy", "echo-server", "echo-client"] as const;
+
+/** The words that make calls, before their URLs: `http://...`, by HTTP_PROXY where that is set, and `tcp://HOST:PORT`. */
+export const PEER_CALLS: readonly string[] = [
+  "python3",
+  new URL("../programs/mesh_calls.py", import.meta.url).pathname,
+];
+
+/** One call. */
+export interface PeerCall {
+  readonly url: string;
+  readonly status?: number;
+  readonly body?: string;
+  /** Why there was no answer. */
+  readonly failure?: string;
+}
+
+/** What {@linkcode PEER_CALLS} printed. */
+export function callsIn(stdout: string): PeerCall[] {
+  return stdout.split("\n").filter((line) => line.startsWith('{"url"')).map((line) => JSON.parse(line));
+}
+
+/** Options of {@linkcode MeshLab.create}. */
+export interface MeshLabOptions extends Pick<IstiodOptions, "meshConfig" | "env"> {
+  /** More names of the API server's certificate, as `DNS:name`. */
+  readonly names?: readonly string[];
+}
+
+/** What differs from one workload to the next. */
+export interface WorkloadOptions {
+  /** WORKLOAD_NAME, and its service account, which is made. */
+  readonly name: string;
+  /** What comes after `krun`. */
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** As whom krun runs. @default {0} */
+  readonly uid?: number;
+  /** Its base folder, which stays. @default {a new one, removed} */
+  readonly base?: string;
+  /** URL of the API server in krun's kubeconfig. @default {its address} */
+  readonly apiServer?: string;
+  /** Programs of the mesh that this image lacks. */
+  readonly without?: readonly (typeof PROGRAMS)[number][];
+}
+
+/** A krun on a host. Disposing it ends it, and removes its base. */
+export interface Workload extends AsyncDisposable {
+  readonly krun: KrunProcess;
+  /** Its base folder. */
+  readonly base: string;
+  /** Process id of a program of its folder of PATH. @throws {Error} when it does not run */
+  pid(program: "pilot-agent" | "envoy"): number;
+}
+
+/** The mesh. Made by {@linkcode MeshLab.create}. */
+export class MeshLab implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly #accounts = new Set<string>();
+  #folder = "";
+  network!: MeshNetwork;
+  server!: ApiServer;
+  istiod!: Istiod;
+
+  private constructor() {}
+
+  /** Makes all of it; about 8 s. */
+  static async create(options: MeshLabOptions = {}): Promise<MeshLab> {
+    const lab = new MeshLab();
+    try {
+      await lab.#build(options);
+    } catch (error) {
+      await lab[Symbol.asyncDispose]();
+      throw error;
+    }
+    return lab;
+  }
+
+  /** An object of namespace `shop` (or another, if `metadata` names one), made or changed. */
+  async apply(kind: string, name: string, spec: Record<string, unknown>): Promise<KubeObject> {
+    const metadata = { namespace: "shop", name };
+    return await this.server.apply({ apiVersion: API_VERSIONS[kind] ?? "v1", kind, metadata, ...spec });
+  }
+
+  /** The folder for PATH with these programs in it. */
+  async programs(without: WorkloadOptions["without"] = []): Promise<string> {
+    const folder = await Deno.makeTempDir({ dir: this.#folder, prefix: "bin-" });
+    await Deno.chmod(folder, 0o755);
+    for (const program of PROGRAMS) {
+      if (!without.includes(program)) await place(await liveTool(program), join(folder, program));
+    }
+    await place(await compiledKrun(), join(folder, "krun"));
+    return folder;
+  }
+
+  /** Starts a workload. */
+  async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
+    const { name, args, env = {}, uid = 0, without } = options;
+    if (!this.#accounts.has(name)) {
+      this.#accounts.add(name);
+      await this.apply("ServiceAccount", name, {});
+    }
+    const base = options.base ?? await Deno.makeTempDir({ dir: this.#folder, prefix: `${name}-` });
+    const kubeconfig = join(base, "kubeconfig");
+    await this.#writeKubeconfig(kubeconfig, options);
+    await Deno.chmod(base, 0o755);
+    for (const path of [base, kubeconfig]) await Deno.chown(path, uid, uid);
+    const bin = await this.programs(without);
+    const become = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+    const run: KrunOptions = {
+      args,
+      under: [...host.under, ...become],
+      argv: [join(bin, "krun")],
+      cwd: base,
+      env: {
+        ...{ PATH: `${bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: base, KUBECONFIG: kubeconfig },
+        ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: name, WORKLOAD_SERVICE_ACCOUNT: name, MESH_BASE_DIR: base },
+        ...{ XDS_ADDR: this.istiod.discoveryAddress, ...env },
+      },
+    };
+    const krun = new KrunProcess(run);
+    return {
+      krun,
+      base,
+      pid: (program) => pidOf(join(bin, program)),
+      async [Symbol.asyncDispose]() {
+        await krun[Symbol.asyncDispose]();
+        if (!options.base) await Deno.remove(base, { recursive: true });
+        await Deno.remove(bin, { recursive: true });
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+    if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  async #writeKubeconfig(path: string, { apiServer }: WorkloadOptions): Promise<void> {
+    const text = await Deno.readTextFile((await this.server.user("krun")).kubeconfig);
+    await Deno.writeTextFile(path, text.replaceAll(this.server.url, apiServer ?? this.server.url), { mode: 0o600 });
+  }
+
+  async #build({ names = [], ...options }: MeshLabOptions): Promise<void> {
+    this.#folder = await Deno.makeTempDir({ prefix: "krun-mesh-" });
+    await Deno.chmod(this.#folder, 0o755);
+    this.network = this.#stack.use(await MeshNetwork.create());
+    const { address } = this.network;
+    const certificate = { names: [`IP:${address}`, "IP:127.0.0.1", ...names] };
+    this.server = this.#stack.use(await startApiServer({ address, ...(names.length > 0 && { certificate }) }));
+    // The default of 10 s would be waited for at the end of every workload.
+    const env = { PILOT_WORKLOAD_ENTRY_GRACE_PERIOD: "1s", ...options.env };
+    this.istiod = this.#stack.use(await startIstiod(this.server, { address, ...options, env }));
+    await this.server.namespace("shop");
+    await this.server.grant("shop", "krun", RULES);
+    await this.server.grant("istio-system", "krun", ISTIO_RULES);
+  }
+}
+
+const get = ["get"], read = ["get", "watch", "list"];
+
+const RULES = [
+  { apiGroups: [""], resources: ["secrets", "configmaps"], verbs: read },
+  { apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"] },
+  { apiGroups: ["networking.istio.io"], resources: ["workloadgroups", "sidecars"], verbs: read },
+];
+
+const ISTIO_RULES = [
+  { apiGroups: [""], resources: ["configmaps"], resourceNames: ["istio", "mesh-env"], verbs: get },
+];
+
+const NETWORKING = "networking.istio.io/v1", SECURITY = "security.istio.io/v1";
+
+const API_VERSIONS: Readonly<Record<string, string>> = {
+  AuthorizationPolicy: SECURITY,
+  DestinationRule: NETWORKING,
+  Gateway: NETWORKING,
+  PeerAuthentication: SECURITY,
+  Sidecar: NETWORKING,
+  VirtualService: NETWORKING,
+  WorkloadEntry: NETWORKING,
+  WorkloadGroup: NETWORKING,
+};
+
+/** The environment of a process, as `NAME=value`. */
+export function environOf(pid: number): string[] {
+  return Deno.readTextFileSync(`/proc/${pid}/environ`).split("\0");
+}
+
+function pidOf(path: string): number {
+  const pids = [...Deno.readDirSync("/proc")].map(({ name }) => Number(name));
+  const found = pids.find((pid) => pid > 0 && executable(pid) === path);
+  if (found === undefined) throw new Error(`${path} does not run`);
+  return found;
+}
+
+function executable(pid: number): string | undefined {
+  try {
+    return Deno.readLinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A hard link where the file system has it; a copy costs 100 MB. */
+async function place(from: string, to: string): Promise<void> {
+  await Deno.link(from, to).catch(() => Deno.copyFile(from, to));
+}

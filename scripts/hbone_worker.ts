@@ -5,6 +5,7 @@
  * @module
  */
 import { silentLog } from "../src/core/log.ts";
+import { DescriptorBudget } from "../src/mesh/descriptor_budget.ts";
 import { serveHbone } from "../src/mesh/hbone_server.ts";
 import { systemClock } from "../src/pod/clock.ts";
 
@@ -67,7 +68,8 @@ async function start(role: WorkerRole): Promise<number> {
   if (role.kind === "hbone") {
     const { certificates, port } = role;
     const workload = { hosts: [], ports: [port] };
-    const options = { hostname: "127.0.0.1", ports: [0], log: silentLog, clock: systemClock };
+    const descriptors = new DescriptorBudget(1024);
+    const options = { hostname: "127.0.0.1", ports: [0], log: silentLog, clock: systemClock, descriptors };
     return (await serveHbone({ certificates, workload, ...options })).port;
   }
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { http2Channel } from "../src/mesh/http2_channel.ts";
 import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import type { Channel } from "../src/mesh/channel.ts";
+import { DescriptorBudget } from "../src/mesh/descriptor_budget.ts";
 import { type HboneServer, type HboneServerOptions, serveHbone } from "../src/mesh/hbone_server.ts";
 import { systemClock } from "../src/pod/clock.ts";
 import { type MadeCertificate, TestAuthority } from "./certificates.ts";
@@ -141,6 +142,7 @@ export class MeshRig implements AsyncDisposable {
       ports: [0],
       log: rig.log,
       clock: systemClock,
+      descriptors: new DescriptorBudget(1024),
       ...options,
     });
     return rig;

@@ -7,6 +7,7 @@ import * as http from "node:http";
 import * as http2 from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { DescriptorBudget } from "../src/mesh/descriptor_budget.ts";
 import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import { serveTunnel, type TunnelServer, type TunnelServerOptions } from "../src/mesh/tunnel_server.ts";
 import { unusedPort } from "./tcp_program.ts";
@@ -115,7 +116,8 @@ export class TunnelRig implements AsyncDisposable {
   ): Promise<TunnelRig> {
     const rig = new TunnelRig();
     const { port, protocol } = program;
-    const fixed = { hostname: "127.0.0.1", port: 0, program: { port, protocol }, log: rig.log };
+    const descriptors = new DescriptorBudget(1024);
+    const fixed = { hostname: "127.0.0.1", ports: [0], program: { port, protocol }, log: rig.log, descriptors };
     rig.server = rig.#stack.use(await serveTunnel({ ...fixed, ...options }));
     return rig;
   }

@@ -8,6 +8,7 @@ import { unlessItHangs, waitFor } from "../../tests/wait.ts";
 import { silentLog } from "../core/log.ts";
 import { readPeerPatterns } from "../core/spiffe_id.ts";
 import { type ConnectOptions, connectStdio } from "./connect.ts";
+import { DescriptorBudget } from "./descriptor_budget.ts";
 import { serveTunnel } from "./tunnel_server.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -67,7 +68,8 @@ async function mesh(port: number, options: { allow?: string; caller?: string } =
 async function cloud(sshPort: number | undefined, options: { takesIdToken?: boolean; token?: string } = {}) {
   const stack = new AsyncDisposableStack();
   const program = { port: unusedPort(), protocol: "http/1.1" } as const;
-  const tunnel = stack.use(await serveTunnel({ hostname: "127.0.0.1", port: 0, program, sshPort, log: silentLog }));
+  const listen = { hostname: "127.0.0.1", ports: [0], log: silentLog, descriptors: new DescriptorBudget(100) };
+  const tunnel = stack.use(await serveTunnel({ ...listen, program, sshPort }));
   const frontEnd = stack.use(await TlsFrontEnd.start(tunnel.port));
   const audiences: string[] = [];
   const way: Way = {

@@ -8,6 +8,7 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import type { Clock } from "../core/clock.ts";
 import { connectTarget, type ReachablePort, type ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
+import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { endBetweenTurns } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { PeerVerdict } from "./mesh_peer.ts";
@@ -20,6 +21,8 @@ export interface HboneLimits {
   readonly connectMs: number;
   /** Milliseconds without any stream after which the connection is closed. */
   readonly idleMs: number;
+  /** The same for a peer that is not let in. */
+  readonly refusedIdleMs: number;
   /** Milliseconds of silence after which the kernel asks whether the peer's machine is still there. */
   readonly keepAliveMs: number;
   /** Streams at once. */
@@ -33,6 +36,7 @@ export const DEFAULT_LIMITS: HboneLimits = {
   handshakeMs: 10_000,
   connectMs: 10_000,
   idleMs: 300_000,
+  refusedIdleMs: 10_000,
   keepAliveMs: 60_000,
   streams: 100,
   windowBytes: 512 * 1024,
@@ -44,11 +48,14 @@ export interface HboneConnectionOptions {
   readonly workload: ReachableWorkload;
   readonly log: Logger;
   readonly clock: Clock;
+  readonly descriptors: DescriptorBudget;
   readonly limits: HboneLimits;
 }
 
 /** Streams that can be at their full speed together. */
 const CONNECTION_WINDOWS = 8;
+
+const FULL: Refusal = { status: 503, reason: "too many streams are open here" };
 
 /** How long frames of a closing connection may take to leave. */
 const LAST_FRAMES_MS = 200;
@@ -77,6 +84,11 @@ export class HboneConnection {
     void this.#closeWhenIdle();
   }
 
+  /** Takes no new stream; those that are open go on, and with the last one the connection ends (RFC 9113, 6.8). */
+  drain(): void {
+    this.#session.close();
+  }
+
   /** Resets every stream and gives what is to be sent a moment to leave. The socket is then the caller's to destroy. */
   async close(): Promise<void> {
     this.#end.abort();
@@ -93,8 +105,10 @@ export class HboneConnection {
     this.#open++;
     try {
       const target = this.#judge(headers);
-      if ("port" in target) await this.#relay(stream, target);
-      else refuseStream(stream, target);
+      const release = "port" in target ? this.#options.descriptors.stream() : undefined;
+      if ("status" in target) refuseStream(stream, target);
+      else if (release === undefined) refuseStream(stream, FULL);
+      else await this.#relay(stream, target).finally(release);
     } finally {
       this.#open--;
       if (this.#open === 0) void this.#closeWhenIdle();
@@ -116,10 +130,10 @@ export class HboneConnection {
   }
 
   async #closeWhenIdle(): Promise<void> {
-    const { clock, limits } = this.#options;
+    const { clock, limits, peer } = this.#options;
     const { signal } = this.#busy = new AbortController();
     if (this.#session.closed) return;
-    await clock.sleep(limits.idleMs, signal);
+    await clock.sleep("refusal" in peer ? limits.refusedIdleMs : limits.idleMs, signal);
     if (!signal.aborted) this.#session.close();
   }
 }

@@ -15,6 +15,7 @@ import type { Logger } from "../core/log.ts";
 import { formatSpiffeId, type PeerPattern, sameTrustDomain } from "../core/spiffe_id.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { DEFAULT_LIMITS, HboneConnection, type HboneLimits } from "./hbone_connection.ts";
 import { judgePeer, type PeerSocket } from "./mesh_peer.ts";
 import {
@@ -37,6 +38,8 @@ export interface HboneServerOptions {
   readonly workload: ReachableWorkload;
   readonly log: Logger;
   readonly clock: Clock;
+  /** What all peers together may have. */
+  readonly descriptors: DescriptorBudget;
   /** @default {DEFAULT_LIMITS} */
   readonly limits?: Partial<HboneLimits>;
 }
@@ -45,6 +48,8 @@ export interface HboneServerOptions {
 export interface HboneServer extends AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
+  /** Lets nobody in any more, neither by a new connection nor by a new stream; streams that are open go on. */
+  drain(): void;
 }
 
 /** Where HBONE is expected, and where the original listened. */
@@ -64,7 +69,7 @@ export async function serveHbone(options: HboneServerOptions): Promise<HboneServ
   const endpoint = new Endpoint(certificates, options);
   const port = await endpoint.listen();
   options.log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity) });
-  return { port, [Symbol.asyncDispose]: () => endpoint.close() };
+  return { port, drain: () => endpoint.drain(), [Symbol.asyncDispose]: () => endpoint.close() };
 }
 
 class Endpoint {
@@ -73,10 +78,13 @@ class Endpoint {
   readonly #server: http2.Http2SecureServer;
   readonly #end = new AbortController();
   readonly #sockets = new Set<Socket>();
+  /** By the peer's address, in the order in which they came. */
+  readonly #handshakes = new Map<string, Socket>();
   readonly #connections = new Set<HboneConnection>();
   readonly #refused = new Set<string>();
   #certificates: WorkloadCertificates;
   #following: Promise<void> = Promise.resolve();
+  #closed: Promise<unknown> | undefined;
 
   constructor(certificates: WorkloadCertificates, options: HboneServerOptions) {
     this.#certificates = certificates;
@@ -98,6 +106,8 @@ class Endpoint {
       (error) => options.log.debug("hbone handshake failed", { reason: error.message }),
     );
     this.#server.on("unknownProtocol", (socket) => socket.destroy());
+    // One that nobody hears would end krun.
+    this.#server.on("error", (error) => options.log.warn("hbone endpoint failed", { reason: error.message }));
     this.#server.on("session", (session) => this.#accept(session as http2.ServerHttp2Session));
   }
 
@@ -120,27 +130,49 @@ class Endpoint {
     throw cannotListen(hostname, ports, new Error("every one is taken"));
   }
 
+  drain(): void {
+    if (this.#closed) return;
+    this.#closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const connection of this.#connections) connection.drain();
+  }
+
   async close(): Promise<void> {
     this.#end.abort();
-    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.drain();
     await Promise.all([...this.#connections].map((connection) => connection.close()));
     // Who has not finished the handshake, or does not read, must not hold up the end.
     for (const socket of this.#sockets) socket.destroy();
-    await Promise.all([closed, this.#following]);
+    await Promise.all([this.#closed, this.#following]);
   }
 
   #prepare(socket: Socket): void {
+    const release = this.#options.descriptors.connection();
+    if (release === undefined) this.#giveUpOldest();
+    // What was still in the queue of a listener that is closed.
+    if (release === undefined || this.#closed) return void socket.destroy();
+    const address = addressOf(socket);
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    this.#handshakes.set(address, socket);
+    socket.once("close", () => {
+      release();
+      this.#sockets.delete(socket);
+      if (this.#handshakes.get(address) === socket) this.#handshakes.delete(address);
+    });
     socket.setNoDelay(true);
     // A peer whose machine is gone says nothing; its streams would stay for ever.
     socket.setKeepAlive(true, this.#limits.keepAliveMs);
   }
 
+  /** Strangers who only knock must not keep out those who would be let in: their next try finds room. */
+  #giveUpOldest(): void {
+    const [oldest] = this.#handshakes.values();
+    oldest?.destroy();
+  }
+
   #listenOn(port: number): Promise<Error | undefined> {
     const { promise, resolve } = Promise.withResolvers<Error | undefined>();
     this.#server.once("error", resolve);
-    this.#server.listen(port, this.#options.hostname, () => resolve(undefined));
+    this.#server.listen({ port, host: this.#options.hostname, backlog: BACKLOG }, () => resolve(undefined));
     return promise.finally(() => this.#server.off("error", resolve));
   }
 
@@ -151,7 +183,10 @@ class Endpoint {
   }
 
   #accept(session: http2.ServerHttp2Session): void {
-    const { allow, log, clock, workload } = this.#options;
+    // Its socket is gone already.
+    if (session.destroyed) return;
+    this.#handshakes.delete(addressOf(session.socket));
+    const { allow, log, clock, workload, descriptors } = this.#options;
     const { identity, roots } = this.#certificates;
     const peer = judgePeer(session.socket as PeerSocket, {
       allow: allow ?? sameTrustDomain(identity),
@@ -159,9 +194,10 @@ class Endpoint {
       nowMs: clock.nowMs(),
     });
     if ("refusal" in peer) this.#tellRefused(peer);
-    const connection = new HboneConnection(session, { peer, workload, log, clock, limits: this.#limits });
+    const connection = new HboneConnection(session, { peer, workload, log, clock, descriptors, limits: this.#limits });
     this.#connections.add(connection);
     session.once("close", () => this.#connections.delete(connection));
+    if (this.#closed) connection.drain();
   }
 
   /** Once for each peer and reason: who knocks every second must not fill the log. */
@@ -174,6 +210,14 @@ class Endpoint {
 }
 
 const MOST_REFUSALS_TOLD = 100;
+
+/** As many connections may come in one turn of the event loop, and have a descriptor until they are refused. */
+const BACKLOG = 128;
+
+/** Names a connection while it is open. */
+function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
+}
 
 function secureContext({ keyPem, certPem, rootPem }: WorkloadCertificates): http2.SecureServerOptions {
   return { key: keyPem, cert: certPem, ca: rootPem, minVersion: "TLSv1.2" };

@@ -9,6 +9,7 @@ import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { ValveProxy } from "../../tests/valve_proxy.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { KrunError } from "../core/errors.ts";
+import { DescriptorBudget } from "./descriptor_budget.ts";
 
 const text = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
 const bytes = (content: string) => new TextEncoder().encode(content);
@@ -267,4 +268,78 @@ Deno.test("serveHbone() resets what is open when it ends", async () => {
   await assert.rejects(channel.read());
   await waitFor("the program to see it", () => ends.length > 0);
   assert.deepEqual(ends, ["reset"]);
+});
+
+Deno.test("serveHbone() lets nobody in once it drains, and what is open goes on to its own end", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await serving(program);
+  const [peer, idle] = [rig.peer(), rig.peer()];
+  const authority = `localhost:${program.port}`;
+  const { channel, status } = peer.open(authority);
+  assert.equal(await status, 200);
+  const used = idle.open(authority);
+  used.channel.end();
+  assert.equal(await used.channel.read(), undefined);
+  rig.server.drain();
+  await idle.closed;
+  await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: rig.server.port }), Deno.errors.ConnectionRefused);
+  await assert.rejects(async () => await peer.open(authority).status, "by an open connection neither");
+  await channel.write(bytes("still here"));
+  assert.equal(text(await channel.read()), "still here");
+  channel.end();
+  assert.equal(await channel.read(), undefined);
+  await peer.closed;
+  assert.equal(program.sockets.length, 2);
+});
+
+Deno.test("serveHbone() lets no stranger keep out a peer by connections without a handshake", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await serving(program, { descriptors: new DescriptorBudget(8) });
+  const strangers = Array.from({ length: 10 }, () => connect(rig.server.port, "127.0.0.1"));
+  let gone = 0;
+  for (const stranger of strangers) {
+    stranger.on("error", () => {});
+    stranger.on("close", () => gone++);
+  }
+  await waitFor("those to be refused that are too many", () => gone >= 6);
+  const admitted = await waitFor("a peer to be let in", async () => {
+    const { channel, status } = rig.peer().open(`localhost:${program.port}`);
+    return await status === 200 ? channel : undefined;
+  });
+  await admitted.write(bytes("hello"));
+  assert.equal(text(await admitted.read()), "hello");
+  for (const stranger of strangers) stranger.destroy();
+});
+
+Deno.test("serveHbone() opens no more streams of all peers together than it has descriptors for", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await serving(program, { descriptors: new DescriptorBudget(4) });
+  const authority = `localhost:${program.port}`;
+  const [one, other] = [rig.peer().open(authority), rig.peer().open(authority)];
+  assert.deepEqual([await one.status, await other.status], [200, 200]);
+  const peer = rig.peer();
+  await assert.rejects(async () => await peer.open(authority).status, "nor connections");
+  one.channel.end();
+  assert.equal(await one.channel.read(), undefined);
+  await other.channel.write(bytes("on"));
+  assert.equal(text(await other.channel.read()), "on");
+});
+
+Deno.test("serveHbone() answers 503 to a stream for which it has no descriptor, and has it again later", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await serving(program, { descriptors: new DescriptorBudget(2) });
+  const peer = rig.peer();
+  const authority = `localhost:${program.port}`;
+  const first = peer.open(authority);
+  assert.equal(await first.status, 200);
+  const second = peer.open(authority);
+  assert.equal(await second.status, 503);
+  assert.equal(text(await readAll(second.channel)), "too many streams are open here\n");
+  first.channel.end();
+  assert.equal(await first.channel.read(), undefined);
+  const third = await waitFor("room", async () => {
+    const next = peer.open(authority);
+    return await next.status === 200 ? next : undefined;
+  });
+  third.channel.reset();
 });

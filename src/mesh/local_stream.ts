@@ -27,18 +27,33 @@ export interface RelayToPortOptions {
 
 /** Answers 200 once the port of 127.0.0.1 has accepted, and relays until both halves have ended. Never rejects. */
 export async function relayToPort(stream: ServerHttp2Stream, port: number, options: RelayToPortOptions): Promise<void> {
-  const { timeoutMs, signal, unavailable } = options;
+  const { signal, unavailable } = options;
   const near = http2Channel(stream, { resetCode: constants.NGHTTP2_CONNECT_ERROR });
-  const gone = AbortSignal.any([near.broken, signal]);
-  const socket = await connectLocally(port, { timeoutMs, signal: gone }).catch(() => undefined);
+  const socket = await connectFor(near, port, options);
   if (socket === undefined) return refuse(stream, near, { status: unavailable, reason: nothingAnswers(port) });
   const far = tcpChannel(socket);
   const cut = () => [near, far].forEach((channel) => channel.reset());
   signal.addEventListener("abort", cut);
-  if (gone.aborted || isOver(stream)) cut();
+  if (near.broken.aborted || signal.aborted || isOver(stream)) cut();
   else stream.respond({ ":status": 200 }, { waitForTrailers: true });
   await relay(near, far);
   signal.removeEventListener("abort", cut);
+}
+
+/** The connection, unless nobody wants it any more. `AbortSignal.any` would leave something behind at the lasting signal. */
+async function connectFor(near: Channel, port: number, { timeoutMs, signal }: RelayToPortOptions) {
+  const gone = new AbortController();
+  const leave = () => gone.abort();
+  const ends = [near.broken, signal];
+  for (const end of ends) end.addEventListener("abort", leave);
+  if (ends.some((end) => end.aborted)) leave();
+  try {
+    return await connectLocally(port, { timeoutMs, signal: gone.signal });
+  } catch {
+    return undefined;
+  } finally {
+    for (const end of ends) end.removeEventListener("abort", leave);
+  }
 }
 
 /** Answers a stream that leads nowhere. To be called in the turn in which it came. */

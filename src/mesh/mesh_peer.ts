@@ -27,12 +27,21 @@ export type PeerSocket = Pick<TLSSocket, "authorized" | "getPeerCertificate" | "
 const LONGEST_CHAIN = 8;
 
 /**
- * Judges the peer of a connection whose handshake has verified its certificate.
+ * Judges the peer of a connection whose handshake has verified its certificate. Never throws.
  *
  * A resumed TLS session skips that verification, and Deno 2.9.6 resumes sessions that were verified with roots since taken
  * away, or by any other server of the process; it has no option against it. So the chain of such a session is verified here.
  */
-export function judgePeer(socket: PeerSocket, { allow, roots, nowMs }: PeerRule): PeerVerdict {
+export function judgePeer(socket: PeerSocket, rule: PeerRule): PeerVerdict {
+  try {
+    return judge(socket, rule);
+  } catch {
+    // TLS and node read certificates by different code: what only the first one understands names nobody.
+    return { refusal: "a certificate that cannot be read" };
+  }
+}
+
+function judge(socket: PeerSocket, { allow, roots, nowMs }: PeerRule): PeerVerdict {
   const chain = peerChain(socket);
   const [leaf] = chain;
   if (leaf === undefined || !socket.authorized) return { refusal: "no certificate that was verified" };

@@ -71,3 +71,9 @@ Deno.test("judgePeer() refuses who was not verified", () => {
   const nobody = { authorized: true, getPeerCertificate: () => ({}), isSessionReused: () => false };
   assert.ok("refusal" in judgePeer(nobody as unknown as PeerSocket, RULE));
 });
+
+Deno.test("judgePeer() refuses a certificate that only TLS could read", () => {
+  const shown = { raw: new Uint8Array(direct.der).fill(0, 0, 2) };
+  const odd = { authorized: true, getPeerCertificate: () => shown, isSessionReused: () => false };
+  assert.deepEqual(judgePeer(odd as unknown as PeerSocket, RULE), { refusal: "a certificate that cannot be read" });
+});

@@ -15,6 +15,7 @@ import { tunnelTarget } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { type FrontRequest, http1Request, http2Request } from "./front_request.ts";
 import { endBetweenTurns } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
@@ -26,12 +27,14 @@ import { endWith, passUpgrade } from "./upgrade.ts";
 export interface TunnelServerOptions {
   /** Address to listen on; the platform sends requests to any. */
   readonly hostname: string;
-  /** The platform's `PORT`; 0 is any free one. */
-  readonly port: number;
+  /** The first that nothing else holds; 0 is any free one. */
+  readonly ports: readonly number[];
   readonly program: Program;
   /** Where the ssh server listens on 127.0.0.1. @default {there is none, and no tunnel} */
   readonly sshPort?: number | undefined;
   readonly log: Logger;
+  /** What all callers together may have. */
+  readonly descriptors: DescriptorBudget;
   /** Milliseconds for the first bytes of a connection, and for the ssh server to accept. @default {10_000} */
   readonly timeoutMs?: number;
 }
@@ -40,6 +43,8 @@ export interface TunnelServerOptions {
 export interface TunnelServer extends AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
+  /** Takes no new connection; what is under way goes on, and a connection ends with it. */
+  drain(): void;
 }
 
 /** What a client of HTTP/2 begins with (RFC 9113, 3.4). */
@@ -55,6 +60,7 @@ const KEEP_ALIVE_MS = 620_000;
 /** In place of a stream, where both ways cannot flow at once. */
 const NEEDS_HTTP2: Refusal = { status: 505, reason: "the tunnel needs HTTP/2: name the container's port h2c" };
 const NEEDS_POST: Refusal = { status: 405, reason: "the tunnel knows POST only" };
+const FULL: Refusal = { status: 503, reason: "too many requests are under way here" };
 
 /**
  * Listens until it is disposed. `POST /_hbone/22` streams to the ssh server, which authenticates its callers; nothing else below
@@ -68,7 +74,7 @@ export async function serveTunnel(options: TunnelServerOptions): Promise<TunnelS
   const door = new FrontDoor(options);
   const port = await door.listen();
   options.log.info("tunnel listens", { port });
-  return { port, [Symbol.asyncDispose]: () => door.close() };
+  return { port, drain: () => door.drain(), [Symbol.asyncDispose]: () => door.close() };
 }
 
 class FrontDoor {
@@ -76,11 +82,17 @@ class FrontDoor {
   readonly #timeoutMs: number;
   readonly #end = new AbortController();
   readonly #sockets = new Set<net.Socket>();
+  /** Connections of which nobody knows yet what they are. */
+  readonly #unread = new Set<net.Socket>();
+  /** Connections of HTTP/1.1, and how many requests of each are under way. */
+  readonly #requests = new Map<net.Socket, number>();
+  readonly #sessions = new Set<http2.Http2Session>();
   /** It is the one that listens: Deno keeps no connection for a next request where it does not. */
   readonly #http1 = http.createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, noDelay: true });
   readonly #http2 = http2.createServer({
     settings: { maxConcurrentStreams: STREAMS, initialWindowSize: WINDOW_BYTES, enablePush: false },
   });
+  #closed: Promise<unknown> | undefined;
 
   constructor(options: TunnelServerOptions) {
     this.#options = options;
@@ -88,47 +100,63 @@ class FrontDoor {
     const [serveHttp1] = this.#http1.listeners("connection") as ((socket: net.Socket) => void)[];
     this.#http1.removeAllListeners("connection");
     this.#http1.on("connection", (socket) => this.#accept(socket, (ready) => serveHttp1!.call(this.#http1, ready)));
-    this.#http1.on("request", (message, response) => this.#serve(http1Request(message, response)));
+    this.#http1.on("request", (message, response) => this.#serve(message, response));
     this.#http1.on("upgrade", (message, socket, first) => this.#upgrade(message, socket as net.Socket, first));
-    this.#http2.on("session", (session) => {
-      endBetweenTurns(session);
-      session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-      session.socket.setMaxListeners(0);
-      session.on("error", ({ message }) => options.log.debug("tunnel connection failed", { reason: message }));
-    });
+    this.#http2.on("session", (session) => this.#begin(session));
     this.#http2.on("stream", (stream: http2.ServerHttp2Stream, headers) => this.#serveStream(stream, headers));
   }
 
   /** @throws {KrunError} `HboneUnavailable` */
   async listen(): Promise<number> {
-    const { hostname, port } = this.#options;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#http1.once("error", reject);
-        this.#http1.listen(port, hostname, resolve);
-      });
-    } catch (cause) {
-      throw new KrunError(
-        "HboneUnavailable",
-        `Cannot listen on ${hostname}:${port} for KRUN_TUNNEL: ${readFailure(cause)}`,
-        "choose a free address of this machine",
-        { cause },
-      );
+    const { hostname, ports, log } = this.#options;
+    for (const port of ports) {
+      const fault = await this.#listenOn(port);
+      if (fault === undefined) {
+        // One that nobody hears would end krun.
+        this.#http1.on("error", ({ message }) => log.warn("tunnel failed", { reason: message }));
+        return (this.#http1.address() as net.AddressInfo).port;
+      }
+      if (fault.code !== "EADDRINUSE") throw cannotListen(hostname, [port], fault);
     }
-    return (this.#http1.address() as net.AddressInfo).port;
+    throw cannotListen(hostname, ports, new Error(ports.length > 1 ? "every one is taken" : "it is in use"));
+  }
+
+  drain(): void {
+    if (this.#closed) return;
+    this.#closed = new Promise((resolve) => this.#http1.close(resolve));
+    for (const socket of this.#unread) socket.destroy();
+    for (const session of this.#sessions) session.close();
+    for (const [socket, requests] of this.#requests) if (requests === 0) socket.end();
   }
 
   async close(): Promise<void> {
     this.#end.abort();
-    const closed = new Promise((resolve) => this.#http1.close(resolve));
+    this.drain();
     for (const socket of this.#sockets) socket.destroy();
-    await closed;
+    await this.#closed;
+  }
+
+  #listenOn(port: number): Promise<NodeJS.ErrnoException | undefined> {
+    const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
+    this.#http1.once("error", resolve);
+    const options = { port, host: this.#options.hostname, backlog: BACKLOG };
+    this.#http1.listen(options, () => resolve(undefined));
+    return promise.finally(() => this.#http1.off("error", resolve));
   }
 
   /** Looks at the first bytes: a server of either protocol then finds them as if nobody had. */
   #accept(socket: net.Socket, serveHttp1: (socket: net.Socket) => void): void {
+    const release = this.#options.descriptors.connection();
+    // What was still in the queue of a listener that is closed.
+    if (release === undefined || this.#closed) return void socket.destroy();
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    this.#unread.add(socket);
+    socket.once("close", () => {
+      release();
+      this.#sockets.delete(socket);
+      this.#unread.delete(socket);
+      this.#requests.delete(socket);
+    });
     socket.on("error", () => {});
     socket.setTimeout(this.#timeoutMs, () => socket.destroy());
     let head = Buffer.alloc(0);
@@ -136,40 +164,99 @@ class FrontDoor {
       for (let bytes; (bytes = socket.read()) !== null;) head = Buffer.concat([head, bytes]);
       const isHttp2 = PREFACE.startsWith(head.toString("latin1", 0, PREFACE.length));
       if (head.length === 0 || (isHttp2 && head.length < PREFACE.length)) return;
+      this.#unread.delete(socket);
       socket.off("readable", look);
       socket.setTimeout(0);
       socket.removeAllListeners("timeout");
       socket.unshift(head);
-      if (isHttp2) this.#http2.emit("connection", socket);
-      else serveHttp1(socket);
+      if (!isHttp2) {
+        this.#requests.set(socket, 0);
+        return serveHttp1(socket);
+      }
+      // A server of HTTP/1.1 leaves its connections half open, and this one would stay so when its caller has left.
+      socket.allowHalfOpen = false;
+      this.#http2.emit("connection", socket);
     };
     socket.on("readable", look);
   }
 
-  #serve(front: FrontRequest): void {
-    const { sshPort, program } = this.#options;
+  #begin(session: http2.ServerHttp2Session): void {
+    endBetweenTurns(session);
+    // Its socket is gone already.
+    if (session.destroyed) return;
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    session.socket.setMaxListeners(0);
+    session.on("error", ({ message }) => this.#options.log.debug("tunnel connection failed", { reason: message }));
+    this.#sessions.add(session);
+    session.once("close", () => this.#sessions.delete(session));
+    if (this.#closed) session.close();
+  }
+
+  #serve(message: http.IncomingMessage, response: http.ServerResponse): void {
+    const { sshPort } = this.#options;
+    const { socket } = message;
+    const ended = this.#underWay(socket);
+    response.once("close", () => ended());
+    const front = http1Request(message, response);
     const target = tunnelTarget(front.path, sshPort);
-    if (target === undefined) void proxy(front, program);
+    if (target === undefined) this.#proxy(front);
     else refuse(front, "status" in target ? target : NEEDS_HTTP2);
   }
 
   #serveStream(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
-    const { sshPort, program } = this.#options;
+    const { sshPort, descriptors } = this.#options;
     stream.on("error", () => {});
     const target = tunnelTarget(headers[":path"] ?? "", sshPort);
-    if (headers[":method"] === "CONNECT") refuseStream(stream, { status: 405, reason: "this is no proxy" });
-    else if (target === undefined) void proxy(http2Request(stream, headers), program);
-    else if ("status" in target) refuseStream(stream, target);
-    else if (headers[":method"] !== "POST") refuseStream(stream, NEEDS_POST);
-    else {
-      const { signal } = this.#end;
-      void relayToPort(stream, target.port, { timeoutMs: this.#timeoutMs, signal, unavailable: 502 });
-    }
+    if (headers[":method"] === "CONNECT") return refuseStream(stream, { status: 405, reason: "this is no proxy" });
+    if (target === undefined) return this.#proxy(http2Request(stream, headers));
+    if ("status" in target) return refuseStream(stream, target);
+    if (headers[":method"] !== "POST") return refuseStream(stream, NEEDS_POST);
+    const release = descriptors.stream();
+    if (release === undefined) return refuseStream(stream, FULL);
+    const { signal } = this.#end;
+    const options = { timeoutMs: this.#timeoutMs, signal, unavailable: 502 } as const;
+    void relayToPort(stream, target.port, options).finally(release);
+  }
+
+  #proxy(front: FrontRequest): void {
+    const { program, descriptors } = this.#options;
+    const release = descriptors.stream();
+    if (release === undefined) refuse(front, FULL);
+    else void proxy(front, program).finally(release);
   }
 
   #upgrade(message: http.IncomingMessage, socket: net.Socket, first: Buffer): void {
-    const { sshPort, program } = this.#options;
-    if (tunnelTarget(message.url ?? "", sshPort) === undefined) void passUpgrade({ message, socket, first }, program);
-    else endWith(socket, NEEDS_HTTP2);
+    const { sshPort, program, descriptors } = this.#options;
+    const release = descriptors.stream();
+    const ended = this.#underWay(socket);
+    if (tunnelTarget(message.url ?? "", sshPort) !== undefined) endWith(socket, NEEDS_HTTP2);
+    else if (release === undefined) endWith(socket, FULL);
+    else return void passUpgrade({ message, socket, first }, program).finally(() => (release(), ended()));
+    release?.();
+    ended();
   }
+
+  /** Counts a request of HTTP/1.1 until what it gives is called. With the last one a connection ends that is not to have another. */
+  #underWay(socket: net.Socket): () => void {
+    const count = (more: number) => {
+      const requests = this.#requests.get(socket);
+      if (requests === undefined) return;
+      this.#requests.set(socket, requests + more);
+      if (this.#closed && requests + more === 0) socket.end();
+    };
+    count(1);
+    return () => count(-1);
+  }
+}
+
+/** As many connections may come in one turn of the event loop, and have a descriptor until they are refused. */
+const BACKLOG = 128;
+
+function cannotListen(hostname: string, ports: readonly number[], cause: Error): KrunError {
+  return new KrunError(
+    "HboneUnavailable",
+    `Cannot listen on ${hostname} port ${ports.join(" or ")} for KRUN_TUNNEL: ${readFailure(cause)}`,
+    "free one of the ports, or give another one",
+    { cause },
+  );
 }

@@ -4,6 +4,7 @@ import { flood, floodFrom, MOST_BYTES } from "../../tests/flood.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { TunnelRig, WebProgram } from "../../tests/tunnel_rig.ts";
 import { waitFor } from "../../tests/wait.ts";
+import { DescriptorBudget } from "./descriptor_budget.ts";
 import { http2Channel } from "./http2_channel.ts";
 
 /** A caller that writes bytes and reads what comes. */
@@ -25,6 +26,10 @@ class RawCaller implements AsyncDisposable {
 
   send(text: string): void {
     this.#socket.write(text);
+  }
+
+  end(): void {
+    this.#socket.end();
   }
 
   sees(text: string): Promise<unknown> {
@@ -153,7 +158,7 @@ Deno.test("serveTunnel() waits for a connection's first bytes as long as it says
 
 Deno.test("serveTunnel() refuses an address that is taken", async () => {
   using holder = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const start = TunnelRig.start(undefined, { port: holder.addr.port });
+  const start = TunnelRig.start(undefined, { ports: [holder.addr.port] });
   await assert.rejects(start, { code: "HboneUnavailable" });
 });
 
@@ -190,4 +195,54 @@ Deno.test("serveTunnel() takes no more than the other side reads", async (t) => 
     assert.ok(taken < MOST_BYTES, `${taken} bytes`);
     (await connection()).destroy();
   });
+});
+
+Deno.test("serveTunnel() keeps no connection of HTTP/2 that its caller has ended", async () => {
+  await using web = await program();
+  await using rig = await TunnelRig.start(web, { descriptors: new DescriptorBudget(2) });
+  for (let i = 0; i < 3; i++) {
+    await using caller = new RawCaller(rig.server.port);
+    caller.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    await waitFor("a frame", () => caller.got.charCodeAt(3) === 4);
+    caller.end();
+    await caller.closed;
+  }
+});
+
+Deno.test("serveTunnel() takes nobody new once it drains, and what is under way goes on to its own end", async (t) => {
+  for (const protocol of ["http/1.1", "h2c"] as const) {
+    await t.step(protocol, async () => {
+      const release = Promise.withResolvers<void>();
+      await using slow = await WebProgram.start("http/1.1", async (response) => {
+        response.writeHead(200);
+        response.write("first ");
+        await release.promise;
+        response.end("last");
+      });
+      await using rig = await TunnelRig.start({ port: slow.port, protocol: "http/1.1" });
+      const answer = protocol === "h2c" ? rig.http2({ path: "/" }) : rig.http1({ path: "/" });
+      await using idle = new RawCaller(rig.server.port);
+      await waitFor("the request to be under way", () => slow.seen.length === 1);
+      rig.server.drain();
+      await idle.closed;
+      await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: rig.server.port }), { code: "ECONNREFUSED" });
+      release.resolve();
+      const { status, body } = await answer;
+      assert.deepEqual([status, body], [200, "first last"]);
+    });
+  }
+});
+
+Deno.test("serveTunnel() answers 503 when more is under way than it has descriptors for", async () => {
+  await using raw = await TcpProgram.start((socket) => socket.resume());
+  await using rig = await TunnelRig.start({ port: raw.port, protocol: "http/1.1" }, {
+    descriptors: new DescriptorBudget(4),
+  });
+  const session = rig.session();
+  const waiting = [1, 2].map(() => session.request({ ":path": "/" }));
+  for (const stream of waiting) stream.on("error", () => {});
+  await waitFor("both to be under way", () => raw.sockets.length === 2);
+  const third = session.request({ ":path": "/" });
+  const status = await new Promise((resolve) => third.once("response", (head) => resolve(head[":status"])));
+  assert.equal(status, 503);
 });

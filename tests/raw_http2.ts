@@ -6,14 +6,21 @@
  */
 import { Buffer } from "node:buffer";
 
-const SETTINGS = 4;
-const HEADERS = 1;
-const WINDOW_UPDATE = 8;
-const END_HEADERS = 4;
+/** Types of frames (RFC 9113, 6). */
+export const DATA = 0, HEADERS = 1, PRIORITY = 2, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, WINDOW_UPDATE = 8;
+export const CONTINUATION = 9;
+
+/** Flags of frames. */
+export const END_STREAM = 1, ACK = 1, END_HEADERS = 4;
+
 const INITIAL_WINDOW_SIZE = 4;
 const LARGEST_WINDOW_BYTES = 2 ** 31 - 1;
 
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+/** What a client begins with (RFC 9113, 3.4). */
+export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+/** One frame (RFC 9113, 4.1). */
+export function frame(type: number, flags: number, stream: number, payload: Uint8Array = new Uint8Array()): Buffer {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
   head.writeUInt8(type, 3);
@@ -22,7 +29,19 @@ function frame(type: number, flags: number, stream: number, payload: Buffer): Bu
   return Buffer.concat([head, payload]);
 }
 
-/** A field that no table is needed for (RFC 7541, 6.2.2). */
+/** Numbers of 32 bits. */
+export function uint32(...numbers: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(4 * numbers.length);
+  numbers.forEach((number, at) => bytes.writeUInt32BE(number >>> 0, 4 * at));
+  return bytes;
+}
+
+/** The payload of HEADERS, whose fields need no table. */
+export function headerBlock(fields: readonly (readonly [string, string])[]): Buffer {
+  return Buffer.concat(fields.map(field));
+}
+
+/** A field (RFC 7541, 6.2.2). */
 function field([name, value]: readonly [string, string]): Buffer {
   return Buffer.concat([
     Buffer.from([0, name.length]),
@@ -37,13 +56,11 @@ export function greedyOpening(fields: readonly (readonly [string, string])[]): U
   const settings = Buffer.alloc(6);
   settings.writeUInt16BE(INITIAL_WINDOW_SIZE, 0);
   settings.writeUInt32BE(LARGEST_WINDOW_BYTES, 2);
-  const increment = Buffer.alloc(4);
-  increment.writeUInt32BE(LARGEST_WINDOW_BYTES - 65_535, 0);
   return Buffer.concat([
-    Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    PREFACE,
     frame(SETTINGS, 0, 0, settings),
-    frame(WINDOW_UPDATE, 0, 0, increment),
-    frame(HEADERS, END_HEADERS, 1, Buffer.concat(fields.map(field))),
+    frame(WINDOW_UPDATE, 0, 0, uint32(LARGEST_WINDOW_BYTES - 65_535)),
+    frame(HEADERS, END_HEADERS, 1, headerBlock(fields)),
   ]);
 }
 

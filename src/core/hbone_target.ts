@@ -34,8 +34,11 @@ export interface TargetRefusal {
   readonly reason: string;
 }
 
-/** Ports that mean ssh: the standard one, and where the original's server listened. */
-const SSH_PORTS = [22, 15022];
+/** Where the workload's ssh server listens, as the original's did. */
+export const SSH_PORT = 15022;
+
+/** Ports that mean ssh. */
+const SSH_PORTS = [22, SSH_PORT];
 
 /** Paths below it are tunnels, and never reach the program. */
 const TUNNEL = /^\/_hbone(?:\/([^?]*))?(?:\?.*)?$/s;

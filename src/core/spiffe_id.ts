@@ -64,6 +64,14 @@ export function readPeerPatterns(setting: SettingText): readonly [PeerPattern, .
   return [first, ...more];
 }
 
+/** A pattern as one text. */
+export function formatPeerPattern({ trustDomain, namespace, serviceAccount }: PeerPattern): string {
+  const isDomain = namespace === undefined && serviceAccount === undefined;
+  return isDomain
+    ? `spiffe://${trustDomain}`
+    : `spiffe://${trustDomain}/ns/${namespace ?? "*"}/sa/${serviceAccount ?? "*"}`;
+}
+
 function readPattern(text: string, env: string): PeerPattern {
   const [, trustDomain, namespace, serviceAccount] = text.length <= LONGEST_BYTES ? PATTERN.exec(text) ?? [] : [];
   if (trustDomain === undefined || isDots(namespace) || isDots(serviceAccount)) {

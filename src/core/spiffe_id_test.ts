@@ -5,6 +5,7 @@ import { KrunError } from "./errors.ts";
 import {
   admitsPeer,
   certificateIdentity,
+  formatPeerPattern,
   formatSpiffeId,
   parseSpiffeId,
   readPeerPatterns,
@@ -68,5 +69,18 @@ Deno.test("admitsPeer() admits for an id as a pattern that identity alone", () =
     const patterns = readPeerPatterns({ env: "HBONE_ALLOW", text: formatSpiffeId(pattern) });
     assert.equal(admitsPeer(patterns, peer), formatSpiffeId(pattern) === formatSpiffeId(peer));
     assert.ok(admitsPeer(patterns, pattern));
+  }));
+});
+
+Deno.test("formatPeerPattern() writes what readPeerPatterns() reads", () => {
+  const any = fc.option(name, { nil: undefined });
+  const domain = parts.trustDomain;
+  fc.assert(fc.property(domain, any, any, (trustDomain, namespace, serviceAccount) => {
+    const pattern = {
+      trustDomain,
+      ...(namespace !== undefined && { namespace }),
+      ...(serviceAccount !== undefined && { serviceAccount }),
+    };
+    assert.deepEqual(readPeerPatterns({ env: "HBONE_ALLOW", text: formatPeerPattern(pattern) }), [pattern]);
   }));
 });

@@ -13,9 +13,18 @@ import { configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_sta
 import { systemClock } from "../pod/clock.ts";
 import type { OwnContainer } from "../pod/container.ts";
 import type { Run } from "./run.ts";
+import type { WaysIn } from "./ways_in.ts";
 
 /** A failure shows as many of the agent's last lines. */
 const LAST_LINES = 12;
+
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
 
 /** Which proxy, and whose. */
 export interface ProxyPlan {
@@ -25,15 +34,22 @@ export interface ProxyPlan {
   readonly ports: MeshPorts;
 }
 
+/** What a proxy belongs to. */
+export interface ProxyRun extends Pick<Run, "log" | "settings" | "plan"> {
+  /** What opens with the proxy, and takes nobody new from its drain on. @default {nothing} */
+  readonly ways?: Pick<WaysIn, "openHbone" | "drainHbone"> | undefined;
+}
+
 /** Agent and Envoy, as the container `istio-proxy`. */
 export class MeshProxy implements OwnContainer {
   readonly #mesh: ProxyPlan;
-  readonly #run: Pick<Run, "log" | "settings" | "plan">;
+  readonly #run: ProxyRun;
   readonly #last: string[] = [];
   readonly #started = Promise.withResolvers<void>();
+  readonly #failed = Promise.withResolvers<KrunError>();
   #wasReady = false;
 
-  constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">) {
+  constructor(mesh: ProxyPlan, run: ProxyRun) {
     this.#mesh = mesh;
     this.#run = run;
   }
@@ -56,25 +72,43 @@ export class MeshProxy implements OwnContainer {
 
   async untilStarted(over: AbortSignal): Promise<void> {
     await proxyReady(this.#place, { over, clock: systemClock });
-    if (over.aborted) return;
-    if (!this.#wasReady) await this.#warnOfTakenPorts(over);
+    if (over.aborted || this.#wasReady) return;
+    await this.#warnOfTakenPorts(over);
+    // The program must not start without what it was asked to have: the run is about to be ended.
+    if (!await this.#openWays()) return await aborted(over);
     this.#wasReady = true;
     this.#started.resolve();
   }
 
   async onStop(over: AbortSignal): Promise<void> {
     await drainProxy(this.#place, over);
+    this.#run.ways?.drainHbone();
   }
 
-  /** Why the program cannot start: the proxy was not ready in time. `undefined`: it was, or `over` aborted first. */
+  /**
+   * Why the program cannot start: the proxy was not ready in time, or what opens with it cannot be had. `undefined`: it can, or
+   * `over` aborted first.
+   */
   async fault(over: AbortSignal): Promise<KrunError | undefined> {
     const { startTimeoutMs } = this.#run.settings.mesh;
     const patience = new AbortController();
     const ended = AbortSignal.any([over, patience.signal]);
     const late = systemClock.sleep(startTimeoutMs, ended).then(() => !ended.aborted);
-    const isLate = await Promise.race([late, this.#started.promise.then(() => false)]);
+    const fault = await Promise.race([late, this.#failed.promise, this.#started.promise.then(() => false)]);
     patience.abort();
-    return isLate ? await this.#notReady(over) : undefined;
+    return fault === true ? await this.#notReady(over) : fault || undefined;
+  }
+
+  /** Whether the program may start. */
+  async #openWays(): Promise<boolean> {
+    try {
+      await this.#run.ways?.openHbone();
+      return true;
+    } catch (cause) {
+      if (!(cause instanceof KrunError)) throw cause;
+      this.#failed.resolve(cause);
+      return false;
+    }
   }
 
   /** In mode proxy Envoy listens on the port of every Service of the mesh that it may call. */

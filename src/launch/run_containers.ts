@@ -21,6 +21,7 @@ import { ChangeReaction } from "./change_reaction.ts";
 import { machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
+import type { WaysIn } from "./ways_in.ts";
 
 /** When a start is over for good, and idleness begins. */
 const RELEASE_CODE_MS = 2_000;
@@ -41,7 +42,8 @@ export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
-  const proxy = await meshProxy(run);
+  await using ways = await waysIn(run);
+  const proxy = await meshProxy(run, ways);
   let told = false;
   const tell = () => {
     if (told) return;
@@ -70,6 +72,7 @@ export async function runContainers(run: Run): Promise<number> {
   await using _status = await statusServer(run, supervisor);
   control.attach(supervisor);
   const status = supervisor.run();
+  ways?.openTunnel();
   const fault = proxy?.fault(over.signal).then(async (fault) => {
     if (fault !== undefined && !told) await supervisor.stop();
     return fault;
@@ -95,12 +98,19 @@ export async function runContainers(run: Run): Promise<number> {
   }
 }
 
+/** The ways in besides the program's own; most runs have none. */
+async function waysIn(run: Run): Promise<WaysIn | undefined> {
+  const { mesh, planned } = run.plan;
+  if (!planned.tunnel && !(mesh && "ports" in mesh.hbone)) return undefined;
+  return new (await import("./ways_in.ts")).WaysIn(run);
+}
+
 /** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
-async function meshProxy(run: Run) {
+async function meshProxy(run: Run, ways: WaysIn | undefined) {
   const { mesh, trafficDirector } = run.plan;
   const plan = mesh ? { ...mesh, address: mesh.mesh.address } : trafficDirector;
   if (plan === undefined || plan === trafficDirector && plan.mode.mode === "proxyless") return undefined;
-  return new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
+  return new (await import("./mesh_proxy.ts")).MeshProxy(plan, { ...run, ways });
 }
 
 /** Once the watches are open, which is part of a start too. */

@@ -92,7 +92,11 @@ async function dialPeer(
 ): Promise<Dialed> {
   const own = await readWorkloadCertificates(mesh.certificates);
   const host = bracketed(address.host);
-  const headers = { ":method": "CONNECT", ":authority": `${host}:${address.port}` };
+  // A name means nothing to the peer, which need not know all that lead to it.
+  const headers = (reached: string) => ({
+    ":method": "CONNECT",
+    ":authority": `${bracketed(reached)}:${address.port}`,
+  });
   const failures: KrunError[] = [];
   for (const endpoint of mesh.endpoints ?? ENDPOINTS) {
     const origin = `https://${host}:${endpoint}`;
@@ -135,13 +139,13 @@ async function dialFrontEnd(address: FrontEndAddress, options: ConnectOptions): 
   const { frontEnd, signal, timeoutMs = TIMEOUT_MS } = options;
   const { origin, port } = address;
   const token = address.takesIdToken ? await idToken(frontEnd, origin) : undefined;
-  const headers = {
+  const headers = () => ({
     ":method": "POST",
     ":path": `/_hbone/${port}`,
     "content-type": "application/octet-stream",
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
     [sensitiveHeaders]: ["authorization"],
-  };
+  });
   return await accepted(
     await dial({ origin, headers, tls: { ca: [...frontEnd.roots] }, timeoutMs, signal }),
     address,

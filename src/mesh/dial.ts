@@ -16,8 +16,8 @@ import { endBetweenTurns } from "./http2_session.ts";
 export interface DialOptions {
   /** `https://host:port` of the far side. */
   readonly origin: string;
-  /** What is asked of it. */
-  readonly headers: http2.OutgoingHttpHeaders;
+  /** What is asked of it, by the address at which it was reached. */
+  headers(address: string): http2.OutgoingHttpHeaders;
   /** How it is verified, and what it is shown. */
   readonly tls: http2.SecureClientSessionOptions;
   /** Milliseconds until it has answered. */
@@ -48,30 +48,31 @@ export async function dial({ origin, headers, tls, timeoutMs, signal }: DialOpti
   const settings = { enablePush: false, initialWindowSize: WINDOW_BYTES };
   const session = http2.connect(origin, { minVersion: "TLSv1.2", settings, ...tls });
   endBetweenTurns(session);
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const { promise, resolve, reject } = Promise.withResolvers<Omit<Dialed, typeof Symbol.asyncDispose>>();
   const closed = new Promise<void>((done) => session.once("close", done));
   const cut = () => session.destroy();
   session.on("error", reject);
-  session.once("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
+  session.once("connect", (_, socket) => {
+    if (session.destroyed) return;
+    session.setLocalWindowSize(WINDOW_BYTES);
+    const stream = session.request(headers(socket.remoteAddress ?? ""), { endStream: false, waitForTrailers: true });
+    const channel = http2Channel(stream);
+    const finished = new Promise<void>((done) => stream.once("close", done));
+    stream.once("response", (answer) => resolve({ status: answer[":status"] ?? 0, channel, finished }));
+  });
   session.once("close", () => reject(new Error("the connection was closed")));
   limit.signal.addEventListener("abort", cut);
-  const stream = session.request(headers, { endStream: false, waitForTrailers: true });
-  stream.once("response", (answer) => resolve(answer[":status"] ?? 0));
-  const dialed = {
-    channel: http2Channel(stream),
-    finished: new Promise<void>((done) => stream.once("close", done)),
-    async [Symbol.asyncDispose]() {
-      signal.removeEventListener("abort", cut);
-      cut();
-      await closed;
-    },
+  const close = async () => {
+    signal.removeEventListener("abort", cut);
+    cut();
+    await closed;
   };
   try {
-    const status = await promise;
+    const answered = await promise;
     signal.addEventListener("abort", cut);
-    return { ...dialed, status };
+    return { ...answered, [Symbol.asyncDispose]: close };
   } catch (error) {
-    await dialed[Symbol.asyncDispose]();
+    await close();
     throw error instanceof KrunError ? error : cannotConnect(origin, limit.expired ? tooLate(timeoutMs) : error);
   } finally {
     limit.signal.removeEventListener("abort", cut);

@@ -12,6 +12,8 @@ import { parseSettings, type Settings } from "../core/settings.ts";
 import { metadataIdToken } from "../gcp/id_token.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { connectStdio } from "../mesh/connect.ts";
+import { loadLibc } from "../pod/libc.ts";
+import { anyFile } from "../pod/special_files.ts";
 import { baseFolder } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -23,6 +25,7 @@ import type { Surroundings } from "./surroundings.ts";
  */
 export async function connect(outer: Surroundings, address: string): Promise<number> {
   const to = readConnectAddress(address);
+  loadLibc();
   const settings = parseSettings(outer.env);
   const { hbonePeers } = settings.mesh;
   const { signal } = new AbortController();
@@ -30,6 +33,8 @@ export async function connect(outer: Surroundings, address: string): Promise<num
     address: to,
     mesh: {
       certificates: certificateFolder(outer, settings),
+      // They lie in memory, below /dev.
+      files: anyFile,
       ...(hbonePeers !== "none" && hbonePeers && { allow: hbonePeers }),
     },
     frontEnd: {

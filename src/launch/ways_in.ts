@@ -16,6 +16,7 @@ import type { HboneServer } from "../mesh/hbone_server.ts";
 import type { TunnelServer } from "../mesh/tunnel_server.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
+import { anyFile } from "../pod/special_files.ts";
 import { procReader } from "./interception.ts";
 import type { Run } from "./run.ts";
 import { plannedHbone, requireTunnelPort } from "./ways_in_findings.ts";
@@ -60,6 +61,8 @@ export class WaysIn implements AsyncDisposable {
       this.#hbone = await serveHbone({
         ...this.#listening(plan),
         certificates: mesh.places.certificates,
+        // They lie in memory, below /dev.
+        files: anyFile,
         clock: systemClock,
       });
     } catch (cause) {

@@ -9,6 +9,7 @@ import type { PeerCertificate } from "node:tls";
 import { certificateUris } from "../core/certificate_names.ts";
 import type { FrontEndAddress, MeshAddress } from "../core/connect_address.ts";
 import { KrunError } from "../core/errors.ts";
+import type { FileReader } from "../core/file_reader.ts";
 import { parseIp } from "../core/ip_address.ts";
 import {
   admitsPeer,
@@ -29,6 +30,8 @@ import { readWorkloadCertificates, type WorkloadCertificates } from "./workload_
 export interface MeshCaller {
   /** Folder with `key.pem`, `cert-chain.pem` and `root-cert.pem`: who we are, and whom we believe. */
   readonly certificates: string;
+  /** How those files are read. @default {by Deno} */
+  readonly files?: FileReader;
   /** Who the peer may be. @default {everyone in our own trust domain} */
   readonly allow?: readonly PeerPattern[] | undefined;
   /** Where its HBONE endpoint may listen, tried in turn. @default {[15008, 15009]} */
@@ -90,7 +93,7 @@ async function dialPeer(
   address: MeshAddress,
   { mesh, signal, timeoutMs = TIMEOUT_MS }: ConnectOptions,
 ): Promise<Dialed> {
-  const own = await readWorkloadCertificates(mesh.certificates);
+  const own = await readWorkloadCertificates(mesh.certificates, mesh.files);
   const host = bracketed(address.host);
   // A name means nothing to the peer, which need not know all that lead to it.
   const headers = (reached: string) => ({

@@ -10,6 +10,7 @@ import * as http2 from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import { KrunError } from "../core/errors.ts";
+import type { FileReader } from "../core/file_reader.ts";
 import type { ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
 import { formatSpiffeId, type PeerPattern, sameTrustDomain } from "../core/spiffe_id.ts";
@@ -28,6 +29,8 @@ import {
 export interface HboneServerOptions {
   /** Folder with `key.pem`, `cert-chain.pem` and `root-cert.pem`; it is watched. */
   readonly certificates: string;
+  /** How those files are read. @default {by Deno} */
+  readonly files?: FileReader | undefined;
   /** Address to listen on; `0.0.0.0` is all of IPv4, `::` all. */
   readonly hostname: string;
   /** The first that nothing else holds. @default {[15008, 15009]} */
@@ -65,7 +68,7 @@ const PORTS = [15008, 15009];
  */
 export async function serveHbone(options: HboneServerOptions): Promise<HboneServer> {
   requireRuntime("2.9.0", "the HBONE endpoint");
-  const certificates = await readWorkloadCertificates(options.certificates);
+  const certificates = await readWorkloadCertificates(options.certificates, options.files);
   const endpoint = new Endpoint(certificates, options);
   const port = await endpoint.listen();
   options.log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity) });
@@ -113,13 +116,14 @@ class Endpoint {
 
   /** @throws {KrunError} `HboneUnavailable` */
   async listen(): Promise<number> {
-    const { hostname, ports = PORTS, certificates, log } = this.#options;
+    const { hostname, ports = PORTS, certificates, files, log } = this.#options;
     for (const port of ports) {
       const fault = await this.#listenOn(port);
       if (fault === undefined) {
         this.#following = followWorkloadCertificates(certificates, {
           current: this.#certificates,
           signal: this.#end.signal,
+          files,
           log,
           onChange: (found) => this.#renew(found),
         });

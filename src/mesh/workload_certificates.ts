@@ -10,9 +10,10 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { certificateUris } from "../core/certificate_names.ts";
 import { KrunError } from "../core/errors.ts";
+import type { FileReader } from "../core/file_reader.ts";
 import type { Logger } from "../core/log.ts";
 import { certificateIdentity, formatSpiffeId, type SpiffeId } from "../core/spiffe_id.ts";
-import { readFailure } from "../kube/deno_files.ts";
+import { denoFiles, readFailure } from "../kube/deno_files.ts";
 import { watchFolder } from "../kube/folder_watch.ts";
 
 /** A key, the certificate it belongs to, and whom to trust. */
@@ -35,17 +36,59 @@ export interface FollowCertificatesOptions {
   readonly log: Logger;
   /** A new set, whole and checked. */
   onChange(certificates: WorkloadCertificates): void;
+  /** How the files are read. @default {by Deno} */
+  readonly files?: FileReader | undefined;
 }
+
+/** The three texts. */
+type Pems = Pick<WorkloadCertificates, "keyPem" | "certPem" | "rootPem">;
+
+/** Where the kernel tells nothing, as below /dev; the agent renews when half of a certificate's life is over. */
+const POLL_MS = 5_000;
 
 const FILES = { keyPem: "key.pem", certPem: "cert-chain.pem", rootPem: "root-cert.pem" } as const;
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
 /** Reads the set. Needs `--allow-read` for the folder. @throws {KrunError} `HboneUnavailable`, never with a file's content. */
-export async function readWorkloadCertificates(folder: string): Promise<WorkloadCertificates> {
-  const keyPem = await readPem(folder, FILES.keyPem);
-  const certPem = await readPem(folder, FILES.certPem);
-  const rootPem = await readPem(folder, FILES.rootPem);
+export async function readWorkloadCertificates(folder: string, files?: FileReader): Promise<WorkloadCertificates> {
+  return checked(folder, await readPems(folder, files));
+}
+
+/** Hands over each new set until the signal aborts. A set that is not right, or not yet, is waited for; the old one stays. */
+export async function followWorkloadCertificates(folder: string, options: FollowCertificatesOptions): Promise<void> {
+  const { signal, log, onChange, files } = options;
+  let { current } = options;
+  let fault: string | undefined;
+  const look = async () => {
+    try {
+      const pems = await readPems(folder, files);
+      if (isSameSet(pems, current)) return void (fault = undefined);
+      const found = checked(folder, pems);
+      fault = undefined;
+      current = found;
+      onChange(found);
+      log.info("mesh certificate reloaded", { identity: formatSpiffeId(found.identity) });
+    } catch (error) {
+      const reason = (error as Error).message;
+      if (reason !== fault && !signal.aborted) log.warn("the mesh certificate before stays in use", { reason });
+      fault = reason;
+    }
+  };
+  await watchFolder(folder, { signal, pollMs: POLL_MS, onTick: look, onState: () => {} });
+}
+
+async function readPems(folder: string, files: FileReader = denoFiles): Promise<Pems> {
+  const read = (name: string) => readPem(folder, name, files);
+  return {
+    keyPem: await read(FILES.keyPem),
+    certPem: await read(FILES.certPem),
+    rootPem: await read(FILES.rootPem),
+  };
+}
+
+/** @throws {KrunError} `HboneUnavailable` */
+function checked(folder: string, { keyPem, certPem, rootPem }: Pems): WorkloadCertificates {
   const roots = certificatesIn(rootPem);
   if (roots === undefined) throw unusable(folder, FILES.rootPem, "it is not a list of certificates");
   const [leaf] = certificatesIn(certPem) ?? [];
@@ -56,31 +99,9 @@ export async function readWorkloadCertificates(folder: string): Promise<Workload
   return { keyPem, certPem, rootPem, identity, roots };
 }
 
-/** Hands over each new set until the signal aborts. A set that is not right, or not yet, is waited for; the old one stays. */
-export async function followWorkloadCertificates(folder: string, options: FollowCertificatesOptions): Promise<void> {
-  const { signal, log, onChange } = options;
-  let { current } = options;
-  let fault: string | undefined;
-  const look = async () => {
-    try {
-      const found = await readWorkloadCertificates(folder);
-      fault = undefined;
-      if (isSameSet(found, current)) return;
-      current = found;
-      onChange(found);
-      log.info("mesh certificate reloaded", { identity: formatSpiffeId(found.identity) });
-    } catch (error) {
-      const reason = (error as Error).message;
-      if (reason !== fault && !signal.aborted) log.warn("the mesh certificate before stays in use", { reason });
-      fault = reason;
-    }
-  };
-  await watchFolder(folder, { signal, onTick: look, onState: () => {} });
-}
-
-async function readPem(folder: string, name: string): Promise<string> {
+async function readPem(folder: string, name: string, files: FileReader): Promise<string> {
   try {
-    return await Deno.readTextFile(`${folder}/${name}`);
+    return await files.text(`${folder}/${name}`);
   } catch (cause) {
     throw unusable(folder, name, readFailure(cause), cause);
   }
@@ -107,7 +128,7 @@ function belongsTo(leaf: X509Certificate, keyPem: string): boolean {
   }
 }
 
-function isSameSet(a: WorkloadCertificates, b: WorkloadCertificates): boolean {
+function isSameSet(a: Pems, b: Pems): boolean {
   return a.keyPem === b.keyPem && a.certPem === b.certPem && a.rootPem === b.rootPem;
 }
 

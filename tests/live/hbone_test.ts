@@ -13,7 +13,8 @@ import { CertificateFolder, MeshRig, workloadId } from "../mesh_rig.ts";
 import { TcpProgram } from "../tcp_program.ts";
 import { waitFor } from "../wait.ts";
 import { Envoy } from "./envoy_hbone.ts";
-import { freePort, startProcess, untilReady } from "./server_process.ts";
+import { OpenSsh } from "./openssh.ts";
+import { freePort } from "./server_process.ts";
 
 const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
@@ -127,47 +128,15 @@ Deno.test("a caller that resumes a TLS session is verified again", async (t) => 
 });
 
 Deno.test("ssh reaches a real sshd through krun --connect", async () => {
-  await using folder = await temporaryFolder();
-  const keygen = (name: string) =>
-    new Deno.Command("ssh-keygen", { args: ["-q", "-t", "ed25519", "-N", "", "-f", join(folder.path, name)] }).output();
-  await keygen("host");
-  await keygen("user");
-  await Deno.copyFile(join(folder.path, "user.pub"), join(folder.path, "authorized_keys"));
-  await Deno.mkdir("/run/sshd", { recursive: true });
   const sshPort = freePort();
-  const options = [
-    ...["-o", `ListenAddress=127.0.0.1`, "-o", `HostKey=${join(folder.path, "host")}`, "-o", "StrictModes=no"],
-    ...["-o", `AuthorizedKeysFile=${join(folder.path, "authorized_keys")}`, "-o", "PidFile=none", "-o", "UsePAM=no"],
-  ];
-  const sshd = startProcess(
-    ["/usr/sbin/sshd", "-D", "-e", "-p", `${sshPort}`, "-f", "/dev/null", ...options],
-    join(folder.path, "log"),
-  );
-  await untilReady(sshd, async () => {
-    (await Deno.connect({ hostname: "127.0.0.1", port: sshPort })).close();
-    return true;
-  });
+  await using sshd = await OpenSsh.start({ port: sshPort });
   await using rig = await MeshRig.start({ workload: { hosts: [], ports: [], sshPort } });
   const caller = rig.authority.issue({ uris: [workloadId("client")] });
   await using certificates = await CertificateFolder.create(caller, rig.authority.pem);
   const program = fileURLToPath(new URL("../programs/connect.ts", import.meta.url));
-  const proxy = [Deno.execPath(), "run", "-q", "-A", program, "%h:%p", certificates.path, `${rig.server.port}`].join(
-    " ",
-  );
-  const known = `localhost ${(await Deno.readTextFile(join(folder.path, "host.pub"))).trim()}\n`;
-  await Deno.writeTextFile(join(folder.path, "known_hosts"), known);
+  const proxy = [Deno.execPath(), "run", "-q", "-A", program, "%h:%p", certificates.path, `${rig.server.port}`];
   const ssh = new Deno.Command("ssh", {
-    args: [
-      ...[
-        "-F",
-        "none",
-        "-i",
-        join(folder.path, "user"),
-        "-o",
-        `UserKnownHostsFile=${join(folder.path, "known_hosts")}`,
-      ],
-      ...["-o", "BatchMode=yes", "-o", `ProxyCommand=${proxy}`, "-l", "root", "localhost", "cat; exit 7"],
-    ],
+    args: await sshd.client("localhost", proxy.join(" "), "cat; exit 7"),
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
@@ -178,10 +147,4 @@ Deno.test("ssh reaches a real sshd through krun --connect", async () => {
   await feed;
   assert.equal(code, 7, new TextDecoder().decode(stderr));
   assert.equal(digest(stdout), digest(sent));
-  await sshd.end("SIGTERM");
 });
-
-async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await Deno.makeTempDir({ prefix: "krun-ssh-" });
-  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
-}

@@ -8,10 +8,12 @@ import { nearestName } from "./nearest_name.ts";
 
 /** What the arguments ask for. `argv` is the program with its arguments, byte for byte; empty: no program was named. */
 export interface CommandLine {
-  readonly action: "run" | "help" | "version" | "check";
+  readonly action: "run" | "help" | "version" | "check" | "connect";
   /** How `--check` prints: a table for a person, or JSON. */
   readonly checkFormat: "text" | "json";
   readonly argv: readonly string[];
+  /** Where `--connect` goes to, as it was written. */
+  readonly address?: string;
 }
 
 const OPTIONS: Readonly<Record<string, Partial<CommandLine>>> = {
@@ -23,20 +25,24 @@ const OPTIONS: Readonly<Record<string, Partial<CommandLine>>> = {
   "--check=json": { action: "check", checkFormat: "json" },
 };
 
+const CONNECT = "--connect";
+
 /**
  * Splits krun's options from the program: the first argument that does not begin with a dash, or what follows `--`, is the
  * program, and everything after it belongs to the program.
  *
- * @throws {KrunError} `ArgumentInvalid` for a dash option that is not krun's.
+ * @throws {KrunError} `ArgumentInvalid` for a dash option that is not krun's, and for `--connect` with anything but one address.
  */
 export function parseCommandLine(args: readonly string[]): CommandLine {
   let parsed: CommandLine = { action: "run", checkFormat: "text", argv: [] };
   for (const [index, arg] of args.entries()) {
     if (arg === "--") return { ...parsed, argv: args.slice(index + 1) };
     if (!arg.startsWith("-")) return { ...parsed, argv: args.slice(index) };
+    if (arg === CONNECT) return connectLine(args.slice(index + 1));
+    if (arg.startsWith(`${CONNECT}=`)) return connectLine([arg.slice(CONNECT.length + 1), ...args.slice(index + 1)]);
     const option = OPTIONS[arg];
     if (!option) {
-      const nearest = nearestName(arg, Object.keys(OPTIONS));
+      const nearest = nearestName(arg, [...Object.keys(OPTIONS), CONNECT]);
       throw new KrunError(
         "ArgumentInvalid",
         `Cannot read argument "${arg}": krun has no such option${nearest ? `, the nearest is ${nearest}` : ""}`,
@@ -46,4 +52,13 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     parsed = { ...parsed, ...option };
   }
   return parsed;
+}
+
+function connectLine([address = "", ...more]: readonly string[]): CommandLine {
+  if (address !== "" && more.length === 0) return { action: "connect", checkFormat: "text", argv: [], address };
+  throw new KrunError(
+    "ArgumentInvalid",
+    `Cannot connect: ${address === "" ? "no address is named" : "more than an address is named"}`,
+    "write krun --connect HOST[:PORT], with nothing behind it",
+  );
 }

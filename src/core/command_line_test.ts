@@ -49,3 +49,23 @@ Deno.test("parseCommandLine() never changes a program's arguments", () => {
     assert.deepEqual(parseCommandLine(["--", ...argv]).argv, argv);
   }));
 });
+
+Deno.test("parseCommandLine() reads the address of --connect, and takes nothing behind it", () => {
+  const connect = { action: "connect", checkFormat: "text", argv: [], address: "web.shop:22" };
+  assert.deepEqual(parseCommandLine(["--connect", "web.shop:22"]), connect);
+  assert.deepEqual(parseCommandLine(["--connect=web.shop:22"]), connect);
+  for (
+    const args of [["--connect"], ["--connect="], ["--connect", ""], ["--connect", "web", "ls"], [
+      "--connect=web",
+      "-v",
+    ]]
+  ) {
+    assert.throws(
+      () => parseCommandLine(args),
+      (e) => e instanceof KrunError && e.code === "ArgumentInvalid",
+      args.join(),
+    );
+  }
+  assert.throws(() => parseCommandLine(["--conect"]), /the nearest is --connect$/);
+  assert.deepEqual(parseCommandLine(["--", "--connect", "x"]), run(["--connect", "x"]), "a program's own");
+});

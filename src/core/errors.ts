@@ -27,7 +27,7 @@ export const ERRORS = {
     remedy: "Name a program, as in krun ./server, or what to mount; krun --help lists the settings.",
   },
   ArgumentInvalid: {
-    means: "An option before the program's name is not one of krun's.",
+    means: "An option before the program's name is not one of krun's, or has a value that cannot be read.",
     remedy: "See `krun --help`; put `--` before a program whose name begins with a dash.",
   },
   PodInvalid: {
@@ -151,6 +151,18 @@ export const ERRORS = {
   AddressInUse: {
     means: "The address for KRUN_STATUS cannot be listened on.",
     remedy: "Choose a free port.",
+  },
+  HboneUnavailable: {
+    means: "Peers cannot be let in: every port for it is taken, or the workload's certificates cannot be used.",
+    remedy: "Free the port, or make the certificate files that the message names right; the mesh's agent writes them.",
+  },
+  ConnectFailed: {
+    means: "`krun --connect` cannot reach the far side, cannot verify it, or its connection was cut.",
+    remedy: "Check the name, the network and the certificates on both sides; the message says how far it came.",
+  },
+  ConnectRefused: {
+    means: "The far side answers `krun --connect`, and refuses to let it through.",
+    remedy: "Read its own words in the message: it names the rule, a port that it has not, or a program that is down.",
   },
   OutputUnwritable: {
     means: "What krun prints (help, version, the report of `--check`) cannot be written to standard output.",

@@ -11,11 +11,16 @@ const HEAD = `krun runs a program outside Kubernetes as in a Pod: the same files
 
 usage: krun [OPTION] [--] PROGRAM [ARGUMENT...]
        krun [OPTION]        without a program: keeps the files fresh until it is told to stop
+       krun --connect HOST[:PORT]
 
   --check        shows what would be mounted from where, and starts nothing; exit status 0 or 1
   --check=json   the same for machines
+  --connect      joins standard input and output to a port of another krun's workload (22, which is
+                 ssh): of a peer in the mesh, or by KRUN_TUNNEL of https://HOST or a host of run.app
   --help         this text
   --version      the version
+
+As ssh wants it: ssh -o ProxyCommand='krun --connect %h:%p' HOST
 
 Everything else is set by environment variables, and found out where it is not set.
 `;

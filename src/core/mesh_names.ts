@@ -211,6 +211,16 @@ export const MESH_NAMES = [
     seenBy: "program",
   },
   {
+    env: "HBONE_ALLOW",
+    group: "mesh",
+    unit: "SPIFFE ids, separated by commas, with * for any namespace or service account; or -",
+    unset: "everyone in the workload's own trust domain",
+    says:
+      "Peers of the mesh that reach the program's ports and its ssh server through krun's HBONE endpoint (port 15008, or 15009 where that is taken), and whom krun --connect believes; - means no endpoint",
+    example: "spiffe://cluster.local/ns/ops/sa/*,spiffe://cluster.local/ns/shop/sa/web",
+    seenBy: "program",
+  },
+  {
     env: "XDS_AGENT_DEBUG",
     group: "mesh",
     unit: "scope:level, separated by commas",

@@ -5,6 +5,7 @@
  */
 import { type CertificateSettings, readCertificates } from "./certificate_source.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
+import { type PeerPattern, readPeerPatterns } from "./spiffe_id.ts";
 import { readBoolean, readChoice, readDurationMs, type SettingText } from "./setting_value.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { isTrafficDirector, readTrafficDirector, type TrafficDirector } from "./traffic_director.ts";
@@ -54,6 +55,8 @@ export interface MeshSettings {
   readonly gateway?: string | undefined;
   /** CA_PROVIDER and what else says where the workload's certificate comes from; unset: all as the agent has it. */
   readonly certificates?: CertificateSettings | undefined;
+  /** HBONE_ALLOW: whom krun's endpoint lets in; `none`: there is no endpoint; unset: the workload's own trust domain. */
+  readonly hbonePeers?: readonly PeerPattern[] | "none" | undefined;
   /** Variables of the agent's own that are handed to it as they are: ISTIO_META_*, ISTIO_METAJSON_*, XDS_HEADER_*, CA_HEADER_*. */
   readonly agentEnv: ReadonlyMap<string, string>;
 }
@@ -114,6 +117,7 @@ export function readMesh(variables: MeshVariables): MeshSettings {
     agentDebug: text("XDS_AGENT_DEBUG") ?? (text("MESH_DEBUG") && "default:debug"),
     gateway: text("GATEWAY_NAME"),
     certificates: readCertificates(variables),
+    hbonePeers: read("HBONE_ALLOW", (setting) => setting.text === "-" ? "none" : readPeerPatterns(setting)),
     agentEnv: new Map(AGENT_PREFIXES.flatMap(startingWith).map(({ env, text }) => [env, text])),
   };
 }

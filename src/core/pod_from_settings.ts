@@ -18,6 +18,7 @@ import type { StartupProbeSetting } from "./port_setting.ts";
 import { hasOwnToken, isTokenVolume, kubeconfigVolume, tokenVolume } from "./service_account_volume.ts";
 import type { ServiceAccountPart } from "./service_account_volume.ts";
 import type { Settings } from "./settings.ts";
+import { type TunnelPlan, tunnelPlan } from "./tunnel.ts";
 
 /** Options of {@linkcode podFromSettings}. */
 export interface PodFromSettingsOptions {
@@ -80,6 +81,8 @@ export interface PlannedPod {
   readonly ownContainers: ReadonlySet<string>;
   /** Volume → the one user it is for, where krun itself has added it. */
   readonly volumeUsers: ReadonlyMap<string, number>;
+  /** The front door that KRUN_TUNNEL asks for. */
+  readonly tunnel?: TunnelPlan;
   /** Why a program that only knows the in-cluster configuration will not work, for `--check`: one clause. */
   readonly inClusterFailure?: string;
   /** For the log. */
@@ -93,11 +96,13 @@ export interface PlannedPod {
  * is one container, named after the workload. A Pod that names no restartPolicy has `Never`, unlike in a cluster: krun ends
  * as the program ends.
  *
- * @throws {KrunError} `PathInvalid` when the base folder cannot hold the service account's folder.
+ * @throws {KrunError} `PathInvalid` when the base folder cannot hold the service account's folder; `SettingConflict` when the
+ * program has declared the port where krun listens for KRUN_TUNNEL.
  */
 export function podFromSettings(options: PodFromSettingsOptions): PlannedPod {
   const plan = new Draft(options);
   plan.describeProgram();
+  plan.addTunnel();
   plan.addMounts();
   plan.addServiceAccount();
   plan.hideKubeconfig();
@@ -117,6 +122,7 @@ class Draft {
   readonly #warnings: string[];
   #inClusterFailure: string | undefined;
   #hidesKubeconfig = false;
+  #tunnel: TunnelPlan | undefined;
 
   constructor(options: PodFromSettingsOptions) {
     const { settings, identity, manifest, podUid } = options;
@@ -169,6 +175,23 @@ class Draft {
       .map(({ name, port }) => ({ ...(name !== undefined && { name }), containerPort: port }));
     if (added.length > 0) program.ports = [...program.ports ?? [], ...added];
     if (startupProbe) program.startupProbe = probeOf(startupProbe);
+  }
+
+  /** The front door, and the PORT that the program has then. */
+  addTunnel(): void {
+    const { tunnel } = this.#options.settings;
+    if (!tunnel) return;
+    const { ports = [], env = [] } = this.#program;
+    const declared = ports.filter(({ protocol = "TCP" }) => protocol === "TCP")
+      .map(({ name, containerPort }) => ({ name, port: containerPort }));
+    this.#tunnel = tunnelPlan(tunnel, declared);
+    const { givenPort } = this.#tunnel;
+    if (givenPort === undefined) return;
+    if (!ports.some(({ containerPort }) => containerPort === givenPort)) {
+      this.#program.ports = [...ports, { containerPort: givenPort }];
+    }
+    this.#program.env = [...env.filter(({ name }) => name !== "PORT"), { name: "PORT", value: `${givenPort}` }];
+    this.#origins.set(`env:${this.#program.name}/PORT`, "KRUN_TUNNEL");
   }
 
   /** The volumes of the `K8S_*` variables, for the program. */
@@ -233,6 +256,7 @@ class Draft {
       hidesKubeconfig: this.#hidesKubeconfig,
       ownContainers: new Set(),
       volumeUsers: new Map(),
+      ...(this.#tunnel && { tunnel: this.#tunnel }),
       ...(failure !== undefined && { inClusterFailure: failure }),
       warnings: [...this.#warnings, ...oneShotWarnings(settings, { program: this.#program, spec: this.#spec })],
     };

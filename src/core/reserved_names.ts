@@ -42,8 +42,9 @@ export const RESERVED_SETTINGS = [
     env: "GCE_METADATA_HOST",
     group: "reserved",
     unit: "host[:port]",
-    unset: "metadata.google.internal",
-    says: "Address of the metadata server; no warning, since Google's libraries read it too",
+    unset: "169.254.169.254",
+    says:
+      "Address of the metadata server, which krun asks for the ID token of --connect; no warning, since Google's libraries read it too",
     example: "127.0.0.1:8080",
     seenBy: "program",
     reserved: "Google Cloud support",

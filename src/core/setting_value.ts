@@ -19,7 +19,7 @@ export interface SettingText {
 export function readChoice<Word extends string>({ env, text }: SettingText, words: readonly [Word, ...Word[]]): Word {
   const word = words.find((w) => w === text);
   if (word === undefined) {
-    const list = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+    const list = words.length === 1 ? words[0] : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
     throw settingInvalid(env, `${quoted(text)} is not ${list}`, words[0]);
   }
   return word;

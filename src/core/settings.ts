@@ -31,6 +31,7 @@ import { SETTINGS } from "./settings_table.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { FORWARDED, signalName, signalNumber } from "./signals.ts";
 import { isTrafficDirector } from "./traffic_director.ts";
+import { portsBehind, type TunnelSetting, undeclaredPort } from "./tunnel.ts";
 
 export { SETTINGS };
 
@@ -93,7 +94,7 @@ export interface Settings {
   readonly podFile?: string | undefined;
   /** Label key → value, from `LABEL_<key>`. */
   readonly labels: ReadonlyMap<string, string>;
-  /** Each number once; those with a name first. */
+  /** Each number once; those with a name first. Not the one where krun listens itself for KRUN_TUNNEL. */
   readonly ports: readonly PortSetting[];
   /** `startupProbe.http`, `startupProbe.tcp`. */
   readonly startupProbe?: StartupProbeSetting | undefined;
@@ -123,6 +124,10 @@ export interface Settings {
   readonly logFormat: LogFormat;
   /** KRUN_STATUS. */
   readonly status?: ListenAddress | undefined;
+  /** KRUN_TUNNEL. */
+  readonly tunnel?: TunnelSetting | undefined;
+  /** GCE_METADATA_HOST. */
+  readonly metadataHost?: string | undefined;
   /** XDS_ADDR, MESH and all that refines them. */
   readonly mesh: MeshSettings;
   /** KRUN_PASS_ENV: variables of krun's own that the program gets all the same. */
@@ -145,7 +150,8 @@ export function parseSettings(env: Env): Settings {
   const warnings: string[] = [];
   const passEnv = read("KRUN_PASS_ENV", readNames) ?? [];
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
-  const ports = readPorts(variables, warnings);
+  const tunnel = readTunnel(variables);
+  const ports = portsBehind(tunnel, readPorts(variables, warnings));
   const oneShot = read("KRUN_REFRESH", (s) => readChoice(s, ["always", "never"])) === "never";
   const settings: Omit<Settings, "warnings"> = {
     workload: {
@@ -164,7 +170,7 @@ export function parseSettings(env: Env): Settings {
     podFile: text("KRUN_POD"),
     labels: readLabels(variables, warnings),
     ports,
-    startupProbe: readStartupProbe(variables, { ports, warnings }),
+    startupProbe: readStartupProbe(variables, { ports: withTunnelPort(ports, tunnel), warnings }),
     runAs: readRunAs(variables),
     gracePeriodSeconds: read("KRUN_GRACE_PERIOD", readWholeSeconds),
     cloudRun: isCloudRun(variables),
@@ -178,6 +184,8 @@ export function parseSettings(env: Env): Settings {
     logLevel: read("KRUN_LOG", (s) => readChoice(s, ["info", "error", "warn", "debug"])) ?? "info",
     logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json"])) ?? "text",
     status: read("KRUN_STATUS", readListenAddress),
+    tunnel,
+    metadataHost: text("GCE_METADATA_HOST"),
     mesh: readMesh(variables),
     passEnv,
   };
@@ -281,6 +289,21 @@ function readPorts(variables: Variables, warnings: string[]): PortSetting[] {
   return all.filter((port, index) => all.findIndex((other) => other.port === port.port) === index);
 }
 
+/** On Cloud Run a service gets PORT, and nothing but that is reached from outside. */
+function readTunnel(variables: Variables): TunnelSetting | undefined {
+  if (variables.read("KRUN_TUNNEL", (setting) => readChoice(setting, ["h2c"])) === undefined) return undefined;
+  if (!isCloudRun(variables) || variables.text("K_SERVICE") === undefined) return {};
+  return { platformPort: variables.read("PORT", readMainPort)?.port ?? CLOUD_RUN_PORT };
+}
+
+/** What Cloud Run has where nobody names a port. */
+const CLOUD_RUN_PORT = 8080;
+
+/** A startup probe without a port means the one that the program then has. */
+function withTunnelPort(ports: readonly PortSetting[], tunnel: TunnelSetting | undefined): readonly PortSetting[] {
+  return tunnel?.platformPort === undefined ? ports : [...ports, { env: "PORT", port: undeclaredPort(tunnel) }];
+}
+
 function readStartupProbe(
   { text, read }: Variables,
   { ports, warnings }: { ports: readonly PortSetting[]; warnings: string[] },
@@ -322,9 +345,12 @@ function readOnChange({ env, text }: SettingText): OnChange {
 }
 
 /** One-shot mode leaves no krun behind that could do these. */
-function checkOneShot({ oneShot, onChange, status }: Pick<Settings, "oneShot" | "onChange" | "status">): void {
+function checkOneShot(
+  { oneShot, onChange, status, tunnel }: Pick<Settings, "oneShot" | "onChange" | "status" | "tunnel">,
+): void {
   if (!oneShot) return;
-  const other = onChange.kind !== "none" ? "KRUN_ON_CHANGE" : status ? "KRUN_STATUS" : undefined;
+  const names = { KRUN_ON_CHANGE: onChange.kind !== "none", KRUN_STATUS: status, KRUN_TUNNEL: tunnel };
+  const other = Object.entries(names).find(([, isSet]) => isSet)?.[0];
   if (other === undefined) return;
   throw new KrunError(
     "SettingConflict",

@@ -265,6 +265,16 @@ export const SETTINGS = [
     seenBy: "krun",
   },
   {
+    env: "KRUN_TUNNEL",
+    group: "krun",
+    unit: "h2c",
+    unset: "off",
+    says:
+      "Listens behind a front end that ends TLS, on PORT of Cloud Run (the program gets another PORT), else on 15009: POST /_hbone/22 is a stream to the workload's ssh server on 15022, every other request goes to the program",
+    example: "h2c",
+    seenBy: "krun",
+  },
+  {
     env: "HOME",
     group: "platform",
     unit: "folder",

@@ -18,6 +18,8 @@ import { type CheckedPod, checkPod } from "../pod/checked_pod.ts";
 import { programFailures } from "./check_program.ts";
 import { type CheckedObject, type CheckedToken, type CheckReport, checkText, type Finding } from "./check_report.ts";
 import { createLogger } from "./logger.ts";
+import { requireTunnelPort, tunnelFindings } from "./ways_in_findings.ts";
+import { procReader } from "./interception.ts";
 import { adviceOf, meshFindings } from "./mesh_findings.ts";
 import { meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
@@ -98,16 +100,34 @@ async function reportOfPlan(
   const failures = pod.failures.length > 0
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
-  const verdict = verdictOf([...failures, ...ofMesh, ...await statusFailures(settings)]);
+  const verdict = verdictOf([...failures, ...ofMesh, ...await statusFailures(settings), ...tunnelFailures(plan)]);
   const advice = adviceOf(plan, outer);
   return {
     ...verdict,
     details: [...verdict.details, ...(advice.manifests.length > 0 ? [advice.manifests.join("---\n")] : [])],
-    findings: [...findings(plan), ...meshFindings(plan)],
+    findings: [...findings(plan), ...waysInFindings(plan)],
     objects,
     tokens,
     warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings],
   };
+}
+
+/** Why the front door of KRUN_TUNNEL could not be opened. */
+function tunnelFailures({ planned: { tunnel }, isSideProcess }: Plan): StartFailure[] {
+  if (!tunnel || isSideProcess) return [];
+  try {
+    requireTunnelPort(tunnel, procReader());
+    return [];
+  } catch (error) {
+    if (!(error instanceof KrunError)) throw error;
+    return [{ error, askedBy: "" }];
+  }
+}
+
+function waysInFindings(plan: Plan): Finding[] {
+  const { tunnel } = plan.planned;
+  const proc = procReader();
+  return [...meshFindings(plan, proc), ...(tunnel ? tunnelFindings(tunnel, proc) : [])];
 }
 
 /** Why the status endpoint could not be served. */

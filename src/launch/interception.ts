@@ -41,6 +41,8 @@ export interface InterceptionPlanOptions {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly dnsCapture: boolean;
   readonly dualStack: boolean;
+  /** Where krun itself listens, besides its status pages. @default {nowhere} */
+  readonly ownPorts?: readonly number[];
   /** @default {the agent's} */
   readonly statusPort?: number;
 }
@@ -95,7 +97,7 @@ export async function planInterception(
   look: NetworkLook,
   options: InterceptionPlanOptions,
 ): Promise<PlannedInterception | KrunError> {
-  const { settings, planned: { pod, program }, machine, annotations, ...rest } = options;
+  const { settings, planned: { pod, program, tunnel }, machine, annotations, ownPorts = [], ...rest } = options;
   if (machine.interceptionFault) return machine.interceptionFault;
   const facts = await look;
   if (facts === undefined) return notRoot();
@@ -109,7 +111,7 @@ export async function planInterception(
     programUid: uid,
     programGid: gid,
     inboundPorts: podContainers(pod).flatMap(({ ports = [] }) => ports).map(({ containerPort }) => containerPort),
-    ownPorts: settings.status ? [settings.status.port] : [],
+    ownPorts: [...settings.status ? [settings.status.port] : [], ...tunnel?.ports ?? [], ...ownPorts],
     outboundIpRanges: settings.mesh.outboundIpRanges,
     excludeOutboundPorts: settings.mesh.excludeOutboundPorts,
     annotations: annotations ?? pod.metadata?.annotations ?? {},
@@ -206,7 +208,8 @@ const programs = (path = "") => ({ run: runCommand, path: path === "" ? DEFAULT_
 /** iptables is in the folders of the system, which an ordinary PATH may lack. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-function procReader(): ProcReader {
+/** /proc as libc reads it, which Deno opens only to programs with all permissions. */
+export function procReader(): ProcReader {
   const libc = loadLibc();
   return {
     list: (folder) => libc.procNames(folder),

@@ -30,6 +30,11 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
       const { check } = await import("./check.ts");
       return await check(outer, { argv: command.argv, format: command.checkFormat });
     }
+    if (command.action === "connect") {
+      await obeySignals();
+      const { connect } = await import("./connect.ts");
+      return await connect(outer, command.address!);
+    }
     const settings = parseSettings(outer.env);
     const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
     if (settings.logFormat === "json") report = (cause) => logFailure(log, cause);

@@ -8,7 +8,9 @@ import { interceptionArgs, type InterceptionPlan } from "../core/interception.ts
 import { ipCapture } from "../core/ip_capture.ts";
 import { MESH_PORTS } from "../core/istio_proxy.ts";
 import { type MeshAdvice, meshAdvice } from "../core/mesh_advice.ts";
+import type { ProcReader } from "../mesh/network_namespace.ts";
 import type { Finding } from "./check_report.ts";
+import { hboneFindings } from "./ways_in_findings.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -22,6 +24,7 @@ const ROOTS = {
 /** The values; one line where there is no mesh. */
 export function meshFindings(
   { mesh: plan, trafficDirector, noMesh = "" }: Pick<Plan, "mesh" | "trafficDirector" | "noMesh">,
+  proc: ProcReader,
 ): Finding[] {
   if (trafficDirector) {
     const { address, configuration, mode, interception } = trafficDirector;
@@ -59,7 +62,8 @@ export function meshFindings(
   const known = values.flatMap(([what, value]) =>
     value === undefined ? [] : [{ what, value: value.value, because: value.rule }]
   );
-  return [...known, ...(plan.interception ? captureFindings(plan.interception) : [])];
+  const capture = plan.interception ? captureFindings(plan.interception) : [];
+  return [...known, ...capture, ...hboneFindings(plan, proc)];
 }
 
 function captureFindings(plan: InterceptionPlan): Finding[] {

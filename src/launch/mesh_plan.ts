@@ -6,6 +6,7 @@
 import type { Cluster } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
 import { envoyBootstrapTemplate } from "../core/envoy_bootstrap.ts";
+import { HBONE_PORTS, type HbonePlan, hbonePlan, type NoHbone, wantsHbone } from "../core/hbone_plan.ts";
 import type { Identity } from "../core/identity.ts";
 import { MESH_PATHS, MESH_PORTS, type MeshPlaces, type MeshPorts, OWN_BOOTSTRAP_FILE } from "../core/istio_proxy.ts";
 import type { Logger } from "../core/log.ts";
@@ -20,6 +21,7 @@ import { join } from "../core/posix_path.ts";
 import { proxyMetadataEnv } from "../core/proxy_config.ts";
 import type { Settings } from "../core/settings.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
+import { requireRuntime } from "../kube/runtime.ts";
 import { findMesh } from "../mesh/find_mesh.ts";
 import { BOOTSTRAP_TEMPLATE, isFile } from "../mesh/mesh_programs.ts";
 import { parseText, readDescription } from "../mesh/mesh_text.ts";
@@ -39,6 +41,8 @@ export interface MeshPlan {
   readonly groupName: string;
   /** What is captured, in mode intercept. */
   readonly interception?: PlannedInterception;
+  /** How peers reach the program by HBONE through krun. */
+  readonly hbone: HbonePlan | NoHbone;
 }
 
 /** A Pod in the mesh. */
@@ -68,7 +72,7 @@ export interface MeshPlanOptions {
 /**
  * Joins the mesh, where there is one: the Pod with its proxy. A text says in one clause why it joins none.
  *
- * @throws {KrunError} `MeshUnknown`, `MeshUnavailable`, `Forbidden`, `SettingInvalid`, and what a request throws.
+ * @throws {KrunError} `MeshUnknown`, `MeshUnavailable`, `Forbidden`, `SettingInvalid`, `RuntimeTooOld`, and what a request throws.
  */
 export async function planMesh(
   outer: Surroundings,
@@ -98,6 +102,7 @@ export async function planMesh(
     log.info("no mesh", { reason });
     return reason;
   }
+  const incapable = hboneFault(settings);
   const proxyConfig = await workloadProxyConfig(settings, annotations);
   const mesh = meshOf({ settings: settings.mesh, found, revision, proxyConfig, labels });
   const envoy = await envoyPath(mesh.proxyConfig, machine);
@@ -107,18 +112,42 @@ export async function planMesh(
     ...{ settings, planned, machine: { ...machine, envoy } },
     dnsCapture: switches.ISTIO_META_DNS_CAPTURE !== "false",
     dualStack: switches.ISTIO_DUAL_STACK === "true",
+    ownPorts: wantsHbone({ settings: settings.mesh, incapable }) ? HBONE_PORTS : [],
   });
   const interceptionFault = interception instanceof KrunError ? interception : undefined;
   const able = { ...machine, envoy, interceptionFault };
   const mode = meshMode(able, { settings: settings.mesh, interceptionMode });
   const { places, ownBootstrap } = await meshPlaces(able, options);
-  const plan: MeshPlan = {
+  const plan = {
     ...{ mesh, mode, places, ports: portsFor(mode), groupName },
     ...(mode.mode === "intercept" && { interception: interception as PlannedInterception }),
   };
   const joined = podOf(outer, { ...options, plan, ownBootstrap });
-  const warnings = [...joined.warnings, ...await strayCertificates(options)];
-  return { mesh: plan, planned: { ...joined, warnings } };
+  const hbone = hbonePlan({
+    ...{ settings: settings.mesh, incapable, pod: joined.pod, ownContainers: joined.ownContainers },
+    addresses: Deno.networkInterfaces().map(({ address }) => address),
+    names: [Deno.hostname()],
+    clusterDomain: mesh.clusterDomain,
+  });
+  const hboneWarnings = incapable === undefined ? [] : [`peers of the mesh cannot call by HBONE: ${incapable}`];
+  const warnings = [...joined.warnings, ...await strayCertificates(options), ...hboneWarnings];
+  return { mesh: { ...plan, hbone }, planned: { ...joined, warnings } };
+}
+
+/**
+ * Why this runtime cannot have an HBONE endpoint; `undefined`: it can, or nobody is to have one.
+ *
+ * @throws {KrunError} `RuntimeTooOld` where the endpoint is asked for
+ */
+function hboneFault({ mesh: { hbonePeers, gateway } }: Settings): string | undefined {
+  if (hbonePeers === "none" || gateway !== undefined) return undefined;
+  try {
+    requireRuntime("2.9.0", "HBONE_ALLOW");
+    return undefined;
+  } catch (cause) {
+    if (hbonePeers !== undefined || !(cause instanceof KrunError)) throw cause;
+    return cause.message.replace(/^.*?: /, "");
+  }
 }
 
 /** What an agent's package may have left behind on a machine: the agent takes it, and asks nobody for a certificate. */
@@ -195,7 +224,7 @@ async function meshPlaces({ agent, envoy }: MeshMachine, { base, planned }: Mesh
 
 function podOf(
   { env, self }: Surroundings,
-  options: MeshPlanOptions & { readonly plan: MeshPlan; readonly ownBootstrap: string | undefined },
+  options: MeshPlanOptions & { readonly plan: Omit<MeshPlan, "hbone">; readonly ownBootstrap: string | undefined },
 ): PlannedPod {
   const { settings, cluster, identity, planned, plan, ownBootstrap } = options;
   return meshedPod(planned, {

@@ -139,3 +139,13 @@ Deno.test("planMesh() keeps what krun's environment says of hosts that need no p
   assert.equal(await before({ no_proxy: "corp.example" }), "corp.example");
   assert.equal(await before({}), ".googleapis.com");
 });
+
+Deno.test("planMesh() lets peers in by HBONE, unless HBONE_ALLOW says otherwise", async () => {
+  const { mesh: { hbone } } = await joined({});
+  assert.ok("ports" in hbone && hbone.allow === undefined, JSON.stringify(hbone));
+  assert.ok(hbone.workload.hosts.includes("127.0.0.1"));
+  const chosen = await joined({ env: { HBONE_ALLOW: "spiffe://other.test/ns/a/sa/b" } });
+  const { hbone: { allow } } = chosen.mesh as { hbone: { allow?: unknown } };
+  assert.deepEqual(allow, [{ trustDomain: "other.test", namespace: "a", serviceAccount: "b" }]);
+  assert.deepEqual((await joined({ env: { HBONE_ALLOW: "-" } })).mesh.hbone, { because: "HBONE_ALLOW is -" });
+});

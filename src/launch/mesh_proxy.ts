@@ -15,9 +15,18 @@ import { systemClock } from "../pod/clock.ts";
 import type { OwnContainer, StopBeginning } from "../pod/container.ts";
 import type { MeshHealth } from "./mesh_health.ts";
 import type { Run } from "./run.ts";
+import type { WaysIn } from "./ways_in.ts";
 
 /** What the agent writes before it answers has come by then, milliseconds. */
 const LINE_MS = 50;
+
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
 
 /** Which proxy, and whose. */
 export interface ProxyPlan {
@@ -27,26 +36,27 @@ export interface ProxyPlan {
   readonly ports: MeshPorts;
 }
 
-/** Options of {@linkcode MeshProxy}. */
-export interface MeshProxyOptions {
-  /** What the agent is told of the workload, where others can call it. */
+/** What a proxy belongs to. */
+export interface ProxyRun extends Pick<Run, "log" | "settings" | "plan"> {
+  /** What opens with the proxy, and takes nobody new from its drain on. @default {nothing} */
+  readonly ways?: Pick<WaysIn, "openHbone" | "drainHbone"> | undefined;
+  /** What the agent is told of the workload, where others can call it. @default {nothing} */
   readonly health?: MeshHealth | undefined;
 }
 
 /** Agent and Envoy, as the container `istio-proxy`. */
 export class MeshProxy implements OwnContainer {
   readonly #mesh: ProxyPlan;
-  readonly #run: Pick<Run, "log" | "settings" | "plan">;
-  readonly #health: MeshHealth | undefined;
+  readonly #run: ProxyRun;
   readonly #last = new LastWords();
   readonly #started = Promise.withResolvers<void>();
+  readonly #failed = Promise.withResolvers<KrunError>();
   #phase: ProxyPhase = "starting";
   #wasReady = false;
 
-  constructor(mesh: ProxyPlan, run: Pick<Run, "log" | "settings" | "plan">, { health }: MeshProxyOptions = {}) {
+  constructor(mesh: ProxyPlan, run: ProxyRun) {
     this.#mesh = mesh;
     this.#run = run;
-    this.#health = health;
   }
 
   /** Resolves when the proxy is ready for the first time. */
@@ -69,19 +79,23 @@ export class MeshProxy implements OwnContainer {
     await proxyReady(this.#place, { over, clock: systemClock });
     if (over.aborted) return;
     this.#phase = "running";
-    if (!this.#wasReady) await this.#warnOfTakenPorts(over);
+    if (this.#wasReady) return;
+    await this.#warnOfTakenPorts(over);
+    // The program must not start without what it was asked to have: the run is about to be ended.
+    if (!await this.#openWays()) return await aborted(over);
     this.#wasReady = true;
     this.#started.resolve();
   }
 
   async onStop({ over, othersRun }: StopBeginning): Promise<void> {
-    this.#health?.stop();
+    this.#run.ways?.drainHbone();
+    this.#run.health?.stop();
     if (this.#isGateway) return;
     await drainProxy(this.#place, { over, clock: systemClock, programRuns: othersRun });
   }
 
   async end(over: AbortSignal): Promise<void> {
-    await this.#health?.untilTold(over);
+    await this.#run.health?.untilTold(over);
     this.#phase = "ending";
     if (this.#isGateway) return;
     await quitEnvoy(this.#place, { over, clock: systemClock });
@@ -92,15 +106,30 @@ export class MeshProxy implements OwnContainer {
     return this.#run.settings.mesh.gateway !== undefined;
   }
 
-  /** Why the program cannot start: the proxy was not ready in time. `undefined`: it was, or `over` aborted first. */
+  /**
+   * Why the program cannot start: the proxy was not ready in time, or what opens with it cannot be had. `undefined`: it can, or
+   * `over` aborted first.
+   */
   async fault(over: AbortSignal): Promise<KrunError | undefined> {
     const { startTimeoutMs } = this.#run.settings.mesh;
     const patience = new AbortController();
     const ended = AbortSignal.any([over, patience.signal]);
     const late = systemClock.sleep(startTimeoutMs, ended).then(() => !ended.aborted);
-    const isLate = await Promise.race([late, this.#started.promise.then(() => false)]);
+    const fault = await Promise.race([late, this.#failed.promise, this.#started.promise.then(() => false)]);
     patience.abort();
-    return isLate ? await this.#notReady(over) : undefined;
+    return fault === true ? await this.#notReady(over) : fault || undefined;
+  }
+
+  /** Whether the program may start. */
+  async #openWays(): Promise<boolean> {
+    try {
+      await this.#run.ways?.openHbone();
+      return true;
+    } catch (cause) {
+      if (!(cause instanceof KrunError)) throw cause;
+      this.#failed.resolve(cause);
+      return false;
+    }
   }
 
   /** In mode proxy Envoy listens on the port of every Service of the mesh that it may call. */

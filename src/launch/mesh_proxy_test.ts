@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { FakeProxy } from "../../tests/fake_proxy.ts";
 import { plannedPod } from "../../tests/planned_pod.ts";
 import { RecordingLog } from "../../tests/recording_log.ts";
+import { KrunError } from "../core/errors.ts";
 import type { MeshMode } from "../core/mesh_settings.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { parseSettings } from "../core/settings.ts";
-import { MeshProxy } from "./mesh_proxy.ts";
+import { MeshProxy, type ProxyRun } from "./mesh_proxy.ts";
 import type { Plan } from "./plan.ts";
 
 /** A proxy, and the run that it belongs to. */
@@ -14,12 +15,12 @@ class Trial {
   readonly over = new AbortController();
   readonly proxy: MeshProxy;
 
-  constructor(readonly fake: FakeProxy, { mode = "intercept", env = {}, base = "/" }: TrialOptions = {}) {
+  constructor(readonly fake: FakeProxy, { mode = "intercept", env = {}, base = "/", ways }: TrialOptions = {}) {
     const container = { name: "app", ports: [{ containerPort: 8080 }] };
     const mesh = { address: { value: "34.1.2.3:15012" }, mode: { mode, rule: "" }, ports: fake.ports };
     // Of the plan only what the proxy looks at.
     const plan = { planned: plannedPod({ containers: [container] }), base } as Plan;
-    this.proxy = new MeshProxy(mesh, { log: this.log, plan, settings: parseSettings(env) });
+    this.proxy = new MeshProxy(mesh, { log: this.log, plan, settings: parseSettings(env), ways });
   }
 }
 
@@ -27,6 +28,7 @@ interface TrialOptions {
   readonly mode?: MeshMode;
   readonly env?: Env;
   readonly base?: string;
+  readonly ways?: ProxyRun["ways"];
 }
 
 const SOON = { MESH_START_TIMEOUT: "100ms" };
@@ -201,4 +203,31 @@ Deno.test("MeshProxy.untilStarted() warns in mode proxy of a port of the program
   const intercept = new Trial(fake, { mode: "intercept" });
   await intercept.proxy.untilStarted(intercept.over.signal);
   assert.deepEqual(intercept.log.events, []);
+});
+
+Deno.test("MeshProxy opens what opens with it once, before the program may start, and lets it drain at its stop", async () => {
+  await using fake = new FakeProxy(["ready", "status", "admin"]);
+  const told: string[] = [];
+  const ways = { openHbone: () => Promise.resolve(void told.push("open")), drainHbone: () => void told.push("drain") };
+  const { proxy, over } = new Trial(fake, { ways });
+  void proxy.started.then(() => told.push("started"));
+  await proxy.untilStarted(over.signal);
+  await proxy.untilStarted(over.signal);
+  await proxy.onStop({ over: over.signal, othersRun: true });
+  assert.deepEqual(told, ["open", "started", "drain"]);
+});
+
+Deno.test("MeshProxy.fault() is what cannot be opened with the proxy, and the program never starts", async () => {
+  await using fake = new FakeProxy(["ready"]);
+  const failure = new KrunError("HboneUnavailable", "Cannot listen", "free a port");
+  const ways = { openHbone: () => Promise.reject(failure), drainHbone() {} };
+  const { proxy, over } = new Trial(fake, { ways, env: { MESH_START_TIMEOUT: "1h" } });
+  let hasStarted = false;
+  void proxy.started.then(() => hasStarted = true);
+  const waiting = proxy.untilStarted(over.signal);
+  assert.equal(await proxy.fault(over.signal), failure);
+  assert.equal(hasStarted, false);
+  over.abort();
+  await waiting;
+  assert.equal(hasStarted, false);
 });

@@ -223,13 +223,16 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     homeKubeconfig,
   });
   requireForProbes(planned);
+  if (planned.tunnel) requireRuntime("2.9.0", "KRUN_TUNNEL");
   const isSideProcess = !(planned.pod.spec?.containers ?? []).some((container) => container.command?.length);
   if (isSideProcess) requireFiles(planned);
+  const idle = isSideProcess && planned.tunnel ? ["KRUN_TUNNEL has no effect: there is no program"] : [];
   // In one-shot mode no krun stays that could hold a lock or be found again.
   const asksForBase = settings.baseDir !== undefined && !settings.oneShot;
   const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);
   onFailure.move();
-  return { cluster, ...(leftOut && { leftOut }), identity, planned, base, baseRule, takesBase, isSideProcess };
+  const warned = { ...planned, warnings: [...planned.warnings, ...idle] };
+  return { cluster, ...(leftOut && { leftOut }), identity, planned: warned, base, baseRule, takesBase, isSideProcess };
 }
 
 function valueOf<T>(settled: PromiseSettledResult<T>): T {
@@ -256,7 +259,8 @@ function requireForProbes({ pod }: PlannedPod): void {
   }
 }
 
-function baseFolder({ self, cwd }: Surroundings, { baseDir }: Settings): [path: string, rule: string] {
+/** The base folder, absolute, and why it is that one. */
+export function baseFolder({ self, cwd }: Surroundings, { baseDir }: Settings): [path: string, rule: string] {
   if (baseDir !== undefined) return [resolve(cwd, baseDir), "MESH_BASE_DIR"];
   return self.uid === 0 ? ["/", "krun is root"] : [cwd, "the working directory, since krun is not root"];
 }

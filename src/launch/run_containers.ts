@@ -21,8 +21,10 @@ import { Supervisor } from "../pod/supervisor.ts";
 import { ChangeReaction } from "./change_reaction.ts";
 import { machineRunAs } from "./machine_run_as.ts";
 import type { MeshHealth } from "./mesh_health.ts";
+import type { ProxyRun } from "./mesh_proxy.ts";
 import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
+import type { WaysIn } from "./ways_in.ts";
 
 /** When a start is over for good, and idleness begins. */
 const RELEASE_CODE_MS = 2_000;
@@ -44,7 +46,8 @@ export async function runContainers(run: Run): Promise<number> {
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
   await using health = await meshHealth(run);
-  const proxy = await meshProxy(run, health);
+  await using ways = await waysIn(run);
+  const proxy = await meshProxy({ ...run, health, ways });
   let told = false;
   const tell = () => {
     if (told) return;
@@ -74,6 +77,7 @@ export async function runContainers(run: Run): Promise<number> {
   await using _status = await statusServer(run, supervisor);
   control.attach(supervisor);
   const status = supervisor.run();
+  ways?.openTunnel();
   const fault = proxy?.fault(over.signal).then(async (fault) => {
     if (fault !== undefined && !told) await supervisor.stop();
     return fault;
@@ -99,12 +103,19 @@ export async function runContainers(run: Run): Promise<number> {
   }
 }
 
+/** The ways in besides the program's own; most runs have none. */
+async function waysIn(run: Run): Promise<WaysIn | undefined> {
+  const { mesh, planned } = run.plan;
+  if (!planned.tunnel && !(mesh && "ports" in mesh.hbone)) return undefined;
+  return new (await import("./ways_in.ts")).WaysIn(run);
+}
+
 /** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
-async function meshProxy(run: Run, health: MeshHealth | undefined) {
+async function meshProxy(run: Run & ProxyRun) {
   const { mesh, trafficDirector } = run.plan;
   const plan = mesh ? { ...mesh, address: mesh.mesh.address } : trafficDirector;
   if (plan === undefined || plan === trafficDirector && plan.mode.mode === "proxyless") return undefined;
-  const proxy = new (await import("./mesh_proxy.ts")).MeshProxy(plan, run, { health });
+  const proxy = new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
   void proxy.started.then(() => run.phases.end("proxy ready"));
   return proxy;
 }

@@ -18,6 +18,7 @@ import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunOptions, KrunProcess } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { type ApiServer, type KubeObject, startApiServer } from "./api_server.ts";
+import { bundledKrun } from "./bundled.ts";
 import { compiledKrun } from "./compiled.ts";
 import { type Istiod, type IstiodOptions, startIstiod } from "./istiod.ts";
 import { type MeshHost, MeshNetwork } from "./mesh_network.ts";
@@ -75,6 +76,11 @@ export interface WorkloadOptions {
   readonly apiServer?: string;
   /** What PATH has after the folder of the mesh's programs. @default {where the machine has its own} */
   readonly path?: string;
+  /**
+   * Whose Deno krun has: the binary's, where its HBONE endpoint is switched off, or that of the tests, which can have one.
+   * @default {"2.6"}
+   */
+  readonly runtime?: "2.6" | "2.9";
   /** Programs of the mesh that this image lacks. */
   readonly without?: readonly (typeof PROGRAMS)[number][];
 }
@@ -97,6 +103,7 @@ export class MeshLab implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly #accounts = new Set<string>();
   #folder = "";
+  #bundle: Promise<readonly string[]> | undefined;
   network!: MeshNetwork;
   server!: ApiServer;
   istiod!: Istiod;
@@ -132,9 +139,22 @@ export class MeshLab implements AsyncDisposable {
     return folder;
   }
 
+  /** The words that start krun on Deno 2.9, and what its environment must have besides. */
+  async krunOn29(uid = 0): Promise<{ argv: readonly string[]; env: Readonly<Record<string, string>> }> {
+    const cache = join(this.#folder, `deno-${uid}`);
+    await Deno.mkdir(cache, { recursive: true });
+    await Deno.chown(cache, uid, uid);
+    const bundle = async () => {
+      const folder = join(this.#folder, "bundle");
+      await Deno.mkdir(folder);
+      return await bundledKrun(folder);
+    };
+    return { argv: await (this.#bundle ??= bundle()), env: { DENO_DIR: cache } };
+  }
+
   /** Starts a workload. */
   async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
-    const { name, args, env = {}, uid = 0, path, without, capabilities } = options;
+    const { name, args, env = {}, uid = 0, path, without, runtime = "2.6", capabilities } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
@@ -145,18 +165,21 @@ export class MeshLab implements AsyncDisposable {
     await Deno.chmod(base, 0o755);
     for (const path of [base, kubeconfig]) await Deno.chown(path, uid, uid);
     const bin = await this.programs(without);
+    // Of what the binary lacks it warns each time.
+    const compiled = { argv: [join(bin, "krun")], env: { HBONE_ALLOW: "-" } };
+    const { argv, env: own } = runtime === "2.6" ? compiled : await this.krunOn29(uid);
     const become = uid === 0 ? [] : [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
     if (capabilities) become.push(`--bounding-set=-all,${capabilities.map((name) => `+${name}`).join()}`);
     const run: KrunOptions = {
       args,
       under: [...host.under, ...become.length > 0 ? ["setpriv", ...become] : []],
       // What comes before krun is found by the usual PATH.
-      argv: [...(path === undefined ? [] : ["/usr/bin/env", `PATH=${bin}:${path}`]), join(bin, "krun")],
+      argv: [...(path === undefined ? [] : ["/usr/bin/env", `PATH=${bin}:${path}`]), ...argv],
       cwd: base,
       env: {
         ...{ PATH: `${bin}:${USUAL_PATH}`, HOME: base, KUBECONFIG: kubeconfig },
         ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: name, WORKLOAD_SERVICE_ACCOUNT: name, MESH_BASE_DIR: base },
-        ...{ XDS_ADDR: this.istiod.discoveryAddress, ...env },
+        ...{ XDS_ADDR: this.istiod.discoveryAddress, ...own, ...env },
       },
     };
     const krun = new KrunProcess(run);

@@ -1,0 +1,71 @@
+/**
+ * `krun --connect`: standard input and output become a connection to a workload's port. In: the address, settings. Out: the exit
+ * status, when both directions have ended.
+ *
+ * @module
+ */
+import { readConnectAddress } from "../core/connect_address.ts";
+import { KrunError } from "../core/errors.ts";
+import { MESH_PATHS } from "../core/istio_proxy.ts";
+import { resolve } from "../core/posix_path.ts";
+import { parseSettings, type Settings } from "../core/settings.ts";
+import { metadataIdToken } from "../gcp/id_token.ts";
+import { machineRoots } from "../kube/machine_roots.ts";
+import { connectStdio } from "../mesh/connect.ts";
+import { loadLibc } from "../pod/libc.ts";
+import { anyFile } from "../pod/special_files.ts";
+import { baseFolder } from "./plan.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/**
+ * Connects, and copies until both ends are over. A peer of the mesh is shown the certificate of the workload that runs in the base
+ * folder, or the one that PROV_CERT names.
+ *
+ * @throws {KrunError} `ArgumentInvalid`, `SettingInvalid`, and what {@linkcode connectStdio} throws
+ */
+export async function connect(outer: Surroundings, address: string): Promise<number> {
+  const to = readConnectAddress(address);
+  loadLibc();
+  const settings = parseSettings(outer.env);
+  const { hbonePeers } = settings.mesh;
+  const { signal } = new AbortController();
+  await connectStdio({
+    address: to,
+    mesh: {
+      certificates: certificateFolder(outer, settings),
+      // They lie in memory, below /dev.
+      files: anyFile,
+      ...(hbonePeers !== "none" && hbonePeers && { allow: hbonePeers }),
+    },
+    frontEnd: {
+      // Loaded only for a front end.
+      roots: to.kind === "front end" ? await machineRoots(settings.cluster.certFile) : [],
+      idToken: (audience) => idToken(audience, { host: settings.metadataHost, signal }),
+    },
+    input: Deno.stdin.readable,
+    output: Deno.stdout.writable,
+    signal,
+  });
+  return 0;
+}
+
+function certificateFolder(outer: Surroundings, settings: Settings): string {
+  const { ownFolder } = settings.mesh.certificates ?? {};
+  if (ownFolder !== undefined) return resolve(outer.cwd, ownFolder);
+  const [base] = baseFolder(outer, settings);
+  return resolve(base, `.${MESH_PATHS.certificates}`);
+}
+
+/** @throws {KrunError} `ConnectFailed` */
+async function idToken(audience: string, options: { host: string | undefined; signal: AbortSignal }): Promise<string> {
+  try {
+    return await metadataIdToken(audience, options);
+  } catch (cause) {
+    throw new KrunError(
+      "ConnectFailed",
+      `Cannot get an ID token for ${audience}: ${(cause as Error).message}`,
+      "run krun where a metadata server of Google Cloud is, under an account that may call the service",
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * A WebSocket on its way to the program. In: a request of HTTP/1.1 that asks for one. Out: the program's own answer, and after its
+ * 101 the bytes of both sides.
+ *
+ * Only a program's 101 opens the way for bytes that nobody looks at, and only for WebSockets: what else would follow on the
+ * connection is requests past the rules for requests.
+ *
+ * @module
+ */
+import * as http from "node:http";
+import type { Socket } from "node:net";
+import { answerHead, endToEndFields, type Field, programFields, wantsWebSocket } from "../core/proxy_fields.ts";
+import { carry, relay } from "./channel.ts";
+import { nothingAnswers, type Refusal, TEXT } from "./local_stream.ts";
+import { fieldsOfRaw, headersOf } from "./message_fields.ts";
+import { ReadableSource } from "./node_stream.ts";
+import type { Program } from "./program_request.ts";
+import { tcpChannel } from "./tcp_channel.ts";
+
+/** The fields that make an upgrade, which are of one connection and so not passed on by themselves. */
+const UPGRADE: readonly Field[] = [["connection", "Upgrade"], ["upgrade", "websocket"]];
+
+/** A connection that asks for an upgrade. */
+export interface UpgradeRequest {
+  readonly message: http.IncomingMessage;
+  readonly socket: Socket;
+  /** What came behind the request's head. */
+  readonly first: Uint8Array;
+}
+
+/** Passes the request on, and then the bytes. Never rejects; the connection is over when it resolves. */
+export async function passUpgrade({ message, socket, first }: UpgradeRequest, program: Program): Promise<void> {
+  const fields = fieldsOfRaw(message.rawHeaders);
+  if (!wantsWebSocket(fields) || program.protocol === "h2c") {
+    return endWith(socket, { status: 501, reason: "only WebSockets of HTTP/1.1 are passed on" });
+  }
+  socket.unshift(first);
+  const asked = await ask(message, programFields(fields), program).catch(() => undefined);
+  if (asked === undefined) return endWith(socket, { status: 502, reason: nothingAnswers(program.port) });
+  const { answer, upgraded } = asked;
+  const passed = endToEndFields(fieldsOfRaw(answer.rawHeaders));
+  const ends = upgraded === undefined ? [["connection", "close"] as const] : UPGRADE;
+  socket.write(answerHead(answer.statusCode ?? 0, [...passed, ...ends]), "latin1");
+  const near = tcpChannel(socket);
+  if (upgraded) await relay(near, tcpChannel(upgraded));
+  else if (!await carry(new ReadableSource(answer, { endedInOrder: () => answer.complete }), near)) near.reset();
+}
+
+/** The program's answer, and the connection when it has agreed. */
+interface Asked {
+  readonly answer: http.IncomingMessage;
+  readonly upgraded: Socket | undefined;
+}
+
+function ask(message: http.IncomingMessage, fields: readonly Field[], { port }: Program): Promise<Asked> {
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      host: "127.0.0.1",
+      port,
+      agent: false,
+      method: message.method ?? "GET",
+      path: message.url ?? "/",
+      headers: headersOf([...fields, ...UPGRADE]),
+    });
+    request.on("error", reject);
+    request.on("response", (answer) => resolve({ answer, upgraded: undefined }));
+    request.on("upgrade", (answer, upgraded: Socket, first) => {
+      upgraded.unshift(first);
+      resolve({ answer, upgraded });
+    });
+    // A caller who leaves before the program has answered.
+    message.socket.on("close", () => request.destroy());
+    request.end();
+  });
+}
+
+/** Answers with one line, and ends the connection. */
+export function endWith(socket: Socket, { status, reason }: Refusal): void {
+  const head = answerHead(status, [["content-type", TEXT], ...CLOSING, ["content-length", `${reason.length + 1}`]]);
+  socket.end(`${head}${reason}\n`);
+}
+
+const CLOSING: readonly Field[] = [["connection", "close"]];

@@ -1,0 +1,346 @@
+/**
+ * krun's HBONE endpoint as a run has it: in each mode of the mesh, with the certificates that istiod signs; called by Istio's own test
+ * client, by `krun --connect`, and by OpenSSH through that.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import assert from "node:assert/strict";
+import { waitFor } from "../wait.ts";
+import { MeshLab, ORDINARY, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
+import type { HostOutput, MeshHost } from "./mesh_network.ts";
+import { OpenSsh } from "./openssh.ts";
+
+const ECHO = fileURLToPath(new URL("../programs/tcp_echo.py", import.meta.url));
+const CERTIFICATES = "var/lib/istio/data";
+
+/** HTTP by Istio's test server, and TCP. */
+const BOTH = ["/bin/sh", "-c", `python3 ${ECHO} 8090 & exec echo-server --port 8080 --bind-localhost 8080`];
+
+const MODES: Readonly<Record<string, Partial<WorkloadOptions>>> = {
+  intercept: { env: { KRUN_RUN_AS: "3000" } },
+  proxy: { uid: ORDINARY },
+  proxyless: { uid: ORDINARY, without: ["envoy"] },
+};
+
+function server(more: Partial<WorkloadOptions> = {}): WorkloadOptions {
+  return { name: "web", args: BOTH, runtime: "2.9", ...more, env: { PORT: "8080", PORT_tcp: "8090", ...more.env } };
+}
+
+const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+/** A workload whose certificate callers show, on a host of its own. */
+class Caller implements AsyncDisposable {
+  private constructor(readonly lab: MeshLab, readonly host: MeshHost, readonly workload: Workload) {}
+
+  static async start(lab: MeshLab, name: string, more: Partial<WorkloadOptions> = {}): Promise<Caller> {
+    const host = await lab.network.host(name);
+    const args = ["/bin/sleep", "1000"];
+    const workload = await lab.workload(host, { name, args, uid: ORDINARY, without: ["envoy"], ...more });
+    await workload.krun.sees("stderr", /program started/);
+    return new Caller(lab, host, workload);
+  }
+
+  /** The words that run `krun --connect` as the workload's user, and their environment. */
+  async connectArgv(address: string): Promise<{ argv: string[]; env: Record<string, string> }> {
+    const { argv, env } = await this.lab.krunOn29(ORDINARY);
+    const become = ["setpriv", `--reuid=${ORDINARY}`, `--regid=${ORDINARY}`, "--clear-groups"];
+    return {
+      argv: [...this.host.under, ...become, ...argv, "--connect", address],
+      env: { PATH: "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", MESH_BASE_DIR: this.workload.base, ...env },
+    };
+  }
+
+  async connect(address: string): Promise<Connection> {
+    const { argv: [program = "", ...args], env } = await this.connectArgv(address);
+    return new Connection(program, args, env);
+  }
+
+  /** Istio's client, which shows the workload's certificate unless told otherwise. */
+  async call(url: string, hbone: string, { anonymous = false } = {}): Promise<HostOutput> {
+    const file = (name: string) => join(this.workload.base, CERTIFICATES, name);
+    const shown = ["--hbone-client-cert", file("cert-chain.pem"), "--hbone-client-key", file("key.pem")];
+    const programs = await this.lab.programs();
+    return await this.lab.network.run(this.host, [
+      ...[join(programs, "echo-client"), url, "--hbone", hbone, "--timeout", "10s"],
+      // A SPIFFE id is no name of a host: the client has no other way to take it.
+      ...["--hbone-ca", file("root-cert.pem"), "--hbone-insecure-skip-verify", ...anonymous ? [] : shown],
+    ]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.workload[Symbol.asyncDispose]();
+  }
+}
+
+/** A `krun --connect` that runs. */
+class Connection implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #reading: Promise<void>;
+  readonly #complaining: Promise<void>;
+  readonly got: Uint8Array[] = [];
+  stderr = "";
+
+  constructor(program: string, args: string[], env: Record<string, string>) {
+    const options = { args, env, clearEnv: true, stdin: "piped", stdout: "piped", stderr: "piped" } as const;
+    this.#child = new Deno.Command(program, options).spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#reading = this.#child.stdout.pipeTo(new WritableStream({ write: (part) => void this.got.push(part) }));
+    this.#complaining = this.#child.stderr.pipeThrough(new TextDecoderStream())
+      .pipeTo(new WritableStream({ write: (part) => void (this.stderr += part) }));
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#writer.write(bytes);
+  }
+
+  /** Everything, once it is there. */
+  async bytes(count: number): Promise<Uint8Array> {
+    const all = () => Uint8Array.from(this.got.flatMap((part) => [...part]));
+    return await waitFor(`${count} bytes; ${this.stderr}`, () => all().length >= count ? all() : undefined);
+  }
+
+  /** Ends the input; the exit status. */
+  async end(): Promise<number> {
+    await this.#writer.close().catch(() => {});
+    const { code } = await this.#child.status;
+    await Promise.all([this.#reading, this.#complaining]);
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
+
+/** What comes back of what is sent. */
+async function echoed(
+  caller: Caller,
+  address: string,
+  sent: Uint8Array,
+): Promise<{ code: number; got: string; stderr: string }> {
+  await using connection = await caller.connect(address);
+  await connection.write(sent).catch(() => {});
+  const code = await connection.end();
+  const got = Uint8Array.from(connection.got.flatMap((part) => [...part]));
+  return { code, got: digest(got), stderr: connection.stderr };
+}
+
+interface Found {
+  readonly what: string;
+  readonly value: string;
+  readonly because: string;
+}
+
+async function findings(lab: MeshLab, host: MeshHost, options: WorkloadOptions): Promise<Record<string, string>> {
+  await using check = await lab.workload(host, { ...options, args: ["--check=json", ...options.args] });
+  const { stdout, stderr } = await check.krun.end;
+  const report = JSON.parse(stdout || assert.fail(stderr)) as { findings: Found[]; warnings: string[] };
+  const found = report.findings.map(({ what, value, because }) => [what, `${value}: ${because}`]);
+  return { ...Object.fromEntries(found), warnings: report.warnings.join("\n") };
+}
+
+Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun opens, in each mode", async (t) => {
+  await using lab = await MeshLab.create();
+  await using client = await Caller.start(lab, "client");
+  for (const [mode, options] of Object.entries(MODES)) {
+    await t.step(mode, async (t) => {
+      const host = await lab.network.host(mode);
+      await t.step("--check says where, for whom, and what is reached", async () => {
+        const found = await findings(lab, host, server(options));
+        assert.match(found["mesh mode"]!, new RegExp(`^${mode}: `));
+        assert.equal(found["HBONE endpoint"], "port 15008: nothing else holds it");
+        assert.equal(found["HBONE peers"], "spiffe://cluster.local: the workload's own trust domain");
+        assert.match(found["HBONE reaches"]!, /^8080,8090,ssh: |^8090,8080,ssh: /);
+        if (mode === "intercept") assert.match(found["rules"]!, /-d 15090,15021,15020,15008,15009 /);
+      });
+      await using web = await lab.workload(host, server(options));
+      await web.krun.sees(
+        "stderr",
+        /hbone endpoint listens port=15008 identity=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web/,
+      );
+      await web.krun.sees("stderr", /program started/);
+      await t.step("Istio's client, HTTP", async () => {
+        const { code, stdout } = await client.call(`http://${host.address}:8080/`, `${host.address}:15008`);
+        assert.equal(code, 0, stdout);
+        assert.match(stdout, /StatusCode=200/);
+      });
+      await t.step("krun --connect, 1 MiB there and back", async () => {
+        const sent = randomBytes(1 << 20);
+        const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
+        assert.deepEqual([code, got], [0, digest(sent)], stderr);
+      });
+      await t.step("nobody without a certificate, and nobody in plain text", async () => {
+        const anonymous = await client.call(`http://${host.address}:8080/`, `${host.address}:15008`, {
+          anonymous: true,
+        });
+        assert.equal(anonymous.code, 1, anonymous.stdout);
+        const plain = [
+          "timeout",
+          "10",
+          "bash",
+          "-c",
+          `exec 3<>/dev/tcp/${host.address}/15008; echo GET / >&3; cat <&3`,
+        ];
+        const { stdout } = await lab.network.run(client.host, plain);
+        assert.doesNotMatch(stdout, /HTTP|StatusCode/);
+      });
+      await t.step("only the ports that the workload declares", async () => {
+        const { code, stderr } = await echoed(client, `${host.address}:15000`, new Uint8Array(1));
+        assert.equal(code, 125);
+        assert.match(stderr, /^krun: Cannot reach port 15000 of .*: .* answers 404, this workload has no such port; /m);
+      });
+    });
+  }
+});
+
+Deno.test("HBONE_ALLOW says who is let in by HBONE, and krun --connect says who is not", async (t) => {
+  await using lab = await MeshLab.create();
+  const host = await lab.network.host("web");
+  const allowed = "spiffe://cluster.local/ns/shop/sa/client";
+  const options = server({ ...MODES.proxyless, env: { HBONE_ALLOW: allowed } });
+  await using client = await Caller.start(lab, "client");
+  await using stranger = await Caller.start(lab, "stranger");
+  assert.equal((await findings(lab, host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
+  await using web = await lab.workload(host, options);
+  await web.krun.sees("stderr", /program started/);
+  const sent = randomBytes(1000);
+  await t.step("the one on the list", async () => {
+    const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
+    assert.deepEqual([code, got], [0, digest(sent)], stderr);
+  });
+  await t.step("another of the same trust domain is refused, once in the log however often it knocks", async () => {
+    for (let i = 0; i < 2; i++) {
+      const { code, stderr } = await echoed(stranger, `${host.address}:8090`, sent);
+      assert.equal(code, 125);
+      assert.match(
+        stderr,
+        /^krun: Cannot reach port 8090 .* answers 403, .*not in the allow list; let this workload in/m,
+      );
+    }
+    const told = web.krun.stderr.match(/hbone peer refused .*\/sa\/stranger/g) ?? [];
+    assert.equal(told.length, 1, web.krun.stderr);
+  });
+  await t.step("HBONE_ALLOW=- has no endpoint", async () => {
+    const closed = await lab.network.host("closed");
+    const off = server({ ...MODES.proxyless, env: { HBONE_ALLOW: "-" } });
+    assert.equal((await findings(lab, closed, off))["HBONE endpoint"], "none: HBONE_ALLOW is -");
+    await using workload = await lab.workload(closed, off);
+    await workload.krun.sees("stderr", /program started/);
+    const { code, stderr } = await echoed(client, `${closed.address}:8090`, sent);
+    assert.equal(code, 125);
+    assert.match(stderr, /Cannot connect to https:\/\/\S+:15008: .*15009: /);
+  });
+});
+
+Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so", async () => {
+  await using lab = await MeshLab.create();
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("web");
+  await using holder = await lab.workload(host, {
+    name: "holder",
+    args: ["python3", ECHO, "1"],
+    env: { XDS_ADDR: "-", KRUN_STATUS: "0.0.0.0:15008" },
+  });
+  await holder.krun.sees("stdout", /ready/);
+  const options = server(MODES.proxyless);
+  assert.match(
+    (await findings(lab, host, options))["HBONE endpoint"]!,
+    /^port 15009: port 15008 is in use by .*krun|deno/,
+  );
+  await using web = await lab.workload(host, options);
+  await web.krun.sees("stderr", /hbone endpoint listens port=15009/);
+  await web.krun.sees("stderr", /program started/);
+  const sent = randomBytes(1000);
+  const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
+  assert.deepEqual([code, got], [0, digest(sent)], stderr);
+});
+
+Deno.test("ssh reaches the workload's ssh server by HBONE, through krun --connect", async () => {
+  await using lab = await MeshLab.create();
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("web");
+  await using web = await lab.workload(host, server(MODES.proxy));
+  await web.krun.sees("stderr", /program started/);
+  await using sshd = await OpenSsh.start({ port: 15022, under: host.under });
+  const { argv, env } = await client.connectArgv("%h:%p");
+  const assigned = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const args = await sshd.client(host.address, ["env", ...assigned, ...argv].join(" "), "hostname -I; exit 7");
+  const { code, stdout, stderr } = await new Deno.Command("ssh", { args, stdin: "null" }).output();
+  assert.equal(code, 7, new TextDecoder().decode(stderr));
+  assert.ok(new TextDecoder().decode(stdout).split(/\s+/).includes(host.address), "it is the workload's host");
+});
+
+Deno.test("certificates are changed under an HBONE endpoint that is in use", async () => {
+  await using lab = await MeshLab.create();
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("web");
+  const PROXY_CONFIG = JSON.stringify({ proxyMetadata: { SECRET_TTL: "20s" } });
+  await using web = await lab.workload(host, server({ ...MODES.proxyless, env: { PROXY_CONFIG } }));
+  await web.krun.sees("stderr", /program started/);
+  await using old = await client.connect(`${host.address}:8090`);
+  await old.write(new TextEncoder().encode("before "));
+  await old.bytes(7);
+  // So long that the first certificate is no good any more.
+  await waitFor(
+    "the certificate to be changed twice",
+    () => (web.krun.stderr.match(/mesh certificate reloaded/g) ?? []).length >= 2,
+  );
+  await old.write(new TextEncoder().encode("after"));
+  assert.equal(new TextDecoder().decode(await old.bytes(12)), "before after");
+  const sent = randomBytes(1000);
+  const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
+  assert.deepEqual([code, got], [0, digest(sent)], stderr);
+  assert.equal(await old.end(), 0, old.stderr);
+});
+
+Deno.test("a stop lets nobody new in by HBONE, and cuts nobody who is in before the program has ended", async (t) => {
+  await using lab = await MeshLab.create();
+  await using client = await Caller.start(lab, "client");
+  for (const [mode, options] of Object.entries(MODES)) {
+    await t.step(mode, async () => {
+      const host = await lab.network.host(`stop-${mode}`);
+      const args = ["python3", ECHO, "8090"];
+      await using web = await lab.workload(host, { ...server(options), args });
+      await web.krun.sees("stdout", /ready/);
+      await using open = await client.connect(`${host.address}:8090`);
+      await open.write(new TextEncoder().encode("before "));
+      await open.bytes(7);
+      web.krun.kill("SIGTERM");
+      await web.krun.sees("stdout", /stopping/);
+      await waitFor("the endpoint to be shut", async () => {
+        const { code, stderr } = await echoed(client, `${host.address}:8090`, new Uint8Array(1));
+        return code === 125 && /15008: .*refused/.test(stderr);
+      });
+      await open.write(new TextEncoder().encode("after"));
+      assert.equal(new TextDecoder().decode(await open.bytes(12)), "before after");
+      assert.equal(await open.end(), 0, open.stderr);
+      const { code, stderr } = await web.krun.end;
+      assert.equal(code, 0, stderr);
+    });
+  }
+});
+
+Deno.test("the binary's own Deno has no HBONE: one warning, and an error where HBONE_ALLOW asks for it", async () => {
+  await using lab = await MeshLab.create();
+  const host = await lab.network.host("web");
+  const options = { ...server(MODES.proxyless), args: ["/bin/true"], runtime: "2.6" } as const;
+  // An empty value is none.
+  await using usual = await lab.workload(host, { ...options, env: { HBONE_ALLOW: "" } });
+  const ended = await usual.krun.end;
+  assert.equal(ended.code, 0, ended.stderr);
+  const warnings = ended.stderr.match(/warn .*HBONE.*/g) ?? [];
+  assert.equal(warnings.length, 1, ended.stderr);
+  assert.match(
+    warnings[0]!,
+    /peers of the mesh cannot call by HBONE: it needs Deno 2\.9\.0 or later, and this krun has 2\.6/,
+  );
+  await using asked = await lab.workload(host, { ...options, env: { HBONE_ALLOW: "spiffe://cluster.local" } });
+  const refused = await asked.krun.end;
+  assert.equal(refused.code, 125);
+  assert.match(
+    refused.stderr,
+    /^krun: Cannot use HBONE_ALLOW: it needs Deno 2\.9\.0 or later, and this krun has 2\.6/m,
+  );
+});

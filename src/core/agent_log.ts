@@ -2,7 +2,8 @@
  * Lines of the mesh agent and of Envoy as events of krun's log. In: one line. Out: level, words, fields.
  *
  * Both write JSON here (`--log_as_json`): agent `{level, time, scope, msg, ...}`, Envoy the same by the bootstrap's log format. Before
- * the agent has read its flags, it writes as Go's log/slog does. What is of another form is a line of an access log.
+ * the agent has read its flags, it writes as Go's log/slog does, or as Istio does by default. What is of another form is a line
+ * of an access log.
  *
  * @module
  */
@@ -33,6 +34,9 @@ const LEVELS: Readonly<Record<string, AgentEvent["level"]>> = {
 /** `2026/11/30 07:22:40 ERROR message key=value` */
 const SLOG_LINE = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d (DEBUG|INFO|WARN|ERROR) (.+)$/;
 
+/** Time, level, the part that speaks if it is one, and words, with tabs in between. */
+const PLAIN_LINE = /^\d{4}-\d\d-\d\dT[\d:.]+Z\t(debug|info|warn|error|fatal)\t(?:([^\t]+)\t)?([^\t]+)$/;
+
 /** krun's log has its own time; where in Envoy a line was written says nothing to its reader. */
 const LEFT_OUT = ["time", "caller", "thread"];
 
@@ -41,6 +45,10 @@ export function parseAgentLine(line: string): AgentEvent {
   const [, word, text] = SLOG_LINE.exec(line) ?? [];
   if (word !== undefined && text !== undefined) {
     return { level: LEVELS[word.toLowerCase()], message: text, scope: undefined };
+  }
+  const [, plainLevel, part, words] = PLAIN_LINE.exec(line) ?? [];
+  if (plainLevel !== undefined && words !== undefined) {
+    return { level: LEVELS[plainLevel], message: words, scope: part };
   }
   const { level, msg, scope, error, ...others } = recordOf(line);
   const known = typeof level === "string" && Object.hasOwn(LEVELS, level) ? LEVELS[level] : undefined;

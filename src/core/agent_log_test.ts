@@ -35,6 +35,16 @@ Deno.test("parseAgentLine() reads lines of agent and Envoy, and takes others as 
       message: "failed to set GOMEMLIMIT error=x",
       scope: undefined,
     }],
+    ["2026-11-30T10:52:40.555023Z\twarn\tOS CA Cert could not be found for agent", {
+      level: "warn",
+      message: "OS CA Cert could not be found for agent",
+      scope: undefined,
+    }],
+    ["2026-11-30T10:52:40.555023Z\tinfo\txdsproxy\tconnected", {
+      level: "info",
+      message: "connected",
+      scope: "xdsproxy",
+    }],
     ['{"level":"critical","scope":"envoy main","msg":"m"}', { level: "error", message: "m", scope: "envoy main" }],
   ];
   for (const [line, expected] of cases) assert.deepEqual(parseAgentLine(line), expected);

@@ -40,8 +40,17 @@ async function withoutMesh(t: Deno.TestContext): Promise<void> {
       / info no mesh reason="the cluster has neither ConfigMap mesh-env nor istio in istio-system"$/,
     );
   });
-  await t.step("MESH_MODE, which wants one, does not change that there is none", async () => {
-    assert.match(await found({ MESH_MODE: "proxy" }), /^none: the cluster has neither/);
+  await t.step("a setting that asks for one makes that an error", async () => {
+    for (const [name, value] of [["MESH_MODE", "proxy"], ["GATEWAY_NAME", "edge"]] as const) {
+      const { code, stdout, stderr } = await run({ env: { ...UNTOLD, [name]: value } });
+      assert.deepEqual([code, stdout], [125, ""], stderr);
+      assert.match(
+        stderr,
+        new RegExp(`^krun: Cannot join the mesh that ${name} asks for: the cluster has neither .*unset ${name}`, "m"),
+      );
+    }
+    const { code, stdout, stderr } = await run({ env: { ...UNTOLD, MESH_MODE: "proxy", MESH_OPTIONAL: "true" } });
+    assert.deepEqual([code, stdout], [0, "program runs\n"], stderr);
   });
 }
 
@@ -125,14 +134,56 @@ async function precedence(t: Deno.TestContext): Promise<void> {
 /** A line of krun's log in its text form. */
 const LINE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:debug|info|warn|error) \S/;
 
-async function logs(t: Deno.TestContext): Promise<void> {
-  // Of the mesh, and without a proxy of its own.
+/** A Service of the mesh whose program has no proxy, and its cluster IP. */
+async function plainServer(): Promise<{ clusterIp: string } & AsyncDisposable> {
   const serverHost = await lab.network.host("server");
-  await using server = lab.network.start(serverHost, [...MESH_SERVER, "8080", "9090"]);
+  const server = lab.network.start(serverHost, [...MESH_SERVER, "8080", "9090"]);
   await server.sees("stdout", /listening/);
   await lab.apply("WorkloadEntry", "server", { spec: { address: serverHost.address, labels: { app: "server" } } });
   const ports = [{ name: "http", port: 80, targetPort: 8080 }];
-  await lab.apply("Service", "server", { spec: { selector: { app: "server" }, ports } });
+  const service = await lab.apply("Service", "server", { spec: { selector: { app: "server" }, ports } });
+  const port = { number: 8000, name: "http", protocol: "HTTP" };
+  const endpoints = [{ address: serverHost.address, ports: { http: 8080 } }];
+  await lab.apply("ServiceEntry", "outside", {
+    spec: { hosts: ["outside.test"], ports: [port], location: "MESH_EXTERNAL", resolution: "STATIC", endpoints },
+  });
+  const { clusterIP: clusterIp } = service.spec as { clusterIP: string };
+  return { clusterIp, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+async function withoutDns(t: Deno.TestContext, clusterIp: string): Promise<void> {
+  const env = { ISTIO_META_DNS_CAPTURE: "false" };
+  await t.step("Services are called by cluster IP, and by names that the machine's resolver knows", async () => {
+    const urls = [`http://${clusterIp}/`, "http://outside.test:8000/", "http://server/"];
+    const { code, stdout, stderr } = await run({ args: [...PEER_CALLS, ...urls], env });
+    assert.equal(code, 0, stderr);
+    const [byIp, byServiceEntry, byName] = callsIn(stdout);
+    assert.deepEqual([byIp!.status, byServiceEntry!.status], [200, 200], stdout);
+    assert.match(byName!.failure!, /name|known/i, "it could not");
+  });
+  await t.step("--check says so", async () => {
+    const { stdout } = await run({ args: ["--check=json", ...PROGRAM], env });
+    assert.ok(JSON.parse(stdout).warnings.some((text: string) => text.includes("ISTIO_META_DNS_CAPTURE is false")));
+    const usual = await run({ args: ["--check=json", ...PROGRAM] });
+    assert.ok(!JSON.parse(usual.stdout).warnings.some((text: string) => text.includes("DNS_CAPTURE")));
+  });
+}
+
+async function oneShot(t: Deno.TestContext): Promise<void> {
+  await t.step("a program that replaces krun has nobody to run the proxy, and is told so", async () => {
+    const { code, stdout, stderr } = await run({ env: { KRUN_REFRESH: "never" } });
+    assert.deepEqual([code, stdout], [125, ""], stderr);
+    assert.match(stderr, /^krun: .*: the mesh's proxy has to run beside it; unset KRUN_REFRESH, or set XDS_ADDR=-/m);
+  });
+  await t.step("without the mesh it runs", async () => {
+    for (const more of [{ XDS_ADDR: "-" }, { MESH_OPTIONAL: "true" }]) {
+      const { code, stdout, stderr } = await run({ env: { KRUN_REFRESH: "never", ...more } });
+      assert.deepEqual([code, stdout], [0, "program runs\n"], stderr);
+    }
+  });
+}
+
+async function logs(t: Deno.TestContext): Promise<void> {
   const paths = ["/one", "/two", "/three", "/four"];
   const args = [...PEER_CALLS, ...paths.map((path) => `http://server${path}`)];
   const linesOf = (text: string) => text.split("\n").slice(0, -1);
@@ -178,7 +229,10 @@ Deno.test("krun finds the mesh that it is told of or that the cluster has, and h
   });
   await using _lab = lab;
   host = await lab.network.host("web");
+  await using server = await plainServer();
   await t.step("log", logs);
+  await t.step("without DNS capture", (t) => withoutDns(t, server.clusterIp));
+  await t.step("one-shot", oneShot);
   await t.step("where krun may not look", forbidden);
   await t.step("where there is no mesh", withoutMesh);
   await t.step("by what comes first", precedence);

@@ -92,7 +92,7 @@ export interface Workload extends AsyncDisposable {
   readonly base: string;
   /** Process id of a program of its folder of PATH. @throws {Error} when it does not run */
   pid(program: "pilot-agent" | "envoy"): number;
-  /** Waits until istiod sends those that call it to this instance, or no longer does. */
+  /** As {@linkcode MeshLab.callable} on its host. */
   callable(is?: boolean): Promise<void>;
   /** What Envoy's admin endpoint answers, asked by the agent's own `request`. */
   envoy(path: string): Promise<string>;
@@ -187,12 +187,7 @@ export class MeshLab implements AsyncDisposable {
       krun,
       base,
       pid: (program) => pidOf(join(bin, program)),
-      callable: async (is = true) => {
-        const what = `an entry of ${host.address} that ${is ? "can" : "cannot"} be called`;
-        await waitFor(what, async () => {
-          return (await this.entries()).some((one) => one.address === host.address && one.healthy === "True") === is;
-        });
-      },
+      callable: (is) => this.callable(host, is),
       envoy: async (path) => {
         const { code, stdout, stderr } = await this.network.run(host, [
           join(bin, "pilot-agent"),
@@ -214,6 +209,13 @@ export class MeshLab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  /** Waits until istiod sends those that call a workload to its instance on a host, or no longer does. */
+  async callable({ address }: MeshHost, is = true): Promise<void> {
+    await waitFor(`an entry of ${address} that ${is ? "can" : "cannot"} be called`, async () => {
+      return (await this.entries()).some((one) => one.address === address && one.healthy === "True") === is;
+    });
   }
 
   /** The entries that istiod has made for instances of a WorkloadGroup: it sends calls to one that is healthy. */
@@ -268,6 +270,7 @@ const API_VERSIONS: Readonly<Record<string, string>> = {
   DestinationRule: NETWORKING,
   Gateway: NETWORKING,
   PeerAuthentication: SECURITY,
+  ServiceEntry: NETWORKING,
   Sidecar: NETWORKING,
   VirtualService: NETWORKING,
   WorkloadEntry: NETWORKING,

@@ -11,6 +11,18 @@ import { http2Channel } from "../src/mesh/http2_channel.ts";
 import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import { TestAuthority } from "./certificates.ts";
 
+/** Options of {@linkcode TlsFrontEnd.start}. */
+export interface TlsFrontEndOptions {
+  /** Host of what is behind it. @default {"127.0.0.1"} */
+  readonly behindHost?: string;
+  /** Where it listens. @default {"127.0.0.1"} */
+  readonly hostname?: string;
+  /** @default {a free one} */
+  readonly port?: number;
+  /** Name in its certificate. @default {"localhost"} */
+  readonly name?: string;
+}
+
 /** A front end; disposing it ends its connections. */
 export class TlsFrontEnd implements AsyncDisposable {
   readonly authority = new TestAuthority();
@@ -20,10 +32,13 @@ export class TlsFrontEnd implements AsyncDisposable {
   readonly #behind: http2.ClientHttp2Session;
   readonly #sessions: http2.Http2Session[] = [];
 
-  private constructor(behind: number) {
-    const { certPem, keyPem } = this.authority.issue({ dnsNames: ["localhost"] });
+  readonly #name: string;
+
+  private constructor(behind: number, { behindHost = "127.0.0.1", name = "localhost" }: TlsFrontEndOptions) {
+    this.#name = name;
+    const { certPem, keyPem } = this.authority.issue({ dnsNames: [name] });
     this.#server = http2.createSecureServer({ cert: certPem, key: keyPem });
-    this.#behind = http2.connect(`http://127.0.0.1:${behind}`);
+    this.#behind = http2.connect(`http://${behindHost}:${behind}`);
     endBetweenTurns(this.#behind);
     this.#behind.on("error", () => {});
     this.#server.on("session", (session) => {
@@ -33,15 +48,16 @@ export class TlsFrontEnd implements AsyncDisposable {
     this.#server.on("stream", (stream: http2.ServerHttp2Stream, headers) => this.#pass(stream, headers));
   }
 
-  static async start(behind: number): Promise<TlsFrontEnd> {
-    const frontEnd = new TlsFrontEnd(behind);
-    await new Promise<void>((resolve) => frontEnd.#server.listen(0, "127.0.0.1", resolve));
+  static async start(behind: number, options: TlsFrontEndOptions = {}): Promise<TlsFrontEnd> {
+    const { hostname = "127.0.0.1", port = 0 } = options;
+    const frontEnd = new TlsFrontEnd(behind, options);
+    await new Promise<void>((resolve) => frontEnd.#server.listen(port, hostname, resolve));
     return frontEnd;
   }
 
   /** As in `https://localhost:1234`. */
   get origin(): string {
-    return `https://localhost:${(this.#server.address() as AddressInfo).port}`;
+    return `https://${this.#name}:${(this.#server.address() as AddressInfo).port}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -130,6 +130,40 @@ Deno.test("a workload of the mesh ends under load without losing a request, mode
   await drain(t, { name: "shop", uid: ORDINARY, ports: [18_080, 19_090] });
 });
 
+Deno.test("a gateway of the mesh answers what is under way before it ends", async () => {
+  await service("shelf", [8080, 9090]);
+  await using shelf = await lab.workload(await lab.network.host("shelf"), {
+    name: "shelf",
+    args: [...MESH_SERVER, "8080", "9090"],
+    env: PORTS,
+  });
+  const port = { number: 8088, protocol: "HTTP", name: "http" };
+  await lab.apply("Gateway", "edge", { spec: { selector: { istio: "edge" }, servers: [{ port, hosts: ["*"] }] } });
+  const route = [{ destination: { host: "shelf.shop.svc.cluster.local", port: { number: 80 } } }];
+  await lab.apply("VirtualService", "edge", { spec: { hosts: ["*"], gateways: ["edge"], http: [{ route }] } });
+  const host = await lab.network.host("edge");
+  await using gateway = await lab.workload(host, {
+    name: "edge",
+    args: [],
+    env: { GATEWAY_NAME: "edge" },
+    uid: ORDINARY,
+  });
+  await gateway.krun.sees("stderr", /program started/);
+  await shelf.callable();
+  const call = async (path: string) => {
+    const { stdout } = await lab.network.run(host, [...PEER_CALLS, `http://${host.address}:8088${path}`]);
+    return callsIn(stdout)[0]?.status;
+  };
+  await waitFor("the gateway's route", async () => await call("/") === 200);
+  const slow = call("/?delay=2");
+  await shelf.krun.sees("stdout", /waiting 1/);
+  gateway.krun.kill("SIGTERM");
+  assert.equal(await slow, 200);
+  const { code, stderr } = await gateway.krun.end;
+  assert.equal(code, 0, stderr);
+  assert.doesNotMatch(stderr, /did not end in time/);
+});
+
 /** Kills a program of the mesh's proxy, and waits until the proxy runs again. */
 async function crash({ krun, pid }: Workload, program: "envoy" | "pilot-agent"): Promise<void> {
   const killed = pid(program);

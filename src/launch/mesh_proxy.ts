@@ -37,7 +37,7 @@ export interface ProxyPlan {
 /** What a proxy belongs to. */
 export interface ProxyRun extends Pick<Run, "log" | "settings" | "plan"> {
   /** What opens with the proxy, and takes nobody new from its drain on. @default {nothing} */
-  readonly ways?: Pick<WaysIn, "openHbone" | "drainHbone"> | undefined;
+  readonly ways?: Pick<WaysIn, "prepareHbone" | "openHbone" | "drainHbone"> | undefined;
 }
 
 /** Agent and Envoy, as the container `istio-proxy`. */
@@ -71,6 +71,7 @@ export class MeshProxy implements OwnContainer {
   }
 
   async untilStarted(over: AbortSignal): Promise<void> {
+    if (!this.#wasReady) this.#run.ways?.prepareHbone();
     await proxyReady(this.#place, { over, clock: systemClock });
     if (over.aborted || this.#wasReady) return;
     await this.#warnOfTakenPorts(over);

@@ -133,7 +133,11 @@ Deno.test("MeshProxy opens what opens with it once, before the program may start
   await using fake = new FakeProxy(["ready", "status", "admin"]);
   const told: string[] = [];
   const tell = (word: string) => () => void told.push(word);
-  const ways = { prepareHbone: tell("load"), openHbone: async () => tell("open")(), drainHbone: tell("drain") };
+  const ways = {
+    prepareHbone: tell("load"),
+    openHbone: () => Promise.resolve(tell("open")()),
+    drainHbone: tell("drain"),
+  };
   const { proxy, over } = new Trial(fake, { ways });
   void proxy.started.then(() => told.push("started"));
   await proxy.untilStarted(over.signal);

@@ -11,7 +11,13 @@ function argv(): string[] {
   return words.length === 1 ? words : [...words.slice(0, -1), program];
 }
 
-function start(workspace: Workspace, { script, when }: { script: string; when: string }): KrunProcess {
+interface StartOptions {
+  readonly script: string;
+  readonly when: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function start(workspace: Workspace, { script, when, env = {} }: StartOptions): KrunProcess {
   const { HOME = "/", DENO_DIR } = Deno.env.toObject();
   return new KrunProcess({
     args: ["--", "/bin/sh", "-c", script],
@@ -24,6 +30,7 @@ function start(workspace: Workspace, { script, when }: { script: string; when: s
       WHEN: when,
       HOME,
       ...(DENO_DIR && { DENO_DIR }),
+      ...env,
     },
   });
 }
@@ -56,6 +63,29 @@ Deno.test("krun stops its program, removes its files and says what happened when
   const [daemon, program, told] = stdout.split("\n");
   assert.equal(told, "told", "the program was asked politely");
   assert.deepEqual([daemon, program].filter((pid) => isRunning(Number(pid))), []);
+  assert.deepEqual(tree(workspace.folder), ["up/"]);
+});
+
+Deno.test("krun says what happened when a rejection meets nobody during a start", async () => {
+  await using workspace = await Workspace.create();
+  // It answers nothing, so that the start goes on.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const server = `http://127.0.0.1:${listener.addr.port}`;
+  const kubeconfig = {
+    clusters: [{ name: "c", cluster: { server } }],
+    users: [{ name: "u", user: { token: "t" } }],
+    contexts: [{ name: "x", context: { cluster: "c", user: "u" } }],
+    "current-context": "x",
+  };
+  const KUBECONFIG = workspace.path("..", "kubeconfig");
+  await Deno.writeTextFile(KUBECONFIG, JSON.stringify(kubeconfig));
+  const env = { KUBECONFIG, KRUN_MANIFESTS: "" };
+  await using krun = start(workspace, { script: "echo started", when: "running", env });
+  using _connection = await listener.accept();
+  await Deno.mkdir(workspace.path("up"));
+  const { code, stdout, stderr } = await krun.end;
+  assert.deepEqual([code, stdout], [125, ""], stderr);
+  assert.match(stderr, /^krun: Internal: RangeError: unforeseen/m);
   assert.deepEqual(tree(workspace.folder), ["up/"]);
 });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { agentLogLine, parseAgentLine } from "./agent_log.ts";
 
-const quiet = { loud: false, starting: false };
+const quiet = { loud: false, phase: "running" } as const;
 
 Deno.test("parseAgentLine() reads lines of agent and Envoy, and takes others as they are", () => {
   // As Istio 1.31 and Envoy 1.40 write them.
@@ -13,6 +13,7 @@ Deno.test("parseAgentLine() reads lines of agent and Envoy, and takes others as 
         level: "info",
         message: "connected to delta upstream XDS server",
         scope: "xdsproxy",
+        fields: { id: 1 },
       },
     ],
     ['{"level":"warn","time":"t","msg":"no scope"}', { level: "warn", message: "no scope", scope: undefined }],
@@ -33,6 +34,16 @@ Deno.test("parseAgentLine() reads lines of agent and Envoy, and takes others as 
       level: "error",
       message: "failed to set GOMEMLIMIT error=x",
       scope: undefined,
+    }],
+    ["2026-11-30T10:52:40.555023Z\twarn\tOS CA Cert could not be found for agent", {
+      level: "warn",
+      message: "OS CA Cert could not be found for agent",
+      scope: undefined,
+    }],
+    ["2026-11-30T10:52:40.555023Z\tinfo\txdsproxy\tconnected", {
+      level: "info",
+      message: "connected",
+      scope: "xdsproxy",
     }],
     ['{"level":"critical","scope":"envoy main","msg":"m"}', { level: "error", message: "m", scope: "envoy main" }],
   ];
@@ -55,7 +66,7 @@ Deno.test("parseAgentLine() never throws, whatever the line is", () => {
 });
 
 Deno.test("agentLogLine() shows warnings, errors and access logs, and the agent's own workings only if somebody asks", () => {
-  const seen = (line: string, loud: boolean) => agentLogLine(parseAgentLine(line), { loud, starting: false });
+  const seen = (line: string, loud: boolean) => agentLogLine(parseAgentLine(line), { loud, phase: "running" });
   assert.deepEqual(seen('{"level":"info","msg":"m","scope":"dns"}', false), {
     level: "debug",
     event: "m",
@@ -73,13 +84,39 @@ Deno.test("agentLogLine() shows warnings, errors and access logs, and the agent'
 
 Deno.test("agentLogLine() does not warn that a proxy that starts is not ready yet, and warns of one that no longer is", () => {
   const line = parseAgentLine('{"level":"warn","msg":"Envoy proxy is NOT ready: config received from XDS server"}');
-  assert.equal(agentLogLine(line, { loud: false, starting: true }).level, "debug");
+  assert.equal(agentLogLine(line, { loud: false, phase: "starting" }).level, "debug");
   assert.equal(agentLogLine(line, quiet).level, "warn");
 });
 
-Deno.test("agentLogLine() says nothing of the SIGTERM that krun itself has sent to Envoy, unless somebody wants to read all", () => {
-  const line = { level: "warn", message: "caught ENVOY_SIGTERM", scope: "envoy main" } as const;
-  assert.equal(agentLogLine(line, { loud: false, starting: false }).level, "debug");
-  assert.equal(agentLogLine(line, { loud: true, starting: false }).level, "info");
-  assert.equal(agentLogLine({ ...line, message: "caught SIGSEGV" }, { loud: false, starting: false }).level, "warn");
+Deno.test("agentLogLine() says nothing of what krun's end of the proxy makes it say, unless somebody wants to read all", () => {
+  const line = { level: "error", message: "Envoy exited with error: signal: killed", scope: undefined } as const;
+  assert.equal(agentLogLine(line, { loud: false, phase: "ending" }).level, "debug");
+  assert.equal(agentLogLine(line, { loud: true, phase: "ending" }).level, "info");
+  for (const phase of ["starting", "running"] as const) {
+    assert.equal(agentLogLine(line, { loud: false, phase }).level, "error");
+  }
+  const access = parseAgentLine("GET / 200");
+  assert.equal(
+    agentLogLine(access, { loud: false, phase: "ending" }).level,
+    "info",
+    "an access log goes on to the end",
+  );
+});
+
+Deno.test("agentLogLine() hands on what the words are about, and nobody but krun says whose they are", () => {
+  const line = parseAgentLine(
+    '{"level":"debug","time":"t","scope":"xdsproxy","msg":"delta request","type":"Cluster","con":1,"source":"x","more":{}}',
+  );
+  assert.deepEqual(agentLogLine(line, { ...quiet, loud: true }), {
+    level: "info",
+    event: "delta request",
+    fields: { type: "Cluster", con: 1, source: "istio-proxy", scope: "xdsproxy" },
+  });
+});
+
+Deno.test("parseAgentLine() leaves out the end of a line within the words", () => {
+  assert.equal(
+    parseAgentLine('{"level":"warn","msg":"rejected: already in use\\n"}').message,
+    "rejected: already in use",
+  );
 });

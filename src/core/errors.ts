@@ -131,8 +131,8 @@ export const ERRORS = {
       "Check its mode, its file system's noexec option and its architecture; a folder is not a program. Without /dev/null only the program on krun's own command line can start.",
   },
   RunAsDenied: {
-    means: "The program should run as another user and krun may not change users.",
-    remedy: "Start krun as root, or remove KRUN_RUN_AS and runAsUser.",
+    means: "The program should run as another user, and krun may not change users, or could not end what runs as one.",
+    remedy: "Start krun as root with the capabilities SETUID, SETGID and KILL, or remove KRUN_RUN_AS and runAsUser.",
   },
   MeshUnknown: {
     means: "There is a mesh, and something that krun needs to join it is not known.",

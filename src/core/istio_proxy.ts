@@ -4,13 +4,22 @@
  *
  * @module
  */
-import type { V1ConfigMap, V1Container, V1EnvVar, V1Pod, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
+import type {
+  V1ConfigMap,
+  V1Container,
+  V1EnvVar,
+  V1Pod,
+  V1Probe,
+  V1Volume,
+  V1VolumeMount,
+} from "@kubernetes/client-node";
 import { bringsWorkloadFiles, keyVolumes, WORKLOAD_FILES } from "./certificate_source.ts";
 import { withoutExpansion } from "./expansion.ts";
 import { agentEnv } from "./istio_proxy_env.ts";
 import { type Mesh, NETWORK_LABEL } from "./mesh.ts";
 import { jsonObject } from "./mesh_objects.ts";
 import type { MeshMode, MeshSettings } from "./mesh_settings.ts";
+import { groupReadinessProbe } from "./proxy_config.ts";
 
 /** Name of the container. */
 export const ISTIO_PROXY = "istio-proxy";
@@ -30,10 +39,19 @@ export interface MeshPorts {
   readonly prometheus: number;
   /** The HTTP proxy for the program, mode proxy. @default {15007} */
   readonly httpProxy: number;
+  /** krun's, on loopback: whether a workload of a WorkloadGroup may be called. @default {15018} */
+  readonly health: number;
 }
 
 /** The injector's ports; the rules of interception know them. */
-export const MESH_PORTS: MeshPorts = { admin: 15000, status: 15020, ready: 15021, prometheus: 15090, httpProxy: 15007 };
+export const MESH_PORTS: MeshPorts = {
+  admin: 15000,
+  status: 15020,
+  ready: 15021,
+  prometheus: 15090,
+  httpProxy: 15007,
+  health: 15018,
+};
 
 /** Final paths on this machine. */
 export interface MeshPlaces {
@@ -116,6 +134,7 @@ export interface IstioProxyParts {
   /** For the program, where it does not say something else. */
   readonly programMounts: readonly V1VolumeMount[];
   readonly programEnv: readonly V1EnvVar[];
+  readonly programProbe: V1Probe | undefined;
   /** Volumes that only the agent's user may enter: its token, its sockets, its keys, the Pod's own with keys for it too. */
   readonly privateVolumes: readonly string[];
 }
@@ -165,6 +184,8 @@ export function istioProxy(options: IstioProxyOptions): IstioProxyParts {
     annotations,
     programMounts: mounts.filter(({ name }) => shared.includes(name)),
     programEnv: programEnv(options),
+    // The agent never reads the group, and would run a command as its own user.
+    programProbe: groupReadinessProbe(mesh.group?.probe ?? {}),
     privateVolumes: [
       ...volumes.filter(({ emptyDir, projected }) => emptyDir || projected).map(({ name }) => name),
       ...keyVolumes(options.settings.certificates, { pod, root: options.places.root }),

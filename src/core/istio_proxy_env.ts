@@ -12,7 +12,7 @@ import { withoutExpansion } from "./expansion.ts";
 import type { Mesh } from "./mesh.ts";
 import type { MeshMode, MeshSettings } from "./mesh_settings.ts";
 import type { MeshPlaces, MeshPorts } from "./istio_proxy.ts";
-import { agentProxyConfig, agentReadinessProbe, proxyMetadataEnv } from "./proxy_config.ts";
+import { agentProxyConfig, askKrun, proxyMetadataEnv } from "./proxy_config.ts";
 
 /** Threads of Envoy: the CPU limit of an injected proxy. */
 const CPU_LIMIT = "2";
@@ -21,7 +21,7 @@ const CPU_LIMIT = "2";
 export interface AgentEnvOptions {
   /** With its final labels and annotations. */
   readonly pod: V1Pod;
-  /** The container whose ports and probe the mesh is told of. */
+  /** The container whose ports the mesh is told of. */
   readonly program: V1Container;
   readonly mesh: Mesh;
   readonly mode: MeshMode;
@@ -151,13 +151,11 @@ function modeVariables({ mode, places, ports, settings }: AgentEnvOptions): Reco
   };
 }
 
-function proxyConfig({ mesh, mode, program, places, ports }: AgentEnvOptions): string {
-  const own = agentReadinessProbe(program.readinessProbe, program);
+function proxyConfig({ mesh, mode, places, ports }: AgentEnvOptions): string {
   return agentProxyConfig({ ...mesh.proxyConfig, proxyAdminPort: ports.admin, statusPort: ports.status }, {
     discoveryAddress: mesh.address.value,
     binaryPath: mode === "proxyless" ? undefined : places.envoy,
     configPath: places.config,
-    // The agent never reads the group: what the group says of health counts only if the agent is told.
-    readinessProbe: mesh.group && (own ?? mesh.group.probe),
+    readinessProbe: mesh.group && askKrun(ports.health),
   });
 }

@@ -71,17 +71,14 @@ Deno.test("agentEnv() names the CA only if somebody does: ISTIOD_SAN does not co
   assert.equal(agentEnv({ mode: "proxy", env: { CA_ADDR: "ca.example:443" } }).CA_ADDR, "ca.example:443");
 });
 
-Deno.test("agentEnv() tells of a group's health by the program's probe, else by the group's, and without a group of none", () => {
-  const probe = { httpGet: { port: 8080 } };
+Deno.test("agentEnv() has a workload of a group ask krun for its health, unless the ProxyConfig says how; others have none", () => {
   const group = { name: "g", labels: {}, ports: {}, probe: { tcpSocket: { port: 1 } } };
-  const spec = (readinessProbe?: unknown) => ({ containers: [{ name: "web", command: ["x"], readinessProbe }] });
-  const seen = (readinessProbe: unknown, found: MeshTrial["found"]) => {
-    const manifest = { apiVersion: "v1", kind: "Pod", spec: spec(readinessProbe) };
-    return JSON.parse(agentEnv({ mode: "proxy", manifest, ...(found && { found }) }).PROXY_CONFIG!).readinessProbe;
-  };
-  assert.equal(seen(probe, { group }).httpGet.port, 8080);
-  assert.deepEqual(seen(undefined, { group }), group.probe);
-  assert.equal(seen(probe, undefined), undefined);
+  const probe = (options: Partial<MeshTrial>) =>
+    JSON.parse(agentEnv({ mode: "proxy", ...options }).PROXY_CONFIG!).readinessProbe;
+  assert.deepEqual(probe({ found: { group } }).httpGet, { host: "127.0.0.1", port: 15018, path: "/" });
+  const readinessProbe = { tcpSocket: { port: 2 } };
+  assert.deepEqual(probe({ found: { group }, proxyConfig: { readinessProbe } }), readinessProbe);
+  assert.equal(probe({}), undefined);
   const env = agentEnv({ mode: "proxy", found: { group } });
   assert.equal(env.ISTIO_META_AUTO_REGISTER_GROUP, "g");
   assert.equal(agentEnv({ mode: "proxy" }).ISTIO_META_AUTO_REGISTER_GROUP, undefined);

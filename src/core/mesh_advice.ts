@@ -19,6 +19,8 @@ export interface MeshAdviceOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** Why traffic is not captured although krun is root, and what to do about it. */
   readonly uncaptured: string | undefined;
+  /** The agent resolves names for the program. */
+  readonly resolvesNames: boolean;
   /** Of the program: name and number. */
   readonly ports: readonly { readonly name?: string | undefined; readonly containerPort: number }[];
 }
@@ -30,10 +32,17 @@ export interface MeshAdvice {
   readonly manifests: readonly string[];
 }
 
+const UNRESOLVED =
+  "ISTIO_META_DNS_CAPTURE is false: the machine's own resolver has to know the Services that are called, " +
+  "or they are called by cluster IP";
+
 /** Looks for what is missing. A program without ports calls, and is not called: nothing is missing for it. */
 export function meshAdvice(options: MeshAdviceOptions): MeshAdvice {
-  const { mesh, mode, groupName, ports, uncaptured } = options;
-  const traffic = uncaptured === undefined ? [] : [`the program's traffic is not captured: ${uncaptured}`];
+  const { mesh, mode, groupName, ports, uncaptured, resolvesNames } = options;
+  const traffic = [
+    ...uncaptured === undefined ? [] : [`the program's traffic is not captured: ${uncaptured}`],
+    ...mode === "intercept" && !resolvesNames ? [UNRESOLVED] : [],
+  ];
   const proxied = mode === "proxy"
     ? [
       "an http:// host that is no Service of the mesh is answered 503 by its proxy: NO_PROXY, or a ServiceEntry, spares it",

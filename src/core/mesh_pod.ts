@@ -105,11 +105,12 @@ function gatewayPod(pod: V1Pod, { container, volumes, labels, annotations }: Ist
   };
 }
 
-/** What the manifest itself says of a variable or a path counts. */
-function withMesh(container: V1Container, { programEnv, programMounts }: IstioProxyParts): V1Container {
+/** What the manifest itself says of a variable, a path or the readiness counts. */
+function withMesh(container: V1Container, { programEnv, programMounts, programProbe }: IstioProxyParts): V1Container {
   const names = new Set(container.env?.map(({ name }) => name));
   const paths = new Set(container.volumeMounts?.map(({ mountPath }) => mountPath));
   return {
+    ...(programProbe && { readinessProbe: programProbe }),
     ...container,
     env: [...container.env ?? [], ...programEnv.filter(({ name }) => !names.has(name))],
     volumeMounts: [...container.volumeMounts ?? [], ...programMounts.filter(({ mountPath }) => !paths.has(mountPath))],

@@ -57,6 +57,18 @@ for (const mode of MESH_MODES) {
   });
 }
 
+Deno.test("meshedPod() gives the program the probe of its WorkloadGroup, unless it has one of its own", () => {
+  const probe = { tcpSocket: { port: 7 } };
+  const found = { ...FULL.found, group: { ...FULL.found.group, probe } };
+  const readiness = (manifest?: unknown) => {
+    const { pod, program } = meshTrial({ mode: "proxy", found, manifest });
+    return pod.spec?.containers.find(({ name }) => name === program)?.readinessProbe;
+  };
+  assert.equal(readiness()?.tcpSocket?.port, 7);
+  assert.equal(readiness(FULL.manifest)?.tcpSocket, undefined);
+  assert.equal(readiness(FULL.manifest)?.httpGet?.port, "http");
+});
+
 /** Containers that mount a volume. */
 function mounting(pod: V1Pod, volume: string): string[] {
   return podContainers(pod).filter(({ volumeMounts = [] }) => volumeMounts.some(({ name }) => name === volume))

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   descendants,
+  isExiting,
   isKernelThread,
   isOrphanedGroup,
   parseProcStat,
@@ -35,6 +36,13 @@ Deno.test("isKernelThread() tells kthreadd from a process that calls itself so",
   assert.ok(!isKernelThread(LINE));
   assert.ok(!isKernelThread(LINE.replace("(sh)", "(kthreadd) S 0 0 0 0 -1 2129984)")));
   fc.assert(fc.property(fc.string(), (text) => assert.ok(!isKernelThread(text))));
+});
+
+Deno.test("isExiting() tells a process that is ending from one that calls itself so", () => {
+  assert.ok(isExiting(LINE.replace("4194304", "4194308")));
+  assert.ok(!isExiting(LINE));
+  assert.ok(!isExiting(LINE.replace("(sh)", "(sh) S 1 1 1 0 -1 4)")));
+  fc.assert(fc.property(fc.string(), (text) => assert.ok(!isExiting(text))));
 });
 
 function entry(pid: number, parent: number, rest: Partial<ProcessStat> = {}): ProcessStat {

@@ -1,11 +1,10 @@
 /**
- * The ProxyConfig that the mesh agent is given. In: the mesh's, what krun knows of the machine, the program's probe. Out: JSON.
+ * The ProxyConfig that the mesh agent is given. In: the mesh's, what krun knows of the machine, a WorkloadGroup's probe. Out: JSON.
  *
  * @module
  */
-import type { V1Container, V1Probe } from "@kubernetes/client-node";
+import type { V1Probe } from "@kubernetes/client-node";
 import { type JsonObject, jsonObject } from "./mesh_objects.ts";
-import { probePort } from "./probe.ts";
 
 /** What krun sets whatever the mesh says. */
 export interface ProxyConfigOptions {
@@ -41,37 +40,33 @@ export function proxyMetadataEnv(config: JsonObject): Record<string, string> {
 }
 
 /**
- * A container's probe as Istio's ReadinessProbe; `undefined` where the agent cannot ask it: a command would run without the
- * container's environment and user.
+ * How the agent learns whether the workload may be called: from krun, which knows the verdict of all probes and that a stop
+ * has begun. As often as the agent can ask; the first time when Envoy has had the time to get ready.
  */
-export function agentReadinessProbe(probe: V1Probe | undefined, container: V1Container): JsonObject | undefined {
-  const { httpGet, tcpSocket, grpc } = probe ?? {};
-  const times = {
-    initialDelaySeconds: probe?.initialDelaySeconds,
-    timeoutSeconds: probe?.timeoutSeconds,
-    periodSeconds: probe?.periodSeconds,
-    successThreshold: probe?.successThreshold,
-    failureThreshold: probe?.failureThreshold,
+export function askKrun(port: number): JsonObject {
+  return {
+    httpGet: { host: "127.0.0.1", port, path: "/" },
+    initialDelaySeconds: 1,
+    periodSeconds: 1,
+    timeoutSeconds: 5,
   };
-  if (httpGet) {
-    const { path, host, scheme, httpHeaders } = httpGet;
-    return withoutUndefined({
-      ...times,
-      httpGet: { path, host, scheme, httpHeaders, ...portOf(httpGet.port, container) },
-    });
-  }
-  if (tcpSocket) {
-    return withoutUndefined({ ...times, tcpSocket: { host: tcpSocket.host, ...portOf(tcpSocket.port, container) } });
-  }
-  if (grpc) return withoutUndefined({ ...times, grpc: { port: grpc.port, service: grpc.service } });
-  return undefined;
 }
 
-function portOf(port: Parameters<typeof probePort>[0], container: V1Container): { port?: number } {
-  const number = probePort(port, container);
-  return number === undefined ? {} : { port: number };
-}
+/** The ways to ask that a ReadinessProbe of Istio's shares with a container's probe. */
+const HANDLERS = ["httpGet", "tcpSocket", "exec", "grpc"] as const;
 
-function withoutUndefined(value: JsonObject): JsonObject {
-  return JSON.parse(JSON.stringify(value));
+const TIMES = [
+  "initialDelaySeconds",
+  "timeoutSeconds",
+  "periodSeconds",
+  "successThreshold",
+  "failureThreshold",
+] as const;
+
+/** A WorkloadGroup's ReadinessProbe as a container's probe; `undefined` where it asks nothing that a container can be asked. */
+export function groupReadinessProbe(probe: JsonObject): V1Probe | undefined {
+  const handler = HANDLERS.find((name) => Object.keys(jsonObject(probe[name])).length > 0);
+  if (handler === undefined) return undefined;
+  const times = TIMES.filter((name) => typeof probe[name] === "number");
+  return Object.fromEntries([handler, ...times].map((name) => [name, probe[name]])) as V1Probe;
 }

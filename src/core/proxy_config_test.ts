@@ -1,18 +1,12 @@
 import assert from "node:assert/strict";
-import type { V1ContainerPort, V1Probe } from "@kubernetes/client-node";
+import type { V1Probe } from "@kubernetes/client-node";
 import { loadVectors } from "../../tests/vectors.ts";
 import type { JsonObject } from "./mesh_objects.ts";
-import { agentProxyConfig, agentReadinessProbe, type ProxyConfigOptions, proxyMetadataEnv } from "./proxy_config.ts";
+import { agentProxyConfig, groupReadinessProbe, type ProxyConfigOptions, proxyMetadataEnv } from "./proxy_config.ts";
 
-interface ProbeInput {
-  readonly probe?: V1Probe;
-  readonly ports?: V1ContainerPort[];
-}
-
-for (const { id, why, input, expect } of loadVectors<ProbeInput, JsonObject | null>("agent_readiness_probe")) {
-  Deno.test(`agentReadinessProbe() ${id}: ${why}`, () => {
-    const container = { name: "web", ...(input.ports && { ports: input.ports }) };
-    assert.deepEqual(agentReadinessProbe(input.probe, container) ?? null, expect);
+for (const { id, why, input, expect } of loadVectors<JsonObject, V1Probe | null>("group_readiness_probe")) {
+  Deno.test(`groupReadinessProbe() ${id}: ${why}`, () => {
+    assert.deepEqual(groupReadinessProbe(input) ?? null, expect);
   });
 }
 

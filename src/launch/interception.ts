@@ -22,6 +22,7 @@ import type { BaseFolder } from "../pod/base_folder.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { machineRunAs } from "./machine_run_as.ts";
 import { INTERCEPTION_NOTE, mayIntercept } from "./mesh_machine.ts";
+import { survivorsIn } from "./survivors.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** What is captured, and by whom. */
@@ -52,19 +53,31 @@ type NetworkFacts = Pick<InterceptionPlan, "scope" | "sharedWith" | "otherGids" 
 /** A look at the network, which other programs take some 60 ms for; `undefined` where nobody will intercept. */
 export type NetworkLook = Promise<NetworkFacts | KrunError> | undefined;
 
+/** What {@linkcode lookAtNetwork} is given. */
+export interface LookOptions {
+  readonly settings: Settings;
+  readonly machine: MeshMachine;
+  /** The base folder, which is not taken yet. */
+  readonly base: string;
+}
+
 /** Looks at the network, where a start may come to intercept traffic. */
-export function lookAtNetwork(outer: Surroundings, settings: Settings, machine: MeshMachine): NetworkLook {
+export function lookAtNetwork(outer: Surroundings, options: LookOptions): NetworkLook {
+  const { settings, machine } = options;
   if (machine.interceptionFault || !mayIntercept(outer, settings, machine)) return undefined;
-  const facts = networkFacts(outer, settings);
+  const facts = networkFacts(outer, options);
   facts.catch(() => {}); // It is heard by planInterception(), unless something else fails first.
   return facts;
 }
 
-async function networkFacts({ env, pid }: Surroundings, { cloudRun }: Settings): Promise<NetworkFacts | KrunError> {
+async function networkFacts(
+  { env, pid }: Surroundings,
+  { settings: { cloudRun }, base }: LookOptions,
+): Promise<NetworkFacts | KrunError> {
   const proc = procReader();
   const addresses = Deno.networkInterfaces().map(({ address }) => address);
   const { families } = ipCapture(addresses, { dualStack: false });
-  const { scope, ...others } = networkScope(proc, pid);
+  const { scope, ...others } = networkScope(proc, pid, { leftovers: survivorsIn(base) });
   try {
     const options = { ...programs(env.PATH), readText: proc.readText, ipv6: families.includes(6) };
     const backend = await chooseBackend(options);
@@ -177,12 +190,17 @@ async function takeBack(
 
 function requirePorts(proc: ProcReader): void {
   // 15053 is bound on loopback alone, by whoever has it.
-  const port = [15001, 15006, 15000, 15020, 15021, 15053, 15090].find((port) => !isPortFree(port));
+  const port = [15001, 15006, 15000, 15018, 15020, 15021, 15053, 15090].find((port) => !isPortFree(port));
   if (port === undefined) return;
   throw interceptionError("InterceptionConflict", {
     reason: `port ${port} of the proxy is in use by ${portHolder(proc, port)}`,
     hint: "stop it, or choose MESH_MODE=proxy, which takes other ports",
   });
+}
+
+/** The process that listens on a TCP port, in words. */
+export function holderOfPort(port: number): string {
+  return portHolder(procReader(), port);
 }
 
 const programs = (path = "") => ({ run: runCommand, path: path === "" ? DEFAULT_PATH : path });

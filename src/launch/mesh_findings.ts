@@ -102,6 +102,7 @@ export function adviceOf(
     identity,
     labels: pod.metadata?.labels ?? {},
     ports: container?.ports ?? [],
+    resolvesNames: plan.interception?.dnsCapture ?? false,
     // An ordinary user knows that it is none.
     uncaptured: fault && self.uid === 0 ? `${plan.mode.rule}; ${fault.hint}` : undefined,
   });

@@ -72,7 +72,8 @@ export interface MeshPlanOptions {
 /**
  * Joins the mesh, where there is one: the Pod with its proxy. A text says in one clause why it joins none.
  *
- * @throws {KrunError} `MeshUnknown`, `MeshUnavailable`, `Forbidden`, `SettingInvalid`, `RuntimeTooOld`, and what a request throws.
+ * @throws {KrunError} `MeshUnknown`, also when a setting asks for a mesh and there is none; `MeshUnavailable`, `Forbidden`,
+ * `SettingInvalid`, `RuntimeTooOld`, and what a request throws.
  */
 export async function planMesh(
   outer: Surroundings,
@@ -84,7 +85,7 @@ export async function planMesh(
   if ((labels[INJECT] ?? annotations[INJECT]) === "false") return `${INJECT} is false`;
   const revision = meshRevision(settings.mesh, labels);
   // Programs are tried while the cluster answers.
-  const look = lookAtNetwork(outer, settings, machine);
+  const look = lookAtNetwork(outer, options);
   const groupName = settings.mesh.agentEnv.get("ISTIO_META_AUTO_REGISTER_GROUP") ?? options.identity.name.value;
   const found = await findMesh(options.cluster, {
     settings: settings.mesh,
@@ -99,6 +100,8 @@ export async function planMesh(
     const reason = `the cluster has neither ConfigMap mesh-env nor ${
       revisionedName("istio", revision.value)
     } in istio-system`;
+    const asked = settings.mesh.mode !== undefined ? "MESH_MODE" : settings.mesh.gateway && "GATEWAY_NAME";
+    if (asked) throw noMeshToJoin(asked, reason);
     log.info("no mesh", { reason });
     return reason;
   }
@@ -148,6 +151,12 @@ function hboneFault({ mesh: { hbonePeers, gateway } }: Settings): string | undef
     if (hbonePeers !== undefined || !(cause instanceof KrunError)) throw cause;
     return cause.message.replace(/^.*?: /, "");
   }
+}
+
+/** A program that was to be in a mesh does not start in plain text by accident. */
+function noMeshToJoin(asked: string, reason: string): KrunError {
+  const hint = `set XDS_ADDR=<host>:15012, or unset ${asked} to start without a mesh`;
+  return new KrunError("MeshUnknown", `Cannot join the mesh that ${asked} asks for: ${reason}`, hint);
 }
 
 /** What an agent's package may have left behind on a machine: the agent takes it, and asks nobody for a certificate. */

@@ -55,6 +55,15 @@ Deno.test("planMesh() joins none where there is none, and says what was looked f
   assert.match(String(await plan({ env, labels: { "istio.io/rev": "1-31" } })), /nor istio-1-31 in/);
 });
 
+Deno.test("planMesh() fails where a setting asks for a mesh and there is none", async () => {
+  for (const asked of [{ MESH_MODE: "proxy" }, { GATEWAY_NAME: "edge" }] as const) {
+    const error = await failure(plan({ env: { XDS_ADDR: "", ...asked } }), "MeshUnknown");
+    const [name] = Object.keys(asked);
+    assert.match(error.message, new RegExp(`^Cannot join the mesh that ${name} asks for: the cluster has neither `));
+    assert.match(error.hint, new RegExp(`unset ${name}`));
+  }
+});
+
 Deno.test("planMesh() joins none for a Pod that wants no proxy; of label and annotation the label counts", async () => {
   const INJECT = "sidecar.istio.io/inject";
   const joins = async (label?: string, annotation?: string) =>

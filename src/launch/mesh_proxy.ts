@@ -3,20 +3,22 @@
  *
  * @module
  */
-import { agentLogLine, parseAgentLine } from "../core/agent_log.ts";
+import { agentLogLine, parseAgentLine, type ProxyPhase } from "../core/agent_log.ts";
 import { KrunError } from "../core/errors.ts";
 import type { MeshPorts } from "../core/istio_proxy.ts";
+import { LastWords, meshRemedy, takenAddress } from "../core/mesh_fault.ts";
 import type { DecidedMode } from "../core/mesh_mode.ts";
 import { hostPortText } from "../core/mesh_settings.ts";
 import { join } from "../core/posix_path.ts";
-import { configDump, drainProxy, listeners, proxyReady } from "../mesh/proxy_status.ts";
+import { askAgent, configDump, drainProxy, listeners, proxyReady, quitEnvoy } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
-import type { OwnContainer } from "../pod/container.ts";
+import type { OwnContainer, StopBeginning } from "../pod/container.ts";
+import type { MeshHealth } from "./mesh_health.ts";
 import type { Run } from "./run.ts";
 import type { WaysIn } from "./ways_in.ts";
 
-/** A failure shows as many of the agent's last lines. */
-const LAST_LINES = 12;
+/** What the agent writes before it answers has come by then, milliseconds. */
+const LINE_MS = 50;
 
 /** Resolves when the signal aborts. */
 function aborted(signal: AbortSignal): Promise<void> {
@@ -38,15 +40,18 @@ export interface ProxyPlan {
 export interface ProxyRun extends Pick<Run, "log" | "settings" | "plan"> {
   /** What opens with the proxy, and takes nobody new from its drain on. @default {nothing} */
   readonly ways?: Pick<WaysIn, "prepareHbone" | "openHbone" | "drainHbone"> | undefined;
+  /** What the agent is told of the workload, where others can call it. @default {nothing} */
+  readonly health?: MeshHealth | undefined;
 }
 
 /** Agent and Envoy, as the container `istio-proxy`. */
 export class MeshProxy implements OwnContainer {
   readonly #mesh: ProxyPlan;
   readonly #run: ProxyRun;
-  readonly #last: string[] = [];
+  readonly #last = new LastWords();
   readonly #started = Promise.withResolvers<void>();
   readonly #failed = Promise.withResolvers<KrunError>();
+  #phase: ProxyPhase = "starting";
   #wasReady = false;
 
   constructor(mesh: ProxyPlan, run: ProxyRun) {
@@ -64,16 +69,18 @@ export class MeshProxy implements OwnContainer {
     const { log, settings } = this.#run;
     const read = parseAgentLine(line);
     const loud = settings.mesh.agentDebug !== undefined;
-    const { level, event, fields } = agentLogLine(read, { loud, starting: !this.#wasReady });
+    const { level, event, fields } = agentLogLine(read, { loud, phase: this.#phase });
     log[level](event, fields);
-    this.#last.push(`${read.level ?? ""} ${read.scope ?? ""} ${read.message}`.replaceAll(/\s+/g, " ").trim());
-    if (this.#last.length > LAST_LINES) this.#last.shift();
+    if (!this.#wasReady) this.#last.push(read);
   }
 
   async untilStarted(over: AbortSignal): Promise<void> {
+    this.#phase = "starting";
     if (!this.#wasReady) this.#run.ways?.prepareHbone();
     await proxyReady(this.#place, { over, clock: systemClock });
-    if (over.aborted || this.#wasReady) return;
+    if (over.aborted) return;
+    this.#phase = "running";
+    if (this.#wasReady) return;
     await this.#warnOfTakenPorts(over);
     // The program must not start without what it was asked to have: the run is about to be ended.
     if (!await this.#openWays()) return await aborted(over);
@@ -81,9 +88,23 @@ export class MeshProxy implements OwnContainer {
     this.#started.resolve();
   }
 
-  async onStop(over: AbortSignal): Promise<void> {
-    await drainProxy(this.#place, over);
+  async onStop({ over, othersRun }: StopBeginning): Promise<void> {
     this.#run.ways?.drainHbone();
+    this.#run.health?.stop();
+    if (this.#isGateway) return;
+    await drainProxy(this.#place, { over, clock: systemClock, programRuns: othersRun });
+  }
+
+  async end(over: AbortSignal): Promise<void> {
+    await this.#run.health?.untilTold(over);
+    this.#phase = "ending";
+    if (this.#isGateway) return;
+    await quitEnvoy(this.#place, { over, clock: systemClock });
+  }
+
+  /** Its listeners are no inbound ones: at SIGTERM the agent itself drains them all, and waits. */
+  get #isGateway(): boolean {
+    return this.#run.settings.mesh.gateway !== undefined;
   }
 
   /**
@@ -133,19 +154,30 @@ export class MeshProxy implements OwnContainer {
 
   async #notReady(signal: AbortSignal): Promise<KrunError> {
     const { address, ports } = this.#mesh;
-    const seconds = this.#run.settings.mesh.startTimeoutMs / 1000;
+    const { startTimeoutMs, trafficDirector } = this.#run.settings.mesh;
+    await askAgent(this.#place, signal);
+    await systemClock.sleep(LINE_MS, signal);
     const dump = await this.#saveDump(signal);
-    const message = `Cannot join the mesh at ${address.value}: its proxy is not ready after ${seconds} s`;
-    const hint =
-      "read the agent's last lines; MESH_START_TIMEOUT gives it more time, MESH_OPTIONAL=true starts without it";
-    const lines = this.#last.length > 0 ? this.#last : [`the agent said nothing; is port ${ports.status} its own?`];
+    const { lines, cause } = this.#last;
+    const why = cause === undefined ? "" : `: ${cause}${await holderOf(cause)}`;
+    const state = `its proxy is not ready after ${startTimeoutMs / 1000} s${why}`;
+    const remedy = meshRemedy(trafficDirector ? undefined : cause);
+    const said = lines.length > 0 ? lines : [`the agent said nothing; is port ${ports.status} its own?`];
     const saved = dump === undefined ? [] : [`Envoy's configuration: ${dump}`];
-    return new KrunError("MeshNotReady", message, hint, { details: [...lines, ...saved].join("\n") });
+    return new KrunError(
+      "MeshNotReady",
+      `Cannot join the mesh at ${address.value}: ${state}`,
+      `${remedy}; MESH_START_TIMEOUT gives it more time, MESH_OPTIONAL=true starts without it`,
+      { details: [...said, ...saved].join("\n") },
+    );
   }
 
   /** Envoy's configuration as a file of krun's user; its path. It stays when krun has ended. */
   async #saveDump(signal: AbortSignal): Promise<string | undefined> {
-    const dump = this.#mesh.mode.mode === "proxyless" ? undefined : await configDump(this.#place, signal);
+    const { mesh } = this.#run.settings;
+    // Nobody would be told of the file where the program starts all the same.
+    if (this.#mesh.mode.mode === "proxyless" || mesh.optional) return undefined;
+    const dump = await configDump(this.#place, signal);
     if (dump === undefined) return undefined;
     const { base } = this.#run.plan;
     const path = join(base === "/" ? "/tmp" : base, `istio-proxy-config-dump-${Date.now()}.json`);
@@ -157,4 +189,12 @@ export class MeshProxy implements OwnContainer {
       return undefined;
     }
   }
+}
+
+/** Who has the port that Envoy cannot listen on, to be added to the cause. */
+async function holderOf(cause: string): Promise<string> {
+  const taken = takenAddress(cause);
+  if (taken === undefined) return "";
+  const { holderOfPort } = await import("./interception.ts");
+  return `, by ${holderOfPort(taken.port)}`;
 }

@@ -70,20 +70,54 @@ Deno.test("MeshProxy.fault() says after its time what the agent has said last, a
   try {
     const { proxy, over } = new Trial(fake, { env: SOON, base });
     const started = proxy.untilStarted(over.signal);
-    for (let line = 1; line <= 20; line++) proxy.onLine(`{"level":"info","scope":"ads","msg":"line ${line}"}`);
+    for (const letter of "abcdefghijklmnopqrst") proxy.onLine(`{"level":"info","scope":"ads","msg":"line ${letter}"}`);
     const fault = await proxy.fault(over.signal);
     over.abort();
     await started;
     assert.equal(fault?.code, "MeshNotReady");
     assert.match(fault!.message, /34\.1\.2\.3:15012.*0\.1 s$/);
     const lines = fault!.details!.split("\n");
-    assert.deepEqual([lines[0], lines[11], lines.length], ["info ads line 9", "info ads line 20", 13]);
+    assert.deepEqual([lines[0], lines[11], lines.length], ["info ads line i", "info ads line t", 13]);
     const [, path = ""] = /^Envoy's configuration: (.*)$/.exec(lines[12]!) ?? [];
     assert.equal(await Deno.readTextFile(path), '{"configs":[]}');
     assert.equal((await Deno.stat(path)).mode! & 0o777, 0o600);
   } finally {
     await Deno.remove(base, { recursive: true });
   }
+});
+
+Deno.test("MeshProxy.fault() names the cause and its remedy, after the agent was asked what it waits for", async () => {
+  await using fake = new FakeProxy(["status"]);
+  const { proxy, over } = new Trial(fake, { env: SOON });
+  fake.answers.set("/healthz/ready", () => {
+    proxy.onLine('{"level":"warn","msg":"Envoy proxy is NOT ready: config not received from XDS server"}');
+    return new Response("", { status: 503 });
+  });
+  const silent = await proxy.fault(over.signal);
+  assert.match(silent!.message, /not ready after 0\.1 s: config not received from XDS server$/);
+  assert.match(silent!.hint, /^check XDS_ADDR, .*; MESH_START_TIMEOUT .*, MESH_OPTIONAL=true /);
+  assert.deepEqual(fake.asked, ["status GET /healthz/ready"]);
+  proxy.onLine('{"level":"error","msg":"failed to sign CSR: Unauthenticated"}');
+  const told = await proxy.fault(over.signal);
+  assert.match(told!.message, /0\.1 s: failed to sign CSR: Unauthenticated$/);
+});
+
+Deno.test("MeshProxy.fault() names the process that has a port of Envoy's", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await using fake = new FakeProxy([]);
+  const { proxy, over } = new Trial(fake, { env: SOON });
+  const { port } = taken.addr;
+  proxy.onLine(`{"level":"warn","msg":"cannot bind '127.0.0.1:${port}': Address already in use"}`);
+  const fault = await proxy.fault(over.signal);
+  assert.match(fault!.message, new RegExp(`:${port}': Address already in use, by process \\S+ \\(${Deno.pid}\\)$`));
+});
+
+Deno.test("MeshProxy.fault() saves no configuration where the program starts all the same, and nobody is told of it", async () => {
+  await using fake = new FakeProxy(["admin"]);
+  const { proxy, over, log } = new Trial(fake, { env: { ...SOON, MESH_OPTIONAL: "true" }, base: "/no/such/folder" });
+  const fault = await proxy.fault(over.signal);
+  assert.equal(fault?.code, "MeshNotReady");
+  assert.deepEqual([fake.asked, log.events], [[], []]);
 });
 
 Deno.test("MeshProxy.fault() of an agent without Envoy asks for no configuration, and says that nothing was said", async () => {
@@ -107,10 +141,52 @@ Deno.test("MeshProxy.fault() goes without the dump where it cannot be saved, and
 Deno.test("MeshProxy.onStop() drains the proxy, and does not fail when it is gone", async () => {
   await using fake = new FakeProxy(["status", "admin"]);
   const { proxy, over } = new Trial(fake);
-  await proxy.onStop(over.signal);
-  assert.deepEqual(fake.asked, ["status POST /drain", "admin POST /drain_listeners?inboundonly"]);
+  await proxy.onStop({ over: over.signal, othersRun: true });
+  assert.deepEqual(fake.asked.toSorted(), ["admin POST /drain_listeners?inboundonly", "status POST /drain"]);
   await using nobody = new FakeProxy([]);
-  await new Trial(nobody).proxy.onStop(over.signal);
+  await new Trial(nobody).proxy.onStop({ over: over.signal, othersRun: true });
+});
+
+Deno.test("MeshProxy.onStop() leaves a gateway to the agent, which drains all of its listeners at SIGTERM", async () => {
+  await using fake = new FakeProxy(["status", "admin"]);
+  const { proxy, over } = new Trial(fake, { mode: "proxy", env: { GATEWAY_NAME: "edge" } });
+  await proxy.onStop({ over: over.signal, othersRun: false });
+  await proxy.end(over.signal);
+  assert.deepEqual(fake.asked, []);
+});
+
+Deno.test("MeshProxy is quiet about a proxy that is not ready while it starts, also again, and about its end", async () => {
+  await using fake = new FakeProxy(["ready", "admin"]);
+  const { proxy, over, log } = new Trial(fake);
+  const notReady = '{"level":"warn","msg":"Envoy proxy is NOT ready: config not received"}';
+  for (let start = 0; start < 2; start++) {
+    let asked = false;
+    fake.answers.set("/healthz/ready", () => {
+      proxy.onLine(notReady);
+      const status = asked ? 200 : 503;
+      asked = true;
+      return new Response("", { status });
+    });
+    await proxy.untilStarted(over.signal);
+  }
+  assert.deepEqual(new Set(log.lines.map(({ level }) => level)), new Set(["debug"]));
+  proxy.onLine(notReady);
+  assert.equal(log.lines.at(-1)?.level, "warn");
+  fake.answers.set("/quitquitquit", () => new Response("", { status: 500 }));
+  await proxy.end(over.signal);
+  proxy.onLine('{"level":"error","msg":"Envoy exited with error"}');
+  assert.equal(log.lines.at(-1)?.level, "debug");
+});
+
+Deno.test("MeshProxy.end() has Envoy end in order, which ends the agent", async () => {
+  await using fake = new FakeProxy(["admin"]);
+  const { proxy, over } = new Trial(fake);
+  fake.answers.set("/quitquitquit", () => {
+    setTimeout(() => over.abort(), 10);
+    return new Response("");
+  });
+  await proxy.end(over.signal);
+  assert.deepEqual(fake.asked, ["admin POST /quitquitquit"]);
 });
 
 Deno.test("MeshProxy.untilStarted() warns in mode proxy of a port of the program's that Envoy has taken, once", async () => {
@@ -142,7 +218,7 @@ Deno.test("MeshProxy opens what opens with it once, before the program may start
   void proxy.started.then(() => told.push("started"));
   await proxy.untilStarted(over.signal);
   await proxy.untilStarted(over.signal);
-  await proxy.onStop(over.signal);
+  await proxy.onStop({ over: over.signal, othersRun: true });
   assert.deepEqual(told, ["load", "open", "started", "drain"]);
 });
 

@@ -6,6 +6,7 @@
 import type { V1Container } from "@kubernetes/client-node";
 import { containerCommand } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
+import { ISTIO_PROXY } from "../core/istio_proxy.ts";
 import { execInPlace } from "../pod/one_shot.ts";
 import { obeySignals } from "../pod/signals.ts";
 import type { Plan } from "./plan.ts";
@@ -52,12 +53,18 @@ export function onlyContainer({ planned, isSideProcess }: Plan): V1Container {
   const { containers = [], initContainers = [] } = planned.pod.spec ?? {};
   const [container] = containers;
   if (container && containers.length === 1 && initContainers.length === 0 && !isSideProcess) return container;
+  if (planned.ownContainers.has(ISTIO_PROXY)) {
+    throw conflict(
+      "the mesh's proxy has to run beside it",
+      "unset KRUN_REFRESH, or set XDS_ADDR=- to start without a mesh",
+    );
+  }
   const state = isSideProcess
     ? "there is none"
     : `the Pod has ${containers.length + initContainers.length} containers to run`;
-  throw new KrunError(
-    "SettingConflict",
-    `Cannot replace krun by the program: ${state}`,
-    "unset KRUN_REFRESH, or name one program",
-  );
+  throw conflict(state, "unset KRUN_REFRESH, or name one program");
+}
+
+function conflict(state: string, hint: string): KrunError {
+  return new KrunError("SettingConflict", `Cannot replace krun by the program: ${state}`, hint);
 }

@@ -8,6 +8,7 @@
 import type { V1Container } from "@kubernetes/client-node";
 import { programEnv } from "../core/app_env.ts";
 import { ISTIO_PROXY } from "../core/istio_proxy.ts";
+import { mayBeCalled } from "../core/pod_health.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import type { Settings } from "../core/settings.ts";
 import { signalNumber } from "../core/signals.ts";
@@ -19,6 +20,8 @@ import { releaseCode } from "../pod/resident_code.ts";
 import { Supervisor } from "../pod/supervisor.ts";
 import { ChangeReaction } from "./change_reaction.ts";
 import { machineRunAs } from "./machine_run_as.ts";
+import type { MeshHealth } from "./mesh_health.ts";
+import type { ProxyRun } from "./mesh_proxy.ts";
 import type { Run } from "./run.ts";
 import { summary } from "./summary.ts";
 import type { WaysIn } from "./ways_in.ts";
@@ -42,8 +45,9 @@ export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
+  await using health = await meshHealth(run);
   await using ways = await waysIn(run);
-  const proxy = await meshProxy(run, ways);
+  const proxy = await meshProxy({ ...run, health, ways });
   let told = false;
   const tell = () => {
     if (told) return;
@@ -69,6 +73,7 @@ export async function runContainers(run: Run): Promise<number> {
     log,
     clock: systemClock,
   });
+  health?.follow(() => mayBeCalled(calledContainers(run), supervisor.status()));
   await using _status = await statusServer(run, supervisor);
   control.attach(supervisor);
   const status = supervisor.run();
@@ -106,11 +111,26 @@ async function waysIn(run: Run): Promise<WaysIn | undefined> {
 }
 
 /** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
-async function meshProxy(run: Run, ways: WaysIn | undefined) {
+async function meshProxy(run: Run & ProxyRun) {
   const { mesh, trafficDirector } = run.plan;
   const plan = mesh ? { ...mesh, address: mesh.mesh.address } : trafficDirector;
   if (plan === undefined || plan === trafficDirector && plan.mode.mode === "proxyless") return undefined;
-  return new (await import("./mesh_proxy.ts")).MeshProxy(plan, { ...run, ways });
+  const proxy = new (await import("./mesh_proxy.ts")).MeshProxy(plan, run);
+  void proxy.started.then(() => run.phases.end("proxy ready"));
+  return proxy;
+}
+
+/** What the agent of a workload that can be called asks, unless its ProxyConfig says whom it asks. */
+async function meshHealth({ plan: { mesh } }: Run): Promise<MeshHealth | undefined> {
+  if (mesh?.mesh.group === undefined || "readinessProbe" in mesh.mesh.proxyConfig) return undefined;
+  return new (await import("./mesh_health.ts")).MeshHealth(mesh.ports.health);
+}
+
+/** Those that others call: what goes on running, but what krun itself has added. */
+function calledContainers({ mounted: { pod }, plan: { planned } }: Run): V1Container[] {
+  const { initContainers = [], containers = [] } = pod.spec ?? {};
+  const running = [...initContainers.filter(({ restartPolicy }) => restartPolicy === "Always"), ...containers];
+  return running.filter(({ name }) => !planned.ownContainers.has(name));
 }
 
 /** Once the watches are open, which is part of a start too. */

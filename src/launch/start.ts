@@ -48,6 +48,7 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
     if (control.failure) throw control.failure.cause;
     return status;
   } catch (cause) {
+    if (control.failure) throw control.failure.cause;
     if (control.by !== undefined && control.stop.aborted && cause === control.stop.reason) return 128 + control.by;
     throw cause;
   }
@@ -157,6 +158,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   });
   const containers = import("./run_containers.ts");
   const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
+  intercepted.catch(() => {}); // It may fail long before it is waited for.
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
     basePath: plan.base,
@@ -166,8 +168,9 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
   }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
-  await intercepted;
   phases.end("mount");
+  // What it takes beyond the mounts, beside which it happens.
+  if (await intercepted) phases.end("interception");
   const run: Run = { ...options, ...await taken, outer, mounted };
   if (settings.oneShot) {
     const { replaceByProgram } = await import("./replace.ts");
@@ -177,15 +180,16 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   return plan.isSideProcess ? await keepFilesFresh(run) : await runContainers(run);
 }
 
-/** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. */
+/** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. Resolves to whether it is. */
 async function intercepting(
   outer: Surroundings,
   { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
-): Promise<void> {
+): Promise<boolean> {
   const { interception } = plan.mesh ?? plan.trafficDirector ?? {};
-  if (!interception || !base) return;
+  if (!interception || !base) return false;
   const { intercept } = await import("./interception.ts");
   await intercept(interception, { outer, base, log, signal: control.stop, undo });
+  return true;
 }
 
 /** The base folder, free of what a killed krun left; none where {@linkcode Plan.takesBase} says so. */

@@ -3,10 +3,15 @@
  *
  * @module
  */
+import { factsOf, parseJournal } from "../core/base_journal.ts";
+import { ISTIO_PROXY } from "../core/istio_proxy.ts";
 import type { Logger } from "../core/log.ts";
+import { STATE_FOLDER } from "../core/mount_path.ts";
+import { join } from "../core/posix_path.ts";
 import type { BaseFolder } from "../pod/base_folder.ts";
 import { newRunMark } from "../pod/container_mark.ts";
-import { type ProgramIdentity, programIdentity, stopSurvivors } from "../pod/survivor.ts";
+import { JOURNAL_NAME } from "../pod/journal_file.ts";
+import { findSurvivors, type Former, type ProgramIdentity, programIdentity, stopSurvivors } from "../pod/survivor.ts";
 
 /** Keys of the records in the base's journal: the mark of a run, and its containers' processes. */
 const RUN = "run", PROGRAMS = "programs";
@@ -31,12 +36,12 @@ export class Survivors {
    * @throws {KrunError} `NoSpace`, `TargetUnwritable` as `BaseFolder.record`.
    */
   async stop(graceMs: number): Promise<void> {
-    const programs = Object.values((this.#base.read(PROGRAMS) ?? {}) as Record<string, ProgramIdentity>);
-    const run = this.#base.read(RUN) as string | undefined;
+    const former = formerRun((key) => this.#base.read(key));
+    const { programs, run } = former;
     if (programs.length > 0 || run !== undefined) {
       const onFound = (pids: readonly number[]) =>
         this.#log.warn("stopping what a killed krun left running", { pids: pids.join() });
-      const left = await stopSurvivors({ programs, run: run === undefined ? run : BigInt(run) }, { graceMs, onFound });
+      const left = await stopSurvivors(former, { graceMs, onFound });
       if (left.length > 0) this.#log.warn("what a killed krun left running cannot be stopped", { pids: left.join() });
     }
     // The mark last: a kill in between must not lose the former one.
@@ -50,4 +55,30 @@ export class Survivors {
     if (identity) this.#running.set(container, identity);
     this.#base.record(PROGRAMS, Object.fromEntries(this.#running));
   }
+}
+
+/**
+ * Process ids of what a killed krun left running, in a base that is not taken yet; none where its journal cannot be read. Needs
+ * `--allow-read`.
+ */
+export function survivorsIn(base: string): number[] {
+  let bytes: Uint8Array;
+  try {
+    bytes = Deno.readFileSync(join(base, STATE_FOLDER, JOURNAL_NAME));
+  } catch {
+    return [];
+  }
+  const facts = factsOf(parseJournal(bytes, base).entries);
+  return findSurvivors(formerRun((key) => facts.get(key)));
+}
+
+/** What a journal says of a run. The mesh's proxy is the last to end: the others may still call into the mesh. */
+function formerRun(read: (key: string) => unknown): Former {
+  const programs = (read(PROGRAMS) ?? {}) as Record<string, ProgramIdentity>;
+  const run = read(RUN) as string | undefined;
+  return {
+    programs: Object.values(programs),
+    run: run === undefined ? run : BigInt(run),
+    last: programs[ISTIO_PROXY],
+  };
 }

@@ -5,7 +5,7 @@ import { waitFor } from "../../tests/wait.ts";
 import { isAlive } from "../core/proc_stat.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { readProcess } from "../pod/process_table.ts";
-import { Survivors } from "./survivors.ts";
+import { Survivors, survivorsIn } from "./survivors.ts";
 
 const libc = loadLibc();
 const STARTER = fileURLToPath(new URL("../../tests/programs/killed_starter.ts", import.meta.url));
@@ -38,9 +38,11 @@ for (const moment of ["recorded", "unrecorded"] as const) {
   Deno.test(`Survivors.stop() ends a program whose krun was killed after its start, ${moment}`, async () => {
     using test = new TestBase();
     using program = await survivor(test, moment);
+    assert.deepEqual(survivorsIn(test.path), [program.pid], "it can be seen before the base is taken");
     const base = test.open();
     await new Survivors(base, test.log).stop(10_000);
     assert.ok(!alive(program.pid));
+    assert.deepEqual(survivorsIn(test.path), []);
     const told = test.log.lines.find(({ event }) => event.includes("left running"));
     assert.equal(told?.fields.pids, String(program.pid));
     base.sweep();
@@ -48,6 +50,12 @@ for (const moment of ["recorded", "unrecorded"] as const) {
     assert.deepEqual(test.left(), ["pid"]);
   });
 }
+
+Deno.test("survivorsIn() is empty for a folder that no krun has worked in", () => {
+  using test = new TestBase();
+  assert.deepEqual(survivorsIn(test.path), []);
+  assert.deepEqual(survivorsIn("/no/such/folder"), []);
+});
 
 Deno.test("Survivors.stop() leaves the program of another base alone", async () => {
   using test = new TestBase();

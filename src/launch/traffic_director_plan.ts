@@ -47,7 +47,7 @@ export async function planTrafficDirector(
 ): Promise<{ readonly planned: PlannedPod; readonly trafficDirector: TrafficDirectorPlan }> {
   const { env, self } = outer;
   const { planned, identity, base, cluster } = plan;
-  const look = lookAtNetwork(outer, settings, machine);
+  const look = lookAtNetwork(outer, { settings, machine, base });
   // The agent, which would answer questions for names and for health, does not run.
   const agentless = { dnsCapture: false, dualStack: false, statusPort: 0 };
   const possible = await planInterception(outer, look, { settings, planned, machine, ...agentless });

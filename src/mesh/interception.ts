@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { KrunError } from "../core/errors.ts";
+import { KrunError } from "../core/errors.ts";
 import { type InterceptionArgs, interceptionArgs, type InterceptionPlan } from "../core/interception.ts";
 import { guardAfter, guardBefore } from "../core/interception_guard.ts";
 import { familyBefore, type InterceptionNote, isMark, markOf } from "../core/interception_note.ts";
@@ -61,13 +61,18 @@ export async function applyInterception(
     throw interceptionError("InterceptionUnavailable", { reason, hint: "mount /proc" });
   }
   const programs = new IptablesPrograms(plan.backend.suffix, options);
-  const rules = await currentRules(programs);
-  await refuseForeign(programs, { rules, options });
+  // Each program costs milliseconds of the start: what does not depend on another runs beside it.
+  const others = (["-nft", "-legacy"] as const).filter((suffix) => suffix !== programs.suffix);
+  const [current, ...foreign] = await Promise.all([
+    currentRules(programs),
+    ...others.map((suffix) => seenRules(new IptablesPrograms(suffix, options))),
+  ]);
+  for (const seen of [current, ...foreign]) refuseIstio(seen);
   const note: InterceptionNote = {
     namespace,
     backend: plan.backend,
     mark: markOf(chance()),
-    before: rules.map(([family, saved]) => familyBefore(family, saved)),
+    before: current.rules.map(([family, saved]) => familyBefore(family, saved)),
     loopback6: hasLoopback6(proc),
   };
   await options.note(note);
@@ -90,34 +95,26 @@ function chance(): string {
 
 type FamilyRules = readonly [family: Family, saved: SavedRules];
 
-/** The rules of IPv4, and of IPv6 where there are programs for it: istio-iptables tries those even when it leaves IPv6 out. */
-async function currentRules(programs: IptablesPrograms): Promise<FamilyRules[]> {
-  const [ipv4, ipv6] = [await programs.saved(4), await programs.saved(6)];
-  if (ipv4 === undefined) {
-    const reason = `${iptablesProgram(programs.suffix, 4, "save")} does not work any more`;
-    throw interceptionError("InterceptionFailed", { reason, hint: "start krun again" });
-  }
-  return [[4, ipv4], ...(ipv6 === undefined ? [] : [[6, ipv6] as const])];
+interface SeenRules {
+  readonly programs: IptablesPrograms;
+  readonly rules: readonly FamilyRules[];
 }
 
-interface ForeignOptions {
-  readonly rules: readonly FamilyRules[];
-  readonly options: InterceptionOptions;
+/** The rules of IPv4, and of IPv6 where there are programs for it: istio-iptables tries those even when it leaves IPv6 out. */
+async function currentRules(programs: IptablesPrograms): Promise<SeenRules> {
+  const seen = await seenRules(programs);
+  if (seen.rules[0]?.[0] === 4) return seen;
+  const reason = `${iptablesProgram(programs.suffix, 4, "save")} does not work any more`;
+  throw interceptionError("InterceptionFailed", { reason, hint: "start krun again" });
+}
+
+async function seenRules(programs: IptablesPrograms): Promise<SeenRules> {
+  const [ipv4, ipv6] = await Promise.all([programs.saved(4), programs.saved(6)]);
+  return { programs, rules: [...(ipv4 ? [[4, ipv4] as const] : []), ...(ipv6 ? [[6, ipv6] as const] : [])] };
 }
 
 /** Chains of Istio that are there, in either iptables: istio-iptables would fail over them, or take them for its own. */
-async function refuseForeign(programs: IptablesPrograms, { rules, options }: ForeignOptions): Promise<void> {
-  refuseIstio(programs, rules);
-  for (const suffix of (["-nft", "-legacy"] as const).filter((one) => one !== programs.suffix)) {
-    const other = new IptablesPrograms(suffix, options);
-    for (const family of [4, 6] as const) {
-      const saved = await other.saved(family);
-      if (saved !== undefined) refuseIstio(other, [[family, saved]]);
-    }
-  }
-}
-
-function refuseIstio({ suffix }: IptablesPrograms, rules: readonly FamilyRules[]): void {
+function refuseIstio({ programs: { suffix }, rules }: SeenRules): void {
   for (const [family, saved] of rules) {
     const chains = istioChains(saved);
     if (chains.length === 0) continue;
@@ -146,22 +143,33 @@ interface PutOptions {
 async function putRules(programs: IptablesPrograms, { args, families, note, options }: PutOptions): Promise<void> {
   const { agent, run, path, signal } = options;
   const { mark } = note;
-  const guarded: Family[] = [];
-  for (const { family } of note.before) {
-    signal?.throwIfAborted();
+  signal?.throwIfAborted();
+  const ends = await Promise.all(note.before.map(async ({ family }) => {
     const guard = await programs.restore(family, guardBefore(args.guard, { mark }));
-    if (guard.code === 0) guarded.push(family);
-    else if (families.includes(family)) throw failed(iptablesProgram(programs.suffix, family, "restore"), guard);
-  }
+    if (guard.code === 0) return [family];
+    if (!families.includes(family)) return [];
+    return failed(iptablesProgram(programs.suffix, family, "restore"), guard);
+  }));
+  const guarded = unfailed(ends).flat();
   signal?.throwIfAborted();
   const applied = await run([agent, ...args.argv], { env: { PATH: path, ...args.env } });
   if (applied.code !== 0) throw failed("istio-iptables", applied);
-  for (const family of guarded) {
-    signal?.throwIfAborted();
-    const saved = await programs.saved(family) ?? { tables: [], chains: [], rules: [] };
-    const moved = await programs.restore(family, guardAfter(args.guard, { mark, family, saved }));
-    if (moved.code !== 0) throw failed(iptablesProgram(programs.suffix, family, "restore"), moved);
-  }
+  signal?.throwIfAborted();
+  unfailed(
+    await Promise.all(guarded.map(async (family) => {
+      const saved = await programs.saved(family) ?? { tables: [], chains: [], rules: [] };
+      const moved = await programs.restore(family, guardAfter(args.guard, { mark, family, saved }));
+      return moved.code === 0 ? family : failed(iptablesProgram(programs.suffix, family, "restore"), moved);
+    })),
+  );
+}
+
+/** What there is, once all have ended: nothing is taken back while something is still changed. @throws the first error */
+function unfailed<Value>(ends: readonly (Value | KrunError)[]): Value[] {
+  return ends.map((end) => {
+    if (end instanceof KrunError) throw end;
+    return end;
+  });
 }
 
 /** The agent logs much; what it gave up over is at level error. */

@@ -55,15 +55,12 @@ export async function removeInterception(noted: unknown, options: InterceptionOp
   if (networkNamespace(options.proc) !== note.namespace) return "elsewhere";
   await untilAgentEnds(options.proc);
   const programs = await programsOf(note, options);
-  let removal: Removal = "nothing";
-  let failure: KrunError | undefined;
-  for (const { family } of note.before) {
-    const outcome = await removeFamily(programs, { family, note, proc: options.proc });
-    if (outcome === true) removal = "removed";
-    else if (outcome !== false) failure = outcome;
-  }
+  const outcomes = await Promise.all(
+    note.before.map(({ family }) => removeFamily(programs, { family, note, proc: options.proc })),
+  );
   // Only when all families were tried: one that fails does not keep the other.
-  if (failure !== undefined) throw failure;
+  for (const outcome of outcomes) if (outcome instanceof KrunError) throw outcome;
+  const removal = outcomes.includes(true) ? "removed" : "nothing";
   if (note.backend.kind === "nft") await removeTables(programs, note);
   if (removal === "removed") options.log.info("traffic is no longer intercepted", { backend: note.backend.kind });
   return removal;
@@ -134,13 +131,13 @@ async function removeFamily(
 }
 
 async function removeTables(programs: IptablesPrograms, { before }: InterceptionNote): Promise<void> {
-  for (const one of before) {
+  await Promise.all(before.map(async (one) => {
     const saved = await programs.saved(one.family);
-    if (saved === undefined) continue;
+    if (saved === undefined) return;
     for (const { table, chains, isNew } of residues(one, saved)) {
       // One that is not there, or that somebody has just filled, is refused: that is the wish.
       for (const chain of chains) await programs.change(one.family, "-t", table, "-X", chain);
       if (isNew) await programs.dropTable(one.family, table);
     }
-  }
+  }));
 }

@@ -15,6 +15,7 @@ import {
 } from "../core/iptables_backend.ts";
 import { parseSavedRules } from "../core/iptables_rules.ts";
 import { type Family, IptablesPrograms, type IptablesProgramsOptions } from "./iptables_programs.ts";
+import type { CommandResult } from "./run_command.ts";
 
 /** Options of {@linkcode chooseBackend}. */
 export interface ChooseBackendOptions extends IptablesProgramsOptions {
@@ -45,30 +46,36 @@ type Attempt = FailedAttempt | { readonly works: IptablesBackend };
 
 async function tryPrograms(programs: IptablesPrograms, families: readonly Family[]): Promise<Attempt> {
   const { suffix } = programs;
-  const version = await programs.change(4, "--version");
+  // Each program costs milliseconds of the start: what does not depend on another runs beside it.
+  const [version, ...looks] = await Promise.all([
+    programs.change(4, "--version"),
+    ...families.map(async (family) => ({ family, saved: await programs.run([tool(programs, family, "save")]) })),
+  ]);
   if (version.code === 127) return { suffix, missing: iptablesProgram(suffix, 4, "change") };
   const kind = backendKind(version.stdout);
-  for (const family of families) {
-    const fault = await probe(programs, { family, kind });
-    if (fault !== undefined) return { suffix, kind, ...fault };
-  }
-  return { works: { kind, suffix } };
+  const faults = await Promise.all(looks.map((look) => probe(programs, { ...look, kind })));
+  const fault = faults.find((one) => one !== undefined);
+  return fault === undefined ? { works: { kind, suffix } } : { suffix, kind, ...fault };
+}
+
+function tool({ suffix }: IptablesPrograms, family: Family, name: "save" | "restore"): string {
+  return iptablesProgram(suffix, family, name);
 }
 
 interface ProbeOptions {
   readonly family: Family;
   readonly kind: IptablesBackend["kind"];
+  /** What iptables-save gave. */
+  readonly saved: CommandResult;
 }
 
 async function probe(
   programs: IptablesPrograms,
-  { family, kind }: ProbeOptions,
+  { family, kind, saved }: ProbeOptions,
 ): Promise<{ missing: string } | { words: string } | undefined> {
-  const [save, restore] = (["save", "restore"] as const).map((tool) => iptablesProgram(programs.suffix, family, tool));
-  const saved = await programs.run([save!]);
-  if (saved.code === 127) return { missing: save! };
+  if (saved.code === 127) return { missing: tool(programs, family, "save") };
   const probed = saved.code === 0 ? await programs.restore(family, PROBE) : saved;
-  if (probed.code === 127) return { missing: restore! };
+  if (probed.code === 127) return { missing: tool(programs, family, "restore") };
   if (probed.code === 0) {
     if (kind === "nft" && !parseSavedRules(saved.stdout).tables.includes("nat")) {
       await programs.dropTable(family, "nat");

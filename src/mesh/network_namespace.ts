@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { descendants, isAlive, isKernelThread, parseProcStat, type ProcessStat } from "../core/proc_stat.ts";
+import { descendants, isAlive, isExiting, isKernelThread, parseProcStat, type ProcessStat } from "../core/proc_stat.ts";
 import { printable } from "../core/setting_invalid.ts";
 import { type ListeningSocket, parseSocketTable } from "../core/socket_table.ts";
 
@@ -27,6 +27,12 @@ export interface NetworkScope {
   readonly otherGids: readonly number[];
 }
 
+/** Options of {@linkcode networkScope}. */
+export interface NetworkScopeOptions {
+  /** Processes that krun is going to end before anything is intercepted, such as those of a krun that was killed. @default {none} */
+  readonly leftovers?: readonly number[];
+}
+
 /**
  * Whose the network namespace of a krun is.
  *
@@ -34,12 +40,16 @@ export interface NetworkScope {
  * started it (an init such as tini, the shell of an entry point); and no socket that waits for others but krun's. A socket
  * shows processes of other containers, which krun cannot see. Docker's resolver is not somebody else. When in doubt: `shared`.
  */
-export function networkScope(proc: ProcReader, pid: number): NetworkScope {
+export function networkScope(
+  proc: ProcReader,
+  pid: number,
+  { leftovers = [] }: NetworkScopeOptions = {},
+): NetworkScope {
   const own = networkOf(proc, pid);
   // A /proc of another PID namespace has other processes under these numbers.
   if (own === undefined || proc.readLink("/proc/self") !== `${pid}`) return shared("krun is not in /proc", []);
   const table = processes(proc);
-  const mine = new Set([pid, ...descendants(table, pid).map((entry) => entry.pid)]);
+  const mine = new Set([pid, ...leftovers, ...descendants(table, pid).map((entry) => entry.pid)]);
   const known = table.filter((entry) => !mine.has(entry.pid)).map((entry) => ({
     entry,
     same: isSame(proc, entry, own),
@@ -80,8 +90,10 @@ function isSame(proc: ProcReader, { pid, startTicks }: ProcessStat, own: Network
   const its = networkOf(proc, pid);
   if (its?.link !== undefined && own.link !== undefined) return its.link === own.link;
   if (its?.socket !== undefined && own.socket !== undefined) return its.socket === own.socket;
-  const now = parseProcStat(proc.readText(`/proc/${pid}/stat`) ?? "");
-  return now !== undefined && isAlive(now) && now.startTicks === startTicks ? undefined : false;
+  const text = proc.readText(`/proc/${pid}/stat`) ?? "";
+  const now = parseProcStat(text);
+  // A process has lost its namespaces some time before it is a zombie.
+  return now !== undefined && isAlive(now) && now.startTicks === startTicks && !isExiting(text) ? undefined : false;
 }
 
 /** Everything alive that is a process. */

@@ -74,6 +74,21 @@ Deno.test("networkScope() is own for a krun that is PID 1 and alone, with what i
   assert.deepEqual(networkScope(proc(1, table, { tcp: SSH }), 1), { ...OWN, otherGids: [] });
 });
 
+Deno.test("networkScope() takes what a killed krun left, and krun is going to end, for nobody", () => {
+  const table = {
+    1: { parent: 0, net: "net:[2]" },
+    7: { parent: 1 },
+    8: { parent: 1, name: "envoy", gid: 1337, sockets: [55] },
+  };
+  const reader = proc(7, table, { tcp: SSH });
+  assert.deepEqual(networkScope(reader, 7, { leftovers: [8] }), { ...OWN, otherGids: [] });
+  assert.deepEqual(networkScope(reader, 7), {
+    scope: "shared",
+    sharedWith: "process envoy (8) is in it",
+    otherGids: [1337],
+  });
+});
+
 Deno.test("networkScope() is own below an init and a shell that started krun", () => {
   const table = { 1: { parent: 0, name: "tini" }, 6: { parent: 1, name: "sh", gid: 5 }, 7: { parent: 6 } };
   assert.deepEqual(networkScope(proc(7, table), 7), { ...OWN, otherGids: [0, 5] });
@@ -91,11 +106,13 @@ Deno.test("networkScope() knows a process that it may not ask by the kernel's ow
   assert.equal(networkScope(proc(8, { ...table(4), 8: { parent: 0, routes: 4 } }), 8).scope, "shared");
 });
 
-Deno.test("networkScope() leaves out the kernel's threads, and processes that have ended", () => {
+Deno.test("networkScope() leaves out the kernel's threads, and processes that have ended or are about to", () => {
   const table = {
     1: { parent: 0 },
     2: { parent: 0, name: "kthreadd", flags: 0x208040 },
     8: { parent: 1, net: "", state: "Z" },
+    // Elsewhere; it has given up its namespaces and is no zombie yet.
+    9: { parent: 0, name: "readlink", net: "", state: "R", flags: 0x40010c },
   };
   assert.equal(networkScope(proc(1, table), 1).scope, "own");
 });

@@ -38,16 +38,58 @@ export async function proxyReady(
 }
 
 /**
- * Begins the end of inbound traffic: connections that are open are told to close (`connection: close`, GOAWAY), new ones are
- * refused. Outbound traffic goes on. Without Envoy nothing: connections are the program's own. Never rejects: where it fails,
- * the proxy is gone or does not work.
+ * What Envoy has accepted when it closes a listener is with the program after this time, milliseconds: a program that is told to
+ * end in the middle of it would refuse the connection, and Envoy would answer 503.
  */
-export async function drainProxy({ mode, ports }: ProxyPlace, signal: AbortSignal): Promise<void> {
+const ACCEPTED_MS = 100;
+
+/** Has the agent write into its log what it waits for; Envoy's port refuses that question until there is a configuration. */
+export async function askAgent({ ports }: ProxyPlace, signal: AbortSignal): Promise<void> {
+  await answer("GET", ports.status, "/healthz/ready", signal);
+}
+
+/** Options of {@linkcode drainProxy}. */
+export interface DrainOptions {
+  /** Aborted: there is no more time. */
+  readonly over: AbortSignal;
+  readonly clock: Clock;
+  /** The program runs, and shall have what was accepted before it is told to end. */
+  readonly programRuns: boolean;
+}
+
+/**
+ * Begins the end of inbound traffic, and resolves when new connections are refused and a program has all that were accepted:
+ * then it can be told. Connections that are open are told to close (`connection: close`, GOAWAY). Outbound traffic goes on.
+ * Without Envoy nothing: connections are the program's own. Never rejects: where it fails, the proxy is gone or does not work.
+ */
+export async function drainProxy(
+  { mode, ports }: ProxyPlace,
+  { over, clock, programRuns }: DrainOptions,
+): Promise<void> {
   if (mode === "proxyless") return;
-  // The agent then ends at SIGTERM at once, without its own wait of 5 s.
-  await answer("POST", ports.status, "/drain", signal);
-  // What the agent asks of Envoy leaves the listeners open, for a program that is about to be gone.
-  await answer("POST", ports.admin, "/drain_listeners?inboundonly", signal);
+  const [closed] = await Promise.all([
+    // What the agent asks of Envoy leaves the listeners open, for a program that is about to be gone.
+    answer("POST", ports.admin, "/drain_listeners?inboundonly", over),
+    // The agent then ends at SIGTERM at once, without its own wait of 5 s.
+    answer("POST", ports.status, "/drain", over),
+  ]);
+  if (closed === 200 && programRuns) await clock.sleep(ACCEPTED_MS, over);
+}
+
+/** How long Envoy may take to end in order, milliseconds: some 50, unless something is wrong. */
+const QUIT_MS = 1_000;
+
+/**
+ * Ends Envoy in order, and resolves when `over` aborts since the agent has ended with it, or it takes too long. An agent that is
+ * signalled instead kills Envoy, and with it the lines of access logs that it has not written, up to a second's. Without Envoy
+ * nothing. Never rejects.
+ */
+export async function quitEnvoy(
+  { mode, ports }: ProxyPlace,
+  { over, clock }: { over: AbortSignal; clock: Clock },
+): Promise<void> {
+  if (mode === "proxyless") return;
+  if (await answer("POST", ports.admin, "/quitquitquit", over) === 200) await clock.sleep(QUIT_MS, over);
 }
 
 /** Everything that Envoy is configured with; keys are left out by Envoy itself. `undefined`: it does not answer. */

@@ -4,7 +4,7 @@ import { waitFor } from "../../tests/wait.ts";
 import type { Clock } from "../core/clock.ts";
 import { MESH_PORTS } from "../core/istio_proxy.ts";
 import { systemClock } from "../pod/clock.ts";
-import { configDump, drainProxy, type ProxyPlace, proxyReady } from "./proxy_status.ts";
+import { configDump, drainProxy, type ProxyPlace, proxyReady, quitEnvoy } from "./proxy_status.ts";
 
 const never = () => new AbortController().signal;
 
@@ -56,24 +56,58 @@ Deno.test("proxyReady() ends when the proxy's run is over, also while it waits f
   assert.equal(proxy.asked.length, 1);
 });
 
-Deno.test("drainProxy() tells the agent first, so that it then ends at once, and has Envoy close its listeners; without Envoy nothing", async () => {
+/** A clock whose pauses are noted and cost no time. */
+function notedPauses(): { pauses: number[]; clock: Clock } {
+  const pauses: number[] = [];
+  return { pauses, clock: { ...systemClock, sleep: (ms) => Promise.resolve(void pauses.push(ms)) } };
+}
+
+Deno.test("drainProxy() tells the agent, so that it then ends at once, and has Envoy close its listeners; without Envoy nothing", async () => {
   await using proxy = new FakeProxy(["status", "admin"]);
-  await drainProxy(proxy.place("intercept"), never());
-  assert.deepEqual(proxy.asked, ["status POST /drain", "admin POST /drain_listeners?inboundonly"]);
+  const { clock } = notedPauses();
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: true });
+  assert.deepEqual(proxy.asked.toSorted(), ["admin POST /drain_listeners?inboundonly", "status POST /drain"]);
   proxy.asked.length = 0;
-  await drainProxy(proxy.place("proxyless"), never());
+  await drainProxy(proxy.place("proxyless"), { over: never(), clock, programRuns: true });
   assert.deepEqual(proxy.asked, []);
+});
+
+Deno.test("drainProxy() leaves a program that runs the time for what Envoy has accepted, and waits for nothing else", async () => {
+  await using proxy = new FakeProxy(["status", "admin"]);
+  const { pauses, clock } = notedPauses();
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: false });
+  await drainProxy(proxy.place("proxyless"), { over: never(), clock, programRuns: true });
+  proxy.answers.set("/drain_listeners", () => new Response("", { status: 500 }));
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: true });
+  assert.deepEqual(pauses, []);
+  proxy.answers.clear();
+  await drainProxy(proxy.place("intercept"), { over: never(), clock, programRuns: true });
+  assert.deepEqual(pauses, [100]);
 });
 
 Deno.test("drainProxy() does not fail, whatever the proxy does: it is gone, or about to be", async () => {
   await using proxy = new FakeProxy(["admin"]);
   proxy.answers.set("/drain_listeners", () => new Response("", { status: 500 }));
-  await drainProxy(proxy.place("proxy"), never());
+  await drainProxy(proxy.place("proxy"), { over: never(), clock: systemClock, programRuns: true });
   assert.deepEqual(proxy.asked, ["admin POST /drain_listeners?inboundonly"]);
   const over = new AbortController();
   over.abort();
-  await drainProxy(proxy.place("proxy"), over.signal);
+  await drainProxy(proxy.place("proxy"), { over: over.signal, clock: systemClock, programRuns: true });
   assert.equal(proxy.asked.length, 1);
+});
+
+Deno.test("quitEnvoy() has Envoy end, and waits for that and no longer; without Envoy nothing", async () => {
+  await using proxy = new FakeProxy(["admin"]);
+  const { pauses, clock } = notedPauses();
+  await quitEnvoy(proxy.place("proxyless"), { over: never(), clock });
+  assert.deepEqual([proxy.asked, pauses], [[], []]);
+  await quitEnvoy(proxy.place("intercept"), { over: never(), clock });
+  assert.deepEqual([proxy.asked, pauses], [["admin POST /quitquitquit"], [1000]]);
+  proxy.answers.set("/quitquitquit", () => new Response("", { status: 500 }));
+  await quitEnvoy(proxy.place("intercept"), { over: never(), clock });
+  await using nobody = new FakeProxy([]);
+  await quitEnvoy(nobody.place("proxy"), { over: never(), clock });
+  assert.deepEqual(pauses, [1000]);
 });
 
 Deno.test("configDump() gives Envoy's configuration with its endpoints, and nothing where it does not answer", async () => {

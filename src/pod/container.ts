@@ -35,8 +35,21 @@ export interface OwnContainer {
   onLine(line: string): void;
   /** Resolves when it has started; asked at each start, instead of its startup probe, which could look no more than once a second. */
   untilStarted(over: AbortSignal): Promise<void>;
-  /** Called at the beginning of its stop, before its turn to be signalled; `over`: there is no more time. Must not reject. */
-  onStop(over: AbortSignal): Promise<void>;
+  /** Called at the beginning of the Pod's stop: no container is told of that before it resolves. Must not reject. */
+  onStop(stop: StopBeginning): Promise<void>;
+  /**
+   * Called when its turn to be signalled has come, as long as it runs: lets it end in its own way, and SIGTERM comes when this
+   * resolves. `over`: it has ended, or there is no more time. Must not reject.
+   */
+  end(over: AbortSignal): Promise<void>;
+}
+
+/** The beginning of a stop. */
+export interface StopBeginning {
+  /** Aborted: there is no more time. */
+  readonly over: AbortSignal;
+  /** Containers run that have work to end; else they have ended by themselves. */
+  readonly othersRun: boolean;
 }
 
 /** Options of {@linkcode Container}. */
@@ -340,13 +353,15 @@ export class Container {
     const { process, over } = instance;
     const { graceMs, turn } = options;
     const hurry = this.#hurry.signal;
-    const { clock, log } = this.#options;
+    const { clock, log, own } = this.#options;
     const deadlineMs = clock.elapsedMs() + graceMs;
     await this.#beforeStop(instance, graceMs);
     if (turn) await Promise.race([turn, process.ended]);
-    process.kill(SIGTERM);
     const patience = AbortSignal.any([over.signal, hurry]);
-    const remainingMs = Math.max(MIN_STOP_MS, deadlineMs - clock.elapsedMs());
+    const leftMs = () => Math.max(0, deadlineMs - clock.elapsedMs());
+    await own?.end(AbortSignal.any([patience, clock.deadline(leftMs())]));
+    process.kill(SIGTERM);
+    const remainingMs = Math.max(MIN_STOP_MS, leftMs());
     const ended = process.ended.then(() => true);
     if (await Promise.race([ended, clock.sleep(remainingMs, patience).then(() => false)])) return;
     process.kill(SIGKILL);
@@ -356,14 +371,13 @@ export class Container {
 
   /** The preStop hook, for as long as there is time. */
   async #beforeStop({ target, over }: Instance, graceMs: number): Promise<void> {
-    const { clock, log, own } = this.#options;
+    const { clock, log } = this.#options;
     const preStop = this.#spec.lifecycle?.preStop;
-    if (!preStop && !own || over.signal.aborted) return;
+    if (!preStop || over.signal.aborted) return;
     const limit = new AbortController();
     const cut = AbortSignal.any([over.signal, this.#hurry.signal, limit.signal]);
     void clock.sleep(graceMs, cut).then(() => limit.abort());
-    await own?.onStop(cut);
-    const reason = preStop && await runHook(preStop, target, cut);
+    const reason = await runHook(preStop, target, cut);
     limit.abort();
     if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
   }

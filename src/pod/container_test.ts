@@ -40,6 +40,7 @@ class Trial implements AsyncDisposable {
         onLine: (line) => void this.seen.push(line),
         untilStarted: () => Promise.resolve(),
         onStop: () => Promise.resolve(),
+        end: () => Promise.resolve(),
         ...own,
       },
     });
@@ -67,43 +68,51 @@ class Trial implements AsyncDisposable {
 
 const UNTIL_TERM = "trap 'echo ends; exit 0' TERM; echo up; while :; do sleep 0.02; done";
 
-Deno.test("Container of krun's own is told of its stop at once, and signalled when that is done and its turn has come", async () => {
-  const told = Promise.withResolvers<void>();
-  await using trial = new Trial(UNTIL_TERM, {
-    onStop: () => {
-      trial.seen.push("stop");
-      return told.promise;
-    },
-  });
+Deno.test("Container of krun's own is signalled when its turn has come", async () => {
+  await using trial = new Trial(UNTIL_TERM);
   trial.start();
   await trial.sees("up");
   const turn = Promise.withResolvers<void>();
   const stopped = trial.stop(turn.promise.then(() => void trial.seen.push("turn")));
-  await trial.sees("stop");
   turn.resolve();
-  await trial.sees("turn");
-  assert.equal(trial.seen.includes("ends"), false);
-  told.resolve();
   await stopped;
-  assert.deepEqual(trial.seen, ["up", "stop", "turn", "ends"]);
+  assert.deepEqual(trial.seen, ["up", "turn", "ends"]);
 });
 
-Deno.test("Container of krun's own is not waited for when there is no more time: what it does at its stop is cut", async () => {
-  let wasCut = false;
-  await using trial = new Trial(UNTIL_TERM, {
-    onStop: async (over) => {
-      trial.seen.push("stop");
-      await systemClock.sleep(HOUR_MS, over);
-      wasCut = over.aborted;
-    },
+Deno.test("Container of krun's own may end in its own way, and is signalled when it does not", async (t) => {
+  await t.step("it ends", async () => {
+    let over: AbortSignal | undefined;
+    await using trial = new Trial(`trap 'echo told; exit 0' USR1; ${UNTIL_TERM}`, {
+      end: async (signal) => {
+        over = signal;
+        trial.container.kill(10);
+        await systemClock.sleep(HOUR_MS, signal);
+      },
+    });
+    trial.start();
+    await trial.sees("up");
+    await trial.stop();
+    assert.deepEqual([trial.seen, over?.aborted], [["up", "told"], true]);
   });
-  trial.start();
-  await trial.sees("up");
-  const stopped = trial.stop();
-  await trial.sees("stop");
-  trial.hurry.abort();
-  await stopped;
-  assert.equal(wasCut, true);
+  await t.step("it does not", async () => {
+    await using trial = new Trial(UNTIL_TERM, { end: () => Promise.resolve() });
+    trial.start();
+    await trial.sees("up");
+    await trial.stop();
+    assert.deepEqual(trial.seen, ["up", "ends"]);
+  });
+  await t.step("there is no more time", async () => {
+    await using trial = new Trial("trap '' TERM; echo up; while :; do sleep 0.02; done", {
+      end: (signal) => {
+        trial.hurry.abort();
+        return systemClock.sleep(HOUR_MS, signal);
+      },
+    });
+    trial.start();
+    await trial.sees("up");
+    await trial.stop();
+    assert.deepEqual(trial.container.status().lastEnd, { kind: "signaled", signal: 9 });
+  });
 });
 
 Deno.test("Container of krun's own alone is signalled, not what it has started; that ends with it", async () => {

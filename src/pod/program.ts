@@ -131,13 +131,13 @@ export function otherUser(libc: Libc, { uid, gid, groups }: ProgramSpec): User |
 export function runAsError(spec: ProgramSpec, user: User, { errno, self }: { errno: number; self: User }): KrunError {
   const reason = errno === EINVAL
     ? "this user namespace has no such user or group"
-    : `krun runs as user ${self.uid} without the right to change that`;
+    : `krun runs as user ${self.uid} without the right to become another, or to end its programs`;
   return new KrunError(
     "RunAsDenied",
     `Cannot start program "${
       shownName(spec)
     }" as user ${user.uid}, group ${user.gid}, groups [${user.groups}]: ${reason}`,
-    "start krun as root, or remove KRUN_RUN_AS and runAsUser",
+    "start krun as root with the capabilities SETUID, SETGID and KILL, or remove KRUN_RUN_AS and runAsUser",
   );
 }
 

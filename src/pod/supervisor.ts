@@ -34,6 +34,9 @@ export interface SupervisorOptions {
   readonly clock: Clock;
 }
 
+/** How long what krun's own containers do first may keep a stop waiting, milliseconds. */
+const BEFORE_STOP_MS = 2_000;
+
 /** Runs the containers of one Pod, once. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -115,8 +118,9 @@ export class Supervisor {
   }
 
   /**
-   * Stops everything: all containers at once get preStop and SIGTERM, sidecars get SIGTERM after the regular ones, in reverse
-   * order; SIGKILL after `terminationGracePeriodSeconds`. A second call joins the first.
+   * Stops everything. First krun's own containers do what they do then; then all containers at once get preStop and SIGTERM,
+   * sidecars get SIGTERM after the regular ones, in reverse order; SIGKILL after `terminationGracePeriodSeconds` in all. A
+   * second call joins the first.
    */
   stop(): Promise<void> {
     this.#stopAsked.abort();
@@ -172,11 +176,26 @@ export class Supervisor {
   }
 
   async #stopAll(): Promise<void> {
-    const options = this.#stopOptions();
+    const { graceMs, hurry } = this.#stopOptions();
+    const options = { graceMs: graceMs - await this.#beforeStop(hurry), hurry };
     const regular = Promise.all([...this.#regular, ...this.#init].map((c) => c.stop(options)));
     let turn: Promise<unknown> = regular;
     for (const sidecar of this.#sidecars.toReversed()) turn = sidecar.stop({ ...options, turn });
     await Promise.all([regular, turn]);
+  }
+
+  /** Lets krun's own containers do what they do first. Resolves to the milliseconds that it took. */
+  async #beforeStop(hurry: AbortSignal): Promise<number> {
+    const { own, clock } = this.#options;
+    if (!own?.size) return 0;
+    const beganMs = clock.elapsedMs();
+    const limit = new AbortController();
+    const over = AbortSignal.any([hurry, limit.signal]);
+    void clock.sleep(BEFORE_STOP_MS, over).then(() => limit.abort());
+    const othersRun = [...this.#regular, ...this.#init].some((c) => !own.has(c.name) && c.status().pid !== undefined);
+    await Promise.all([...own.values()].map((one) => one.onStop({ over, othersRun })));
+    limit.abort();
+    return clock.elapsedMs() - beganMs;
   }
 }
 

@@ -6,6 +6,7 @@ import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { SIGHUP } from "../core/signals.ts";
 import { systemClock } from "./clock.ts";
+import type { OwnContainer, StopBeginning } from "./container.ts";
 import { loadLibc } from "./libc.ts";
 import { Processes } from "./process.ts";
 import { Supervisor, type SupervisorOptions } from "./supervisor.ts";
@@ -408,7 +409,8 @@ Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its
   const own = {
     onLine: (line: string) => void lines.push(line),
     untilStarted: () => ready.promise,
-    onStop: () => Promise.resolve(void lines.push(`stop with ${trial.lines().at(-1)}`)),
+    onStop: ({ othersRun }: StopBeginning) => Promise.resolve(void lines.push(`stop with ${othersRun}`)),
+    end: () => Promise.resolve(void lines.push(`end after ${trial.lines().at(-1)}`)),
   };
   await using trial = await Trial.create({
     initContainers: [
@@ -430,5 +432,68 @@ Deno.test("Supervisor waits for a sidecar of krun's own in krun's way, hands its
   await waitFor("the second start", () => lines.length === 2);
   await trial.supervisor.stop();
   assert.equal(await status, 0, "the proxy's end is nobody's status");
-  assert.deepEqual([trial.lines(), lines], [["app up", "app ends"], ["proxy", "proxy", "stop with app up"]]);
+  assert.deepEqual([trial.lines(), lines], [["app up", "app ends"], [
+    "proxy",
+    "proxy",
+    "stop with true",
+    "end after app ends",
+  ]]);
+});
+
+/** A program beside a sidecar of krun's own, which is told of the stop. */
+async function besideOwn(
+  script: string,
+  onStop: OwnContainer["onStop"],
+  clock = systemClock,
+): Promise<Trial> {
+  const own = { onLine() {}, untilStarted: () => Promise.resolve(), onStop, end: () => Promise.resolve() };
+  return await Trial.create({
+    initContainers: [shell("proxy", untilTerm("proxy"), { restartPolicy: "Always" })],
+    containers: [shell("app", script)],
+  }, { program: "app", own: new Map([["proxy", own]]), clock });
+}
+
+Deno.test("Supervisor.stop() tells no container before krun's own have done what they do first", async () => {
+  const told = Promise.withResolvers<void>();
+  const done = Promise.withResolvers<void>();
+  await using trial = await besideOwn(untilTerm("app"), async ({ othersRun }) => {
+    told.resolve();
+    await done.promise;
+    await Deno.writeTextFile(trial.out, `done with ${othersRun}\n`, { append: true });
+  });
+  const status = trial.supervisor.run();
+  await trial.sees("app up");
+  const stopped = trial.supervisor.stop();
+  await told.promise;
+  done.resolve();
+  await stopped;
+  assert.equal(await status, 0);
+  assert.deepEqual(trial.lines(), ["proxy up", "app up", "done with true", "app ends", "proxy ends"]);
+});
+
+Deno.test("Supervisor.stop() does not wait for krun's own containers when there is no more time, or for long", async (t) => {
+  for (const hurries of [true, false]) {
+    await t.step(hurries ? "in a hurry" : "when they take too long", async () => {
+      const told = Promise.withResolvers<void>();
+      const script = hurries ? "trap '' TERM; echo app up >> $OUT; while :; do sleep 0.02; done" : untilTerm("app");
+      await using trial = await besideOwn(script, async ({ over }) => {
+        told.resolve();
+        await systemClock.sleep(3_600_000, over);
+      }, hurries ? systemClock : { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) });
+      const status = trial.supervisor.run();
+      await trial.sees("app up");
+      const stopped = trial.supervisor.stop();
+      await told.promise;
+      if (hurries) trial.supervisor.hurry();
+      await stopped;
+      assert.equal(await status, hurries ? 137 : 0);
+    });
+  }
+});
+
+Deno.test("Supervisor tells krun's own containers at the program's end that nobody else runs", async () => {
+  const others: boolean[] = [];
+  await using trial = await besideOwn("exit 3", ({ othersRun }) => Promise.resolve(void others.push(othersRun)));
+  assert.equal(await trial.supervisor.run(), 3);
+  assert.deepEqual(others, [false]);
 });

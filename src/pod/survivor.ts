@@ -58,6 +58,8 @@ export interface Former {
   readonly programs: readonly ProgramIdentity[];
   /** The mark of its run. */
   readonly run?: bigint | undefined;
+  /** One of the programs that the others need as long as they run: it is asked to end after them. */
+  readonly last?: ProgramIdentity | undefined;
 }
 
 /** Options of {@linkcode stopSurvivors}. */
@@ -66,6 +68,11 @@ export interface StopSurvivorsOptions {
   readonly graceMs: number;
   /** Told once which processes are found, before the first signal; not when there is none. */
   onFound?(pids: readonly number[]): void;
+}
+
+/** Process ids of what outlived a krun, as {@linkcode stopSurvivors} would find it now. */
+export function findSurvivors(former: Former): number[] {
+  return [...familyOf(loadLibc(), former).keys()];
 }
 
 /**
@@ -77,18 +84,26 @@ export interface StopSurvivorsOptions {
  */
 export async function stopSurvivors(former: Former, { graceMs, onFound }: StopSurvivorsOptions): Promise<number[]> {
   const libc = loadLibc();
-  const family = new Map<number, ProgramIdentity>();
-  const addAll = () => {
-    const found = former.programs.map(findSurvivor).filter((pid) => pid !== undefined);
-    const marked = former.run === undefined ? [] : findMarked(former.run);
-    addFamily(libc, family, [...found, ...marked.map(({ pid }) => pid)]);
-  };
-  addAll();
+  const family = familyOf(libc, former);
   if (family.size > 0) onFound?.([...family.keys()]);
-  if (graceMs > 0) await endAll(libc, family, { signal: SIGTERM, waitMs: graceMs });
+  if (graceMs > 0) {
+    const deadline = performance.now() + graceMs;
+    const last = familyOf(libc, { programs: former.last ? [former.last] : [] });
+    const others = new Map([...family].filter(([pid]) => !last.has(pid)));
+    await endAll(libc, others, { signal: SIGTERM, waitMs: graceMs });
+    await endAll(libc, family, { signal: SIGTERM, waitMs: deadline - performance.now() });
+  }
   // What was started meanwhile by one that is gone since.
-  addAll();
+  for (const [pid, identity] of familyOf(libc, former)) family.set(pid, identity);
   return await endAll(libc, family, { signal: SIGKILL, waitMs: KILL_MS });
+}
+
+function familyOf(libc: Libc, { programs, run }: Former): Map<number, ProgramIdentity> {
+  const family = new Map<number, ProgramIdentity>();
+  const found = programs.map(findSurvivor).filter((pid) => pid !== undefined);
+  const marked = run === undefined ? [] : findMarked(run);
+  addFamily(libc, family, [...found, ...marked.map(({ pid }) => pid)]);
+  return family;
 }
 
 /** Signals each process that is still itself, and what they start meanwhile, until none is left or the time is over. */

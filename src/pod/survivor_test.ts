@@ -5,7 +5,14 @@ import { descendants, isAlive } from "../core/proc_stat.ts";
 import { containerMark, newRunMark, withMark } from "./container_mark.ts";
 import { loadLibc } from "./libc.ts";
 import { readProcess, readProcesses } from "./process_table.ts";
-import { findMarked, findSurvivor, type ProgramIdentity, programIdentity, stopSurvivors } from "./survivor.ts";
+import {
+  findMarked,
+  findSurvivor,
+  findSurvivors,
+  type ProgramIdentity,
+  programIdentity,
+  stopSurvivors,
+} from "./survivor.ts";
 
 const libc = loadLibc();
 
@@ -49,6 +56,30 @@ Deno.test("stopSurvivors() ends a program that outlived its krun, its group and 
   assert.deepEqual(former.pids.filter(alive), []);
   assert.equal(findSurvivor(former.identity), undefined);
   assert.deepEqual(found.sort(), former.pids.toSorted());
+});
+
+Deno.test("stopSurvivors() asks the last one to end when no other program is left, and not at all when there is no time", async (t) => {
+  for (const stubborn of [false, true]) {
+    await t.step(stubborn ? "no time" : "time", async () => {
+      const told = await Deno.makeTempFile();
+      const says = (name: string) => `trap 'echo ${name} >> ${told}; exit' TERM;`;
+      await using proxy = await survivor(says("proxy"));
+      await using program = await survivor(stubborn ? "trap '' TERM;" : says("program"));
+      const programs = [proxy.identity, program.identity];
+      const options = { graceMs: stubborn ? 100 : 10_000 };
+      assert.deepEqual(await stopSurvivors({ programs, last: proxy.identity }, options), []);
+      assert.deepEqual([...proxy.pids, ...program.pids].filter(alive), []);
+      assert.equal(await Deno.readTextFile(told), stubborn ? "" : "program\nproxy\n");
+      await Deno.remove(told);
+    });
+  }
+});
+
+Deno.test("findSurvivors() names what stopSurvivors() would end, and ends nothing", async () => {
+  await using former = await survivor();
+  assert.deepEqual(findSurvivors({ programs: [former.identity] }).sort(), former.pids.toSorted());
+  assert.ok(former.pids.every(alive));
+  assert.deepEqual(findSurvivors({ programs: [{ ...former.identity, startTime: 1 }] }), []);
 });
 
 Deno.test("stopSurvivors() kills a program that ignores SIGTERM after the grace", async () => {

@@ -33,13 +33,25 @@ export function sameUser(one: User, other: User): boolean {
   return one.uid === other.uid && one.gid === other.gid && groups(one) === groups(other);
 }
 
+/** LINUX_CAPABILITY_VERSION_3 and CAP_KILL of linux/capability.h. */
+const CAPABILITY_VERSION = 0x2008_0522, CAP_KILL = 5, EPERM = 1;
+
+/** Whether krun may signal what runs as a user (kill(2)). A program that it cannot end it does not start. */
+function mayEnd(libc: Libc, { uid }: User): boolean {
+  if (libc.userIds().slice(0, 2).includes(uid)) return true;
+  const effective = new Uint32Array(6);
+  libc.call("capget", bytesOf(new Uint32Array([CAPABILITY_VERSION, 0])), bytesOf(effective));
+  return (effective[0]! >> CAP_KILL & 1) === 1;
+}
+
 /**
  * Calls `body` while this thread is another user: real and effective ids, the whole list of groups, no ambient capabilities.
  * A program that `body` starts is that user in every respect and cannot come back. `body` must be synchronous.
  *
- * Returns errno; when it is not 0, `body` was not called. Throws what `body` throws; krun is itself again in any case.
+ * Returns errno; when it is not 0, `body` was not called; EPERM also where krun could not end such a program. Throws what `body` throws; krun is itself again in any case.
  */
 export function asUser(libc: Libc, user: User, body: () => void): number {
+  if (!mayEnd(libc, user)) return EPERM;
   const { groups } = ownUser(libc);
   const [uids, gids] = [libc.userIds(), libc.groupIds()];
   const dumpable = libc.call("prctl", PR_GET_DUMPABLE);

@@ -182,6 +182,8 @@ export interface RootStart {
   readonly uid?: number;
   /** @default {"/" as root, else "/home"} */
   readonly cwd?: string;
+  /** Words before it: it starts where these lead, such as `ip netns exec NAME`. @default {none} */
+  readonly under?: readonly string[];
 }
 
 /** Makes a root file system of its own below the temporary folder. */
@@ -208,9 +210,8 @@ export class RootFs implements AsyncDisposable {
   /** Called by {@linkcode rootFs} only. */
   async fill({ krun, mounts = [], readOnly = false }: RootFsOptions): Promise<void> {
     const binary = krun ?? await compiledKrun();
-    await this.#place(binary, "/krun");
+    await this.install(binary, "/krun");
     await this.#place(await staticProgram(), "/program");
-    for (const library of await sharedLibraries(binary)) await this.#place(library, library);
     for (const folder of ["proc", "home"]) await Deno.mkdir(join(this.path, folder));
     await Deno.chown(join(this.path, "home"), NOBODY, NOBODY);
     await Deno.chmod(this.path, 0o755);
@@ -234,6 +235,12 @@ export class RootFs implements AsyncDisposable {
     await Deno.chown(file, uid, uid);
   }
 
+  /** Puts a program of this machine there, with its shared libraries. */
+  async install(from: string, to: string): Promise<void> {
+    await this.#place(from, to);
+    for (const library of await sharedLibraries(from)) await this.#place(library, library);
+  }
+
   /** Starts another program of the root file system in the same way, for a test that compares. */
   startProgram(argv: readonly [string, ...string[]], start: Omit<RootStart, "args"> = {}): PidOne {
     return this.#start(argv, start);
@@ -241,7 +248,7 @@ export class RootFs implements AsyncDisposable {
 
   #start(
     argv: readonly string[],
-    { env = {}, uid = 0, cwd = uid === 0 ? "/" : "/home" }: Omit<RootStart, "args">,
+    { env = {}, uid = 0, cwd = uid === 0 ? "/" : "/home", under = [] }: Omit<RootStart, "args">,
   ): PidOne {
     return new PidOne({
       args: [],
@@ -249,6 +256,7 @@ export class RootFs implements AsyncDisposable {
       cwd: "/",
       env: { PATH: "/", ...env },
       under: [
+        ...under,
         ...this.#enter(),
         ...[
           "/usr/bin/unshare",
@@ -275,6 +283,7 @@ export class RootFs implements AsyncDisposable {
     await Deno.mkdir(dirname(target), { recursive: true });
     // The binary is large: a second name for it where the file system allows, else a copy.
     const source = await Deno.realPath(from);
+    if (await Deno.stat(target).then(() => true, () => false)) return;
     await Deno.link(source, target).catch(() => Deno.copyFile(source, target));
   }
 

@@ -59,6 +59,12 @@ export class Istiod implements AsyncDisposable {
     return `${this.options.address ?? "127.0.0.1"}:${this.#ports.xds}`;
   }
 
+  /** Its process id. */
+  get pid(): number {
+    if (!this.#process) throw new Error("istiod does not run");
+    return this.#process.pid;
+  }
+
   /** URL below which its webhooks are, `/inject` where there is an injector's ConfigMap: in plain text, on loopback. */
   get webhooks(): string {
     return `http://127.0.0.1:${this.#ports.http}`;
@@ -88,8 +94,8 @@ export class Istiod implements AsyncDisposable {
     await this.start();
   }
 
-  /** Starts it again after {@linkcode Istiod.stop}, on the same ports, with the same CA. */
-  async start(): Promise<void> {
+  /** Starts it again after {@linkcode Istiod.stop}, on the same ports, with the same CA, and with more environment if any. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     const { http, xds, monitoring, ctrlz } = this.#ports;
     const argv = [
       await liveTool("pilot-discovery"),
@@ -105,7 +111,7 @@ export class Istiod implements AsyncDisposable {
       `--monitoringAddr=127.0.0.1:${monitoring}`,
       `--ctrlz_port=${ctrlz}`,
     ];
-    const env = {
+    const all = {
       POD_NAME: "istiod-1",
       POD_NAMESPACE: ISTIO_NAMESPACE,
       PILOT_CERT_PROVIDER: "istiod",
@@ -116,8 +122,9 @@ export class Istiod implements AsyncDisposable {
       PILOT_ENABLE_ALPN_FILTER: "false",
       PILOT_ENABLE_METADATA_EXCHANGE: "false",
       ...this.options.env,
+      ...env,
     };
-    const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const set = Object.entries(all).map(([name, value]) => `${name}=${value}`);
     this.#process = startProcess(["env", ...set, ...argv], this.#log);
     await untilReady(this.#process, async () => {
       const response = await fetch(`http://127.0.0.1:${http}/ready`);

@@ -293,11 +293,15 @@ Deno.test("after kill -9 of krun at any moment the next start cleans up, and sto
   const mark = crypto.randomUUID();
   const env = { ...MOUNTS, MARK: mark };
   const known = new Set<number>();
+  let startMs = 0;
   for (let round = 0; round < 25; round++) {
+    const from = performance.now();
     await using krun = shop.start({ under: memory.under, args: sh("exec sleep 1000"), env });
-    // From before its first statement to after the program's start.
-    const afterMs = Math.floor(Math.random() * 400);
-    await pass(afterMs);
+    // From before its first statement to after the program's start, which the first round has seen.
+    const afterMs = Math.floor(Math.random() * 1.5 * startMs);
+    if (round > 0) await pass(afterMs);
+    else await waitFor("the program to be noted", () => noted(shop).length > 0);
+    startMs ||= performance.now() - from;
     await krun.murder();
     assertNoSecret(krun.stderr);
     for (const pid of noted(shop)) known.add(pid);

@@ -65,6 +65,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   };
   await using web = await lab.workload(host, server);
   await web.krun.sees("stderr", /program started/);
+  await web.callable();
 
   const client = async (name: string, args: readonly string[]) => {
     await using workload = await lab.workload(clientHost, { name, args, env: { DENO_DIR: "/tmp/krun-mesh-deno" } });
@@ -169,6 +170,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
     await using next = await lab.workload(host, { ...server, base: killed.base, args: ["/bin/true"] });
     const { code, stderr } = await next.krun.end;
     assert.equal(code, 0, stderr);
+    assert.match(stderr, /info traffic is intercepted scope=own/, "what the killed one left is nobody else");
     assert.equal(await networkOf(lab, host), before);
   });
 });
@@ -185,7 +187,9 @@ Deno.test("krun's own calls are not captured, and its program's are", async () =
   });
   await client.krun.sees("stdout", /^1/);
   // A proxy that hears nothing and says nothing.
-  for (const name of ["envoy", "pilot-agent"] as const) Deno.kill(client.pid(name), "SIGSTOP");
+  const proxy = [client.pid("envoy"), client.pid("pilot-agent")];
+  for (const pid of proxy) Deno.kill(pid, "SIGSTOP");
+  using _ = { [Symbol.dispose]: () => proxy.forEach((pid) => Deno.kill(pid, "SIGCONT")) };
   const { stdout } = await lab.network.run(host, [
     "timeout",
     "2",

@@ -16,6 +16,7 @@
 import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunOptions, KrunProcess } from "../krun_process.ts";
+import { waitFor } from "../wait.ts";
 import { type ApiServer, type KubeObject, startApiServer } from "./api_server.ts";
 import { bundledKrun } from "./bundled.ts";
 import { compiledKrun } from "./compiled.ts";
@@ -27,6 +28,8 @@ export const ORDINARY = 1500;
 
 /** The programs of a mesh, as an image has them. */
 const PROGRAMS = ["pilot-agent", "envoy", "echo-server", "echo-client"] as const;
+
+const USUAL_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 /** The words that make calls, before their URLs: `http://...`, by HTTP_PROXY where that is set, and `tcp://HOST:PORT`. */
 export const PEER_CALLS: readonly string[] = [
@@ -63,10 +66,16 @@ export interface WorkloadOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** As whom krun runs. @default {0} */
   readonly uid?: number;
+  /** The only capabilities of krun and of what it starts, as setpriv(1) names them. @default {all} */
+  readonly capabilities?: readonly string[];
   /** Its base folder, which stays. @default {a new one, removed} */
   readonly base?: string;
+  /** As which user krun asks the API server; what he may do is given to him by {@linkcode ApiServer.grant}. @default {"krun"} */
+  readonly user?: string;
   /** URL of the API server in krun's kubeconfig. @default {its address} */
   readonly apiServer?: string;
+  /** What PATH has after the folder of the mesh's programs. @default {where the machine has its own} */
+  readonly path?: string;
   /**
    * Whose Deno krun has: the binary's, where its HBONE endpoint is switched off, or that of the tests, which can have one.
    * @default {"2.6"}
@@ -83,6 +92,10 @@ export interface Workload extends AsyncDisposable {
   readonly base: string;
   /** Process id of a program of its folder of PATH. @throws {Error} when it does not run */
   pid(program: "pilot-agent" | "envoy"): number;
+  /** As {@linkcode MeshLab.callable} on its host. */
+  callable(is?: boolean): Promise<void>;
+  /** What Envoy's admin endpoint answers, asked by the agent's own `request`. */
+  envoy(path: string): Promise<string>;
 }
 
 /** The mesh. Made by {@linkcode MeshLab.create}. */
@@ -141,7 +154,7 @@ export class MeshLab implements AsyncDisposable {
 
   /** Starts a workload. */
   async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
-    const { name, args, env = {}, uid = 0, without, runtime = "2.6" } = options;
+    const { name, args, env = {}, uid = 0, path, without, runtime = "2.6", capabilities } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
@@ -155,14 +168,16 @@ export class MeshLab implements AsyncDisposable {
     // Of what the binary lacks it warns each time.
     const compiled = { argv: [join(bin, "krun")], env: { HBONE_ALLOW: "-" } };
     const { argv, env: own } = runtime === "2.6" ? compiled : await this.krunOn29(uid);
-    const become = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+    const become = uid === 0 ? [] : [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+    if (capabilities) become.push(`--bounding-set=-all,${capabilities.map((name) => `+${name}`).join()}`);
     const run: KrunOptions = {
       args,
-      under: [...host.under, ...become],
-      argv,
+      under: [...host.under, ...become.length > 0 ? ["setpriv", ...become] : []],
+      // What comes before krun is found by the usual PATH.
+      argv: [...(path === undefined ? [] : ["/usr/bin/env", `PATH=${bin}:${path}`]), ...argv],
       cwd: base,
       env: {
-        ...{ PATH: `${bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: base, KUBECONFIG: kubeconfig },
+        ...{ PATH: `${bin}:${USUAL_PATH}`, HOME: base, KUBECONFIG: kubeconfig },
         ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: name, WORKLOAD_SERVICE_ACCOUNT: name, MESH_BASE_DIR: base },
         ...{ XDS_ADDR: this.istiod.discoveryAddress, ...own, ...env },
       },
@@ -172,6 +187,17 @@ export class MeshLab implements AsyncDisposable {
       krun,
       base,
       pid: (program) => pidOf(join(bin, program)),
+      callable: (is) => this.callable(host, is),
+      envoy: async (path) => {
+        const { code, stdout, stderr } = await this.network.run(host, [
+          join(bin, "pilot-agent"),
+          "request",
+          "GET",
+          path,
+        ]);
+        if (code !== 0) throw new Error(`pilot-agent request ended with ${code}: ${stderr}`);
+        return stdout;
+      },
       async [Symbol.asyncDispose]() {
         await krun[Symbol.asyncDispose]();
         if (!options.base) await Deno.remove(base, { recursive: true });
@@ -185,8 +211,26 @@ export class MeshLab implements AsyncDisposable {
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
   }
 
-  async #writeKubeconfig(path: string, { apiServer }: WorkloadOptions): Promise<void> {
-    const text = await Deno.readTextFile((await this.server.user("krun")).kubeconfig);
+  /** Waits until istiod sends those that call a workload to its instance on a host, or no longer does. */
+  async callable({ address }: MeshHost, is = true): Promise<void> {
+    await waitFor(`an entry of ${address} that ${is ? "can" : "cannot"} be called`, async () => {
+      return (await this.entries()).some((one) => one.address === address && one.healthy === "True") === is;
+    });
+  }
+
+  /** The entries that istiod has made for instances of a WorkloadGroup: it sends calls to one that is healthy. */
+  async entries(): Promise<{ name: string; address: string; healthy: string }[]> {
+    const path = "/apis/networking.istio.io/v1/namespaces/shop/workloadentries";
+    const { items } = await (await this.server.request(path)).json() as { items: KubeObject[] };
+    return items.map(({ metadata: { name }, spec, status = {} }) => {
+      const { address = "" } = spec as { address?: string };
+      const { conditions = [] } = status as { conditions?: { type: string; status: string }[] };
+      return { name, address, healthy: conditions.find(({ type }) => type === "Healthy")?.status ?? "unknown" };
+    });
+  }
+
+  async #writeKubeconfig(path: string, { apiServer, user = "krun" }: WorkloadOptions): Promise<void> {
+    const text = await Deno.readTextFile((await this.server.user(user)).kubeconfig);
     await Deno.writeTextFile(path, text.replaceAll(this.server.url, apiServer ?? this.server.url), { mode: 0o600 });
   }
 
@@ -208,7 +252,8 @@ export class MeshLab implements AsyncDisposable {
 
 const get = ["get"], read = ["get", "watch", "list"];
 
-const RULES = [
+/** What krun's user may do in namespace `shop`. */
+export const RULES = [
   { apiGroups: [""], resources: ["secrets", "configmaps"], verbs: read },
   { apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"] },
   { apiGroups: ["networking.istio.io"], resources: ["workloadgroups", "sidecars"], verbs: read },
@@ -225,6 +270,7 @@ const API_VERSIONS: Readonly<Record<string, string>> = {
   DestinationRule: NETWORKING,
   Gateway: NETWORKING,
   PeerAuthentication: SECURITY,
+  ServiceEntry: NETWORKING,
   Sidecar: NETWORKING,
   VirtualService: NETWORKING,
   WorkloadEntry: NETWORKING,

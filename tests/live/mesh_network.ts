@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { startProcess } from "./server_process.ts";
-import type { ServerProcess } from "./server_process.ts";
+import { KrunProcess } from "../krun_process.ts";
+import { type ServerProcess, startProcess } from "./server_process.ts";
 
 /** Where `ip netns exec` looks for what stands for /etc in a namespace. */
 const NETNS_ETC = "/etc/netns";
@@ -81,6 +81,11 @@ export class MeshNetwork implements AsyncDisposable {
   /** Runs a program on a host to its end. */
   run(host: MeshHost, argv: readonly string[]): Promise<HostOutput> {
     return output([...host.under, ...argv]);
+  }
+
+  /** Starts a program on a host, which goes on until it is ended, as a krun is. */
+  start(host: MeshHost, argv: readonly string[]): KrunProcess {
+    return new KrunProcess({ args: [], under: host.under, argv, cwd: "/" });
   }
 
   get #bridge(): string {

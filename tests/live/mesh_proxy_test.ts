@@ -63,6 +63,7 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
 
   await using web = await lab.workload(host, SERVER);
   await web.krun.sees("stderr", /program started/);
+  await web.callable();
   const client = async (on: MeshHost, name: string, args: readonly string[]) => {
     await using workload = await lab.workload(on, { name, args, uid: ORDINARY });
     const { code, stdout, stderr } = await workload.krun.end;

@@ -38,6 +38,7 @@ Deno.test("krun makes a gRPC client and server talk by xds:/// with mTLS where t
     without: ["envoy"],
   });
   await server.krun.sees("stderr", /program started/);
+  await server.callable();
   const call = async (name: string) => {
     const client = await lab.network.host(name);
     await using workload = await lab.workload(client, {

@@ -104,6 +104,14 @@ Deno.test("A krun that may not change users refuses, and says who it is", async 
       );
     });
   }
+  await t.step("what it could not end", async () => {
+    const under = ["setpriv", "--inh-caps=-all", "--bounding-set=-kill"];
+    const { code, stderr } = await run({ under, options: ["--uid=1234"], program: ["true"] });
+    assert.equal(code, 125);
+    assert.match(stderr, /RunAsDenied: .* or to end its programs/);
+    // Which there is nobody to do once krun is the program.
+    assert.equal((await run({ under, options: ["--once", "--uid=1234"], program: ["true"] })).code, 0);
+  });
   await t.step("a user that a user namespace does not have", async () => {
     const under = ["unshare", "--user", "--map-root-user"];
     const { code, stderr } = await run({ under, options: ["--uid=1234"], program: ["true"] });

@@ -1,0 +1,187 @@
+/** How a workload of the mesh ends under load, and how it lives on when its proxy dies. */
+import assert from "node:assert/strict";
+import { waitFor } from "../wait.ts";
+import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
+import { failuresIn, MESH_LOAD, MESH_SERVER, serverEndIn, totalsOf } from "./mesh_load.ts";
+
+const PORTS = { PORT: "8080", PORT_tcp: "9090" };
+/** How long the requests take that are under way, seconds. */
+const AMID_DRAIN = 3;
+
+/** Connections that a client's proxy keeps to one instance, for two clients on two threads. */
+const POOLED = 4;
+
+let lab: MeshLab;
+
+/** Makes a Service with its WorkloadGroup; HTTP is on port 80, lines are on 9000. */
+async function service(name: string, [http, tcp]: readonly [number, number]): Promise<void> {
+  const ports = [{ name: "http", port: 80, targetPort: http }, { name: "tcp", port: 9000, targetPort: tcp }];
+  await lab.apply("Service", name, { spec: { selector: { app: name }, ports } });
+  const template = { serviceAccount: name };
+  await lab.apply("WorkloadGroup", name, { spec: { metadata: { labels: { app: name } }, template } });
+  // The default looks at two instances and prefers the one with less to do, which is the one that refuses.
+  const trafficPolicy = { loadBalancer: { simple: "ROUND_ROBIN" } };
+  await lab.apply("DestinationRule", name, { spec: { host: `${name}.shop.svc.cluster.local`, trafficPolicy } });
+}
+
+/** What differs between the modes. */
+interface DrainCase extends Pick<WorkloadOptions, "uid"> {
+  readonly name: string;
+  /** Where Envoy takes requests and lines for the program. */
+  readonly ports: readonly [http: number, tcp: number];
+}
+
+/** One of two instances is told to end while requests are under way to it from the mesh and from outside. */
+async function drain(t: Deno.TestContext, { name, uid = 0, ports }: DrainCase): Promise<void> {
+  await service(name, ports);
+  await using peer = await lab.workload(await lab.network.host(`${name}-peer`), {
+    name: "peer",
+    args: [...MESH_SERVER, "8080", "9090"],
+    env: PORTS,
+  });
+  await peer.krun.sees("stdout", /listening/);
+  await peer.callable();
+  const options = { name, uid, args: [...MESH_SERVER, "8080", "9090", "http://peer/"] };
+  const env = { ...PORTS, KRUN_GRACE_PERIOD: "25s" };
+  const host = await lab.network.host(name);
+  await using first = await lab.workload(host, { ...options, env: { ...env, KRUN_LOG: "debug" } });
+  await using second = await lab.workload(await lab.network.host(`${name}-2`), { ...options, env });
+  for (const { krun, callable } of [first, second]) {
+    await krun.sees("stdout", /listening/);
+    await callable();
+  }
+  await using inside = await lab.workload(await lab.network.host(`${name}-in`), {
+    name: "client",
+    args: [...MESH_LOAD, `kept:http://${name}/`, `new:http://${name}/`],
+  });
+  const outsideHost = await lab.network.host(`${name}-out`);
+  const [url, line] = [`http://${host.address}:${ports[0]}/`, `${host.address}:${ports[1]}`];
+  await using outside = lab.network.start(outsideHost, [...MESH_LOAD, `new:${url}`, `tcp:${line}`]);
+  for (const krun of [inside.krun, outside]) await krun.sees("stdout", /loading/);
+  const begun = Array.from(
+    { length: 5 },
+    () => lab.network.run(outsideHost, [...PEER_CALLS, `${url}?delay=${AMID_DRAIN}`]),
+  );
+  await first.krun.sees("stdout", /waiting 5/);
+  const toldMs = performance.now();
+  first.krun.kill("SIGTERM");
+  const { code, stdout, stderr } = await first.krun.end;
+  const tookMs = performance.now() - toldMs;
+  outside.kill("SIGTERM");
+  inside.krun.kill("SIGTERM");
+  const [{ stdout: fromOutside }, { stdout: fromInside }] = await Promise.all([outside.end, inside.krun.end]);
+
+  await t.step("every request that it had accepted is answered", async () => {
+    const answers = await Promise.all(begun);
+    assert.deepEqual(
+      answers.flatMap((answer) => callsIn(answer.stdout)).map(({ status }) => status),
+      Array(5).fill(200),
+    );
+    assert.equal(code, 0, stderr);
+  });
+  await t.step("new connections are refused, and none is answered 503", () => {
+    for (const [client, seen] of Object.entries(totalsOf(fromOutside))) {
+      const { refused = 0, reset = 0, ...others } = seen;
+      assert.deepEqual(Object.keys(others), [client.startsWith("tcp") ? "ok" : "200"], JSON.stringify(seen));
+      assert.ok(refused > 10, JSON.stringify(seen));
+      assert.ok(reset <= 2, `only at the very moment: ${JSON.stringify(seen)}`);
+    }
+  });
+  await t.step("the mesh goes over to the other instance", () => {
+    const totals = totalsOf(fromInside);
+    // A request over a connection that was open before, to a program that takes no connection any more, is answered 503, once.
+    assert.ok(failuresIn(totals) <= POOLED, fromInside);
+    for (const seen of Object.values(totals)) assert.ok(seen["200"]! > 50, fromInside);
+  });
+  await t.step("the program's own calls succeed until it has ended", () => {
+    const { calls } = serverEndIn(stdout);
+    assert.deepEqual(Object.keys(calls), ["200"]);
+    assert.ok(calls["200"]! > 10, JSON.stringify(calls));
+  });
+  await t.step("Envoy ends in order and without a signal, and all is within the grace period", () => {
+    assert.match(stderr, /debug Envoy exited normally source=istio-proxy/);
+    assert.doesNotMatch(stderr, /ENVOY_SIGTERM|did not end in time|krun: /);
+    assert.ok(tookMs < 25_000, `${tookMs} ms`);
+  });
+}
+
+Deno.test.beforeAll(async () => {
+  lab = await MeshLab.create();
+  await service("peer", [8080, 9090]);
+});
+Deno.test.afterAll(() => lab[Symbol.asyncDispose]());
+
+Deno.test("a workload of the mesh ends under load without losing a request, mode intercept", async (t) => {
+  await drain(t, { name: "web", ports: [8080, 9090] });
+});
+
+Deno.test("a workload of the mesh ends under load without losing a request, mode proxy", async (t) => {
+  const port = (number: number, protocol: string) => ({
+    port: { number, protocol, name: protocol.toLowerCase() },
+    defaultEndpoint: `127.0.0.1:${number - 10_000}`,
+  });
+  await lab.apply("Sidecar", "shop", {
+    spec: {
+      workloadSelector: { labels: { app: "shop" } },
+      ingress: [port(18_080, "HTTP"), port(19_090, "TCP")],
+      egress: [{ hosts: ["./*"] }],
+    },
+  });
+  await drain(t, { name: "shop", uid: ORDINARY, ports: [18_080, 19_090] });
+});
+
+/** Kills a program of the mesh's proxy, and waits until the proxy runs again. */
+async function crash({ krun, pid }: Workload, program: "envoy" | "pilot-agent"): Promise<void> {
+  const killed = pid(program);
+  Deno.kill(killed, "SIGKILL");
+  await krun.sees("stderr", /container restarts container=istio-proxy seconds=0\n/);
+  for (const one of ["envoy", "pilot-agent"] as const) {
+    await waitFor(`${one} to run again`, () => pid(one) !== killed);
+  }
+}
+
+Deno.test("a proxy of the mesh that dies is started again, and the program does not notice but by its calls", async (t) => {
+  await service("till", [8080, 9090]);
+  // Its own status, which is not the agent's.
+  const args = ["/bin/sh", "-c", 'trap : TERM; "$@"; exit 7', "sh", ...MESH_SERVER, "8080", "9090"];
+  await using till = await lab.workload(await lab.network.host("till"), { name: "till", args, env: PORTS });
+  const [, program] = await till.krun.sees("stdout", /listening (\d+)/);
+  await till.callable();
+  await using client = await lab.workload(await lab.network.host("till-in"), {
+    name: "client",
+    args: [...MESH_LOAD, "new:http://till/", "tcp:till:9000"],
+  });
+  await client.krun.sees("stdout", /loading/);
+  const failures = () => client.krun.stdout.split("\n").filter((line) => line.includes('"failure"'));
+  const calm = async () => {
+    await waitFor("the load to succeed again", async () => {
+      const before = failures().length;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return failures().length === before;
+    });
+  };
+
+  await t.step("Envoy", async () => {
+    assert.deepEqual(failures(), []);
+    await crash(till, "envoy");
+    await calm();
+    assert.ok(failures().length > 0, "the load does notice");
+  });
+  await t.step("the agent, whose Envoy outlives it", async () => {
+    const envoy = client.pid("envoy");
+    await crash(client, "pilot-agent");
+    await calm();
+    assert.throws(() => Deno.kill(envoy, "SIGCONT"), Deno.errors.NotFound);
+  });
+  await t.step("a second time, the pause is longer, and a stop does not wait for its end", async () => {
+    Deno.kill(till.pid("envoy"), "SIGKILL");
+    await till.krun.sees("stderr", /container restarts container=istio-proxy seconds=10\n/);
+    assert.deepEqual([...till.krun.stdout.matchAll(/listening (\d+)/g)].map(([, pid]) => pid), [program]);
+    till.krun.kill("SIGTERM");
+    const { code, stderr } = await till.krun.end;
+    assert.equal(code, 7, stderr);
+    assert.doesNotMatch(stderr, /^krun: |restarts container=till/m);
+  });
+  client.krun.kill("SIGTERM");
+  assert.equal((await client.krun.end).code, 0);
+});

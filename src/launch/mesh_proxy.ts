@@ -39,7 +39,7 @@ export interface ProxyPlan {
 /** What a proxy belongs to. */
 export interface ProxyRun extends Pick<Run, "log" | "settings" | "plan"> {
   /** What opens with the proxy, and takes nobody new from its drain on. @default {nothing} */
-  readonly ways?: Pick<WaysIn, "openHbone" | "drainHbone"> | undefined;
+  readonly ways?: Pick<WaysIn, "prepareHbone" | "openHbone" | "drainHbone"> | undefined;
   /** What the agent is told of the workload, where others can call it. @default {nothing} */
   readonly health?: MeshHealth | undefined;
 }
@@ -76,6 +76,7 @@ export class MeshProxy implements OwnContainer {
 
   async untilStarted(over: AbortSignal): Promise<void> {
     this.#phase = "starting";
+    if (!this.#wasReady) this.#run.ways?.prepareHbone();
     await proxyReady(this.#place, { over, clock: systemClock });
     if (over.aborted) return;
     this.#phase = "running";

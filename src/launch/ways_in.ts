@@ -38,12 +38,20 @@ export class WaysIn implements AsyncDisposable {
   #hbone: HboneServer | undefined;
   #tunnel: TunnelServer | undefined;
   #opening: Promise<void> = Promise.resolve();
+  #loading: Promise<typeof import("../mesh/hbone_server.ts")> | undefined;
 
   /** @throws {KrunError} `HboneUnavailable` where the front door could not be opened now */
   constructor(run: WaysInRun) {
     this.#run = run;
     const { tunnel } = run.plan.planned;
     if (tunnel) requireTunnelPort(tunnel, procReader());
+  }
+
+  /** Loads what the HBONE endpoint is made of, beside the start of the mesh's proxy, which takes longer. */
+  prepareHbone(): void {
+    if (!plannedHbone(this.#run.plan.mesh)) return;
+    this.#loading = import("../mesh/hbone_server.ts");
+    this.#loading.catch(() => {}); // It is heard by openHbone().
   }
 
   /**
@@ -56,7 +64,7 @@ export class WaysIn implements AsyncDisposable {
     const { plan: { mesh }, settings, log } = this.#run;
     const plan = plannedHbone(mesh);
     if (!mesh || !plan || this.#hbone) return;
-    const { serveHbone } = await import("../mesh/hbone_server.ts");
+    const { serveHbone } = await (this.#loading ?? import("../mesh/hbone_server.ts"));
     try {
       this.#hbone = await serveHbone({
         ...this.#listening(plan),

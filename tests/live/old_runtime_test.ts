@@ -251,6 +251,19 @@ Deno.test("krun 2.6.10 runs init containers and programs as another user, where 
   }
 });
 
+for (const uid of USERS) {
+  Deno.test(`krun 2.6.10 as PID 1, user ${uid}, refuses KRUN_TUNNEL and --connect, whose streams would hang`, async (t) => {
+    await t.step("KRUN_TUNNEL", () => refuses({ ...manifests(uid), KRUN_TUNNEL: "h2c" }, { uid, what: "KRUN_TUNNEL" }));
+    await t.step("--connect", async () => {
+      await using krun = root.start({ args: ["--connect", "127.0.0.1:22"], uid });
+      const { code, stderr } = await krun.end;
+      assert.equal(code, 125);
+      assert.match(stderr, TOO_OLD("--connect"));
+    });
+    await t.step("the control: a start that needs neither", () => accepts(manifests(uid), uid));
+  });
+}
+
 Deno.test("every row of the table on the runtime inside a binary is tried in this file", async () => {
   const [, section = ""] = (await Deno.readTextFile(PAGE)).split("## What the runtime inside a binary lacks\n");
   const rows = section.split("\n## ")[0]!.split("\n").filter((line) => line.startsWith("| ")).slice(1);
@@ -258,8 +271,8 @@ Deno.test("every row of the table on the runtime inside a binary is tried in thi
     ...Object.fromEntries(Object.keys(KUBECONFIGS).map((row) => [row, new RegExp(`^\\| ${row.split(":")[0]}`)])),
     "HTTPS probes and hooks": /HTTPS probes and hooks/,
     "other users": /^\| `uid` and `gid` of `node:child_process`/,
-    // krun has no code that asks for it.
-    "HBONE": /HBONE, not used yet/,
+    // HBONE_ALLOW needs a mesh: tests/live/hbone_run_test.ts.
+    "HBONE": /^\| HTTP\/2 CONNECT/,
   };
   for (const row of rows) assert.ok(Object.values(tried).some((pattern) => pattern.test(row)), row);
   for (const [name, pattern] of Object.entries(tried)) assert.ok(rows.some((row) => pattern.test(row)), name);

@@ -22,6 +22,7 @@ export function inClusterFailure(endpoint: ApiEndpoint): string | undefined {
   if (endpoint.proxyUrl !== undefined) return "it is reached through a proxy";
   if (endpoint.tlsServerName !== undefined) return "its certificate has another name";
   if (endpoint.insecureSkipTlsVerify) return "its certificate is not verified";
+  if (endpoint.refusesServiceAccounts !== undefined) return endpoint.refusesServiceAccounts;
   if (endpoint.caPem === undefined) return "its certificate is verified by the system's roots";
   return undefined;
 }

@@ -4,11 +4,13 @@
  * @module
  */
 import { passEnvWarnings } from "./app_env.ts";
+import { type CloudRunNames, readCloudRun } from "./cloud_run.ts";
 import { KrunError } from "./errors.ts";
+import { type GoogleSettings, readGoogle } from "./google_settings.ts";
 import type { LogLevel } from "./log.ts";
-import type { LogFormat } from "./log_format.ts";
+import { type LogFormat, type LogTrace, readTrace } from "./log_format.ts";
 import { type MeshSettings, readMesh } from "./mesh_settings.ts";
-import { isMountSetting, parseMountSetting } from "./mount_setting.ts";
+import { isGoogleMount, isMountSetting, parseMountSetting } from "./mount_setting.ts";
 import type { MountSetting } from "./mount_setting.ts";
 import { nearestName } from "./nearest_name.ts";
 import { isLabelKey, isLabelValue } from "./object_name.ts";
@@ -57,8 +59,10 @@ export interface WorkloadSettings {
   readonly name?: string | undefined;
   /** WORKLOAD_SERVICE_ACCOUNT. */
   readonly serviceAccount?: string | undefined;
-  /** K_SERVICE. */
+  /** K_SERVICE, else CLOUD_RUN_JOB, else CLOUD_RUN_WORKER_POOL. */
   readonly service?: string | undefined;
+  /** Which of them, where it is not the first. */
+  readonly serviceSetting?: SettingName | undefined;
 }
 
 /** Where a cluster may be found, as far as variables say it. */
@@ -85,6 +89,8 @@ export interface Settings {
   readonly workload: WorkloadSettings;
   /** Where a cluster may be. */
   readonly cluster: ClusterSettings;
+  /** What variables say of Google Cloud. */
+  readonly google: GoogleSettings;
   /** The variables that ask for a cluster; empty: none is needed. */
   readonly clusterAskedBy: readonly string[];
   /** In the order of the variables' names. */
@@ -103,8 +109,8 @@ export interface Settings {
   readonly gracePeriodSeconds?: number | undefined;
   /** The platform is Cloud Run: it gives 10 s from SIGTERM to SIGKILL. */
   readonly cloudRun: boolean;
-  /** K_REVISION. */
-  readonly platformRevision?: string | undefined;
+  /** What Cloud Run calls this instance; unset elsewhere. */
+  readonly platform?: CloudRunNames | undefined;
   /** KRUN_SERVICE_LINKS; unset: off for a Pod made from variables, the manifest's own otherwise. */
   readonly serviceLinks?: boolean | undefined;
   /** MESH_BASE_DIR. */
@@ -121,6 +127,8 @@ export interface Settings {
   readonly logLevel: LogLevel;
   /** KRUN_LOG_FORMAT. */
   readonly logFormat: LogFormat;
+  /** TRACEPARENT, for log lines. */
+  readonly trace?: LogTrace | undefined;
   /** KRUN_STATUS. */
   readonly status?: ListenAddress | undefined;
   /** XDS_ADDR, MESH and all that refines them. */
@@ -136,8 +144,7 @@ export interface Settings {
  *
  * Never throws anything but a {@linkcode KrunError}, for whatever environment.
  *
- * @throws {KrunError} `SettingInvalid`, `SettingConflict`, `PathInvalid`, `ClusterNotFound` (a setting names a cluster of a
- * kind that krun cannot look up).
+ * @throws {KrunError} `SettingInvalid`, `SettingConflict`, `PathInvalid`.
  */
 export function parseSettings(env: Env): Settings {
   const variables = new Variables(env);
@@ -146,19 +153,23 @@ export function parseSettings(env: Env): Settings {
   const passEnv = read("KRUN_PASS_ENV", readNames) ?? [];
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
   const ports = readPorts(variables, warnings);
+  const platform = readCloudRun(text);
   const oneShot = read("KRUN_REFRESH", (s) => readChoice(s, ["always", "never"])) === "never";
   const settings: Omit<Settings, "warnings"> = {
     workload: {
       namespace: text("WORKLOAD_NAMESPACE"),
       name: text("WORKLOAD_NAME"),
       serviceAccount: text("WORKLOAD_SERVICE_ACCOUNT"),
-      service: text("K_SERVICE"),
+      ...readService(variables),
     },
     cluster: readCluster(variables),
+    google: readGoogle(variables),
     clusterAskedBy: [
-      ...ASKS_FOR_CLUSTER.filter((name) => text(name) && !(name === "XDS_ADDR" && text(name) === "-"))
+      ...ASKS_FOR_CLUSTER.filter((name) =>
+        text(name) && !(["XDS_ADDR", "CLUSTER_NAME"].includes(name) && text(name) === "-")
+      )
         .filter((name) => !(OF_MESH.includes(name) && isTrafficDirector(text("MESH") ?? ""))),
-      ...mounts.map((mount) => mount.env),
+      ...mounts.filter((mount) => !isGoogleMount(mount)).map((mount) => mount.env),
     ],
     mounts,
     podFile: text("KRUN_POD"),
@@ -167,8 +178,8 @@ export function parseSettings(env: Env): Settings {
     startupProbe: readStartupProbe(variables, { ports, warnings }),
     runAs: readRunAs(variables),
     gracePeriodSeconds: read("KRUN_GRACE_PERIOD", readWholeSeconds),
-    cloudRun: isCloudRun(variables),
-    platformRevision: text("K_REVISION"),
+    cloudRun: platform !== undefined,
+    platform,
     serviceLinks: read("KRUN_SERVICE_LINKS", readBoolean),
     baseDir: text("MESH_BASE_DIR"),
     keepFiles: read("KRUN_FILES", (s) => readChoice(s, ["remove", "keep"])) === "keep",
@@ -176,7 +187,9 @@ export function parseSettings(env: Env): Settings {
     onChange: read("KRUN_ON_CHANGE", readOnChange) ?? { kind: "none" },
     startTimeoutMs: read("KRUN_START_TIMEOUT", readDurationMs) ?? 60_000,
     logLevel: read("KRUN_LOG", (s) => readChoice(s, ["info", "error", "warn", "debug"])) ?? "info",
-    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json"])) ?? "text",
+    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json", "google"])) ??
+      (platform ? "google" : "text"),
+    trace: readTrace(text("TRACEPARENT") ?? "", text("PROJECT_ID")),
     status: read("KRUN_STATUS", readListenAddress),
     mesh: readMesh(variables),
     passEnv,
@@ -305,11 +318,11 @@ function readRunAs({ read }: Variables): Settings["runAs"] {
   return runAs ?? original;
 }
 
-/** Knative sets K_SERVICE and K_REVISION as well, but in a Pod. */
-function isCloudRun({ text }: Variables): boolean {
-  if (text("KUBERNETES_SERVICE_HOST")) return false;
-  const isService = text("K_SERVICE") !== undefined && text("K_REVISION") !== undefined;
-  return isService || text("CLOUD_RUN_JOB") !== undefined || text("CLOUD_RUN_WORKER_POOL") !== undefined;
+/** What a workload on Cloud Run is called there. */
+function readService({ text }: Variables): Pick<WorkloadSettings, "service" | "serviceSetting"> {
+  const names = ["K_SERVICE", "CLOUD_RUN_JOB", "CLOUD_RUN_WORKER_POOL"] as const;
+  const name = names.find((name) => text(name) !== undefined);
+  return { service: name && text(name), serviceSetting: name === "K_SERVICE" ? undefined : name };
 }
 
 function readOnChange({ env, text }: SettingText): OnChange {
@@ -322,9 +335,10 @@ function readOnChange({ env, text }: SettingText): OnChange {
 }
 
 /** One-shot mode leaves no krun behind that could do these. */
-function checkOneShot({ oneShot, onChange, status }: Pick<Settings, "oneShot" | "onChange" | "status">): void {
+function checkOneShot({ oneShot, onChange, status, google }: Omit<Settings, "warnings">): void {
   if (!oneShot) return;
-  const other = onChange.kind !== "none" ? "KRUN_ON_CHANGE" : status ? "KRUN_STATUS" : undefined;
+  const others = { KRUN_ON_CHANGE: onChange.kind !== "none", KRUN_STATUS: status, KRUN_METADATA: google.metadata };
+  const other = Object.entries(others).find(([, isSet]) => isSet)?.[0];
   if (other === undefined) return;
   throw new KrunError(
     "SettingConflict",

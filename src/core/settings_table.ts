@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { GOOGLE_NAMES } from "./google_names.ts";
 import { MESH_NAMES } from "./mesh_names.ts";
 import { RESERVED_SETTINGS } from "./reserved_names.ts";
 import type { Setting } from "./setting.ts";
@@ -22,7 +23,7 @@ export const SETTINGS = [
     env: "KUBECONFIG",
     group: "cluster",
     unit: "files, separated by colons",
-    unset: "the in-cluster service account, then ~/.kube/config",
+    unset: "the in-cluster service account, ~/.kube/config, then Google Cloud",
     says: "Kubeconfig files, merged as kubectl merges them; the program gets its service account's instead",
     example: "/etc/krun/kubeconfig",
     seenBy: "krun",
@@ -45,11 +46,13 @@ export const SETTINGS = [
     example: "90s",
     seenBy: "krun",
   },
+  ...GOOGLE_NAMES,
   {
     env: "WORKLOAD_NAMESPACE",
     group: "workload",
     unit: "name",
-    unset: "from KRUN_POD, K_SERVICE, then the kubeconfig's context or the in-cluster namespace",
+    unset:
+      "from KRUN_POD, K_SERVICE (CLOUD_RUN_JOB, CLOUD_RUN_WORKER_POOL), then the kubeconfig's context or the in-cluster namespace, last the Google account or project",
     says: "Namespace of the workload: where its Secrets, ConfigMaps and service account are",
     example: "payments",
     seenBy: "program",
@@ -59,7 +62,7 @@ export const SETTINGS = [
     group: "workload",
     unit: "name",
     unset: "from KRUN_POD, K_SERVICE, then the namespace",
-    says: "Name of the workload, which is the Pod's",
+    says: "Name of the workload, which is the Pod's; on Cloud Run the Pod's is that of the revision and the instance",
     example: "api",
     seenBy: "program",
   },
@@ -249,9 +252,9 @@ export const SETTINGS = [
   {
     env: "KRUN_LOG_FORMAT",
     group: "krun",
-    unit: "text or json",
-    unset: "text",
-    says: "Form of a log line",
+    unit: "text, json or google",
+    unset: "google on Cloud Run, else text",
+    says: "Form of a log line; google is JSON as Cloud Logging reads it, with severity and trace",
     example: "json",
     seenBy: "krun",
   },
@@ -315,7 +318,8 @@ export const SETTINGS = [
     group: "platform",
     unit: "[version--]namespace[-name]",
     unset: "krun does not run as a Cloud Run service",
-    says: "Name of the Cloud Run service: namespace and name of the workload where nothing else says them",
+    says:
+      "Name of the Cloud Run service: namespace and name of the workload where nothing else says them; for a job or worker pool CLOUD_RUN_JOB or CLOUD_RUN_WORKER_POOL says them in the same way",
     example: "v1--payments-api",
     seenBy: "program",
   },
@@ -326,6 +330,60 @@ export const SETTINGS = [
     unset: "krun does not run as a Cloud Run service",
     says: "Beside K_SERVICE the sign of Cloud Run, which leaves 10 s for a stop",
     example: "payments-api-00001-abc",
+    seenBy: "program",
+  },
+  {
+    env: "K_CONFIGURATION",
+    group: "platform",
+    unit: "name",
+    unset: "no label",
+    says: "A label of the Pod",
+    example: "payments-api",
+    seenBy: "program",
+  },
+  {
+    env: "CLOUD_RUN_EXECUTION",
+    group: "platform",
+    unit: "name",
+    unset: "no label",
+    says: "A label of the Pod, and the beginning of its name",
+    example: "nightly-x7k2p",
+    seenBy: "program",
+  },
+  {
+    env: "CLOUD_RUN_TASK_INDEX",
+    group: "platform",
+    unit: "number",
+    unset: "no label",
+    says: "A label of the Pod, and the end of its name",
+    example: "0",
+    seenBy: "program",
+  },
+  {
+    env: "CLOUD_RUN_TASK_ATTEMPT",
+    group: "platform",
+    unit: "number",
+    unset: "no label",
+    says: "A label of the Pod",
+    example: "0",
+    seenBy: "program",
+  },
+  {
+    env: "CLOUD_RUN_WORKER_POOL_REVISION",
+    group: "platform",
+    unit: "name",
+    unset: "no label",
+    says: "A label of the Pod, and the beginning of its name",
+    example: "consumers-00001-abc",
+    seenBy: "program",
+  },
+  {
+    env: "TRACEPARENT",
+    group: "platform",
+    unit: "trace context of the W3C",
+    unset: "log lines belong to no trace",
+    says: "The trace that krun's log lines for Cloud Logging belong to, in project PROJECT_ID",
+    example: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     seenBy: "program",
   },
   {

@@ -13,6 +13,7 @@ import type { FileReader } from "../core/file_reader.ts";
 import type { ProxySettings } from "../core/proxy_choice.ts";
 import { abortable } from "./abort.ts";
 import { type ApiTiming, openApiCluster } from "./api_cluster.ts";
+import type { ClusterFinder, FoundCluster } from "./cluster_finder.ts";
 import { findInCluster } from "./in_cluster.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
 
@@ -48,6 +49,8 @@ export interface ClusterRequest {
   readonly roots?: (() => Promise<readonly string[]>) | undefined;
   /** Reads the kubeconfig and the files that it names. @default {Deno, which opens nothing below /dev, /proc and /sys} */
   readonly files?: FileReader | undefined;
+  /** A cloud to look in. @default {none} */
+  readonly cloud?: ClusterFinder | undefined;
   /** Environment for a credential plugin. @default {krun's own} */
   readonly pluginEnv?: Readonly<Record<string, string>> | undefined;
 }
@@ -87,6 +90,10 @@ const SOURCES: readonly Source[] = [
     },
   },
   {
+    name: "CLUSTER_NAME and MESH",
+    find: async (request, options) => request.cloud?.isNamed ? await findInCloud(request, options) : "name no cluster",
+  },
+  {
     name: "service account of a Pod",
     find: async (request, options) => {
       const { inClusterFolder: folder, kubernetesServiceHost: host, kubernetesServicePort: port } = request;
@@ -103,11 +110,21 @@ const SOURCES: readonly Source[] = [
       return await open(await loadKubeconfig([path], request), request, options);
     },
   },
+  {
+    name: "Google Cloud",
+    find: async (request, options) => request.cloud ? await findInCloud(request, options) : "not looked at",
+  },
 ];
 
+async function findInCloud(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster | string> {
+  const found = await request.cloud!.find(options);
+  if (typeof found === "string") return found;
+  return await open(found.config, request, { ...options, ...found });
+}
+
 /**
- * Opens the cluster of the first source that exists, in the order KRUN_MANIFESTS, KUBECONFIG, the Pod's service account,
- * ~/.kube/config. Asks no server anything. One that is faulty or cannot be reached is never a reason to try the next: that
+ * Opens the cluster of the first source that exists, in the order KRUN_MANIFESTS, KUBECONFIG, a cloud that a setting names, the
+ * Pod's service account, ~/.kube/config, the cloud. Asks no API server anything. One that is faulty or cannot be reached is never a reason to try the next: that
  * would be another cluster or another identity than the one that was asked for.
  *
  * A file that is a pipe is waited for. Whoever gets the cluster disposes it. Needs `--allow-read` for what the request names;
@@ -161,7 +178,7 @@ async function search(request: ClusterRequest, options: FindClusterOptions): Pro
   throw new KrunError(
     "ClusterNotFound",
     `Cannot find a cluster: ${tried.join("; ")}`,
-    "set KUBECONFIG or KRUN_MANIFESTS",
+    "set KUBECONFIG, CLUSTER_NAME or KRUN_MANIFESTS",
     {
       details: tried.join("\n"),
     },
@@ -173,10 +190,15 @@ async function withContext(cluster: Cluster, { context }: ClusterRequest): Promi
   if (!context || cluster.source.kind === "kubeconfig") return cluster;
   await cluster[Symbol.asyncDispose]();
   const { kind, where } = cluster.source;
-  const what = kind === "manifests" ? "the manifests" : "the service account of a Pod";
+  const places = {
+    manifests: "the manifests",
+    google: "Google Cloud",
+    kubeconfig: "",
+    "in-cluster": "the service account of a Pod",
+  };
   throw new KrunError(
     "SettingConflict",
-    `Cannot use KRUN_CONTEXT "${context}": the cluster is from ${what} in ${where}, which has no contexts`,
+    `Cannot use KRUN_CONTEXT "${context}": the cluster is from ${places[kind]} in ${where}, which has no contexts`,
     "unset KRUN_CONTEXT, or set KUBECONFIG and no KRUN_MANIFESTS",
   );
 }
@@ -184,7 +206,7 @@ async function withContext(cluster: Cluster, { context }: ClusterRequest): Promi
 function open(
   config: ClusterConfig,
   { proxy, pluginEnv, roots, files }: ClusterRequest,
-  { log, timing }: FindClusterOptions,
+  { log, timing, credentials, opened }: FindClusterOptions & Partial<FoundCluster>,
 ): Promise<Cluster> {
-  return openApiCluster(config, { log, proxy, pluginEnv, roots, files, timing });
+  return openApiCluster(config, { log, proxy, pluginEnv, roots, files, timing, credentials, opened });
 }

@@ -18,6 +18,7 @@ import { type CheckedPod, checkPod } from "../pod/checked_pod.ts";
 import { programFailures } from "./check_program.ts";
 import { type CheckedObject, type CheckedToken, type CheckReport, checkText, type Finding } from "./check_report.ts";
 import { createLogger } from "./logger.ts";
+import { LazyGoogle } from "./lazy_google.ts";
 import { adviceOf, meshFindings } from "./mesh_findings.ts";
 import { meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
@@ -64,15 +65,21 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
   let settings: Settings | undefined;
   try {
     settings = parseSettings(outer.env);
-    const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
+    const log = createLogger({
+      level: settings.logLevel,
+      format: settings.logFormat,
+      trace: settings.trace,
+      write: outer.writeError,
+    });
     const ofMesh: StartFailure[] = [];
+    const google = undo.use(new LazyGoogle(outer, { settings, log, deadlineMs: 0 }));
     const plan = await planStart(outer, {
-      ...{ settings, argv, log, keepKey: false },
+      ...{ settings, argv, log, google, keepKey: false },
       machine: meshMachine(outer),
       onMeshFailure: (error) => ofMesh.push({ error, askedBy: "" }),
     });
     if (plan.cluster) undo.use(plan.cluster);
-    return await reportOfPlan(outer, { plan, settings, ofMesh });
+    return await reportOfPlan(outer, { plan, settings, ofMesh, google });
   } catch (error) {
     if (!(error instanceof KrunError) || error.code === "Internal") throw error;
     const verdict = verdictOf([{ error, askedBy: "" }]);
@@ -82,7 +89,12 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
 
 async function reportOfPlan(
   outer: Surroundings,
-  { plan, settings, ofMesh }: { plan: Plan; settings: Settings; ofMesh: readonly StartFailure[] },
+  { plan, settings, ofMesh, google }: {
+    plan: Plan;
+    settings: Settings;
+    ofMesh: readonly StartFailure[];
+    google: LazyGoogle;
+  },
 ): Promise<CheckReport> {
   const { asked, tokens: wanted } = references(plan, outer.cwd);
   const pod = await checkPod(plan.planned, plan.cluster, {
@@ -90,6 +102,7 @@ async function reportOfPlan(
     takesBase: plan.takesBase,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
+    googleTokens: google.tokens(plan),
   });
   const [objects, tokens] = await Promise.all([
     Promise.all(asked.map((need) => checkObject({ plan, pod }, need))),
@@ -137,7 +150,10 @@ function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideP
     cluster
       ? { what: "cluster", value: sourceText(cluster.source), because: cluster.endpoint?.server ?? "no API server" }
       : { what: "cluster", value: "none", because: noCluster },
-    ...(user === undefined ? [] : [{ what: "krun's identity", value: user, because: "user of the context" }]),
+    ...(cluster?.source.chosenBy === undefined
+      ? []
+      : [{ what: "cluster's choice", value: cluster.source.cluster ?? "", because: cluster.source.chosenBy }]),
+    ...(user === undefined ? [] : [{ what: "krun's identity", value: user, because: userOf(cluster) }]),
     { what: "namespace", value: namespace.value, because: namespace.rule },
     { what: "name", value: name.value, because: name.rule },
     { what: "service account", value: serviceAccount.value, because: serviceAccount.rule },
@@ -152,6 +168,10 @@ function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideP
       : []),
     ...(inCluster === undefined ? [] : [{ what: "in-cluster clients", value: "will not work", because: inCluster }]),
   ];
+}
+
+function userOf(cluster: Cluster | undefined): string {
+  return cluster?.source.kind === "google" ? "Google account" : "user of the context";
 }
 
 /** Every object and token that the Pod refers to, with who asks for it and where it goes. */

@@ -31,8 +31,9 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
       return await check(outer, { argv: command.argv, format: command.checkFormat });
     }
     const settings = parseSettings(outer.env);
-    const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
-    if (settings.logFormat === "json") report = (cause) => logFailure(log, cause);
+    const { logLevel: level, logFormat: format, trace } = settings;
+    const log = createLogger({ level, format, trace, write: outer.writeError });
+    if (format !== "text") report = (cause) => logFailure(log, cause);
     return await start(outer, { settings, argv: command.argv, log });
   } catch (cause) {
     report(cause);

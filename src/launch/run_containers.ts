@@ -39,6 +39,7 @@ export async function keepFilesFresh(run: Run): Promise<number> {
 /** Until the program ends; then nothing of its process tree is left. */
 export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
+  await using metadata = await metadataServer(run);
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
   const proxy = await meshProxy(run);
@@ -57,7 +58,7 @@ export async function runContainers(run: Run): Promise<number> {
     ...(run.argv.length > 0 && { program: plan.planned.program }),
     processes,
     prepare: (container) => mounted.resolveSubPaths(container.name),
-    env: (container) => containerEnvironment(run, container),
+    env: (container) => containerEnvironment(run, container, metadata?.env),
     runAs: (container) => machineRunAs(container, { pod: mounted.pod, self: run.outer.self }),
     onStart: (container, pid) => {
       survivors?.started(container, pid);
@@ -95,6 +96,13 @@ export async function runContainers(run: Run): Promise<number> {
   }
 }
 
+/** The program's metadata server, where KRUN_METADATA asks for one. */
+async function metadataServer(run: Run) {
+  const { settings: { google: { metadata } }, google } = run;
+  if (metadata === undefined || google === undefined) return undefined;
+  return await (await import("./program_metadata.ts")).serveProgramMetadata(run, { address: metadata, google });
+}
+
 /** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
 async function meshProxy(run: Run) {
   const { mesh, trafficDirector } = run.plan;
@@ -124,6 +132,7 @@ const OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 export function containerEnvironment(
   { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & { mounted: Pick<MountedPod, "env"> },
   container: V1Container,
+  metadataEnv: Env = {},
 ): Env {
   const { ownsKubernetesEnv, ownContainers } = plan.planned;
   if (ownContainers.has(container.name)) {
@@ -131,7 +140,10 @@ export function containerEnvironment(
     const given = Object.entries(mounted.env(container.name)).filter(([name]) => names.has(name));
     return { PATH: OWN_PATH, ...Object.fromEntries(given) };
   }
-  return programEnv(outer.env, mounted.env(container.name), { passEnv: settings.passEnv, ownsKubernetesEnv });
+  return programEnv({ ...outer.env, ...metadataEnv }, mounted.env(container.name), {
+    passEnv: settings.passEnv,
+    ownsKubernetesEnv,
+  });
 }
 
 async function statusServer({ settings, mounted, plan, log }: Run, supervisor: Supervisor | undefined) {

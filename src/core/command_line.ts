@@ -4,14 +4,17 @@
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { EXEC_CREDENTIAL } from "./google_kubeconfig.ts";
 import { nearestName } from "./nearest_name.ts";
 
 /** What the arguments ask for. `argv` is the program with its arguments, byte for byte; empty: no program was named. */
 export interface CommandLine {
-  readonly action: "run" | "help" | "version" | "check";
+  readonly action: "run" | "help" | "version" | "check" | "kubeconfig" | "exec-credential";
   /** How `--check` prints: a table for a person, or JSON. */
   readonly checkFormat: "text" | "json";
   readonly argv: readonly string[];
+  /** Where `--kubeconfig` writes; unset: to standard output. */
+  readonly file?: string;
 }
 
 const OPTIONS: Readonly<Record<string, Partial<CommandLine>>> = {
@@ -21,6 +24,8 @@ const OPTIONS: Readonly<Record<string, Partial<CommandLine>>> = {
   "--check": { action: "check" },
   "--check=text": { action: "check" },
   "--check=json": { action: "check", checkFormat: "json" },
+  "--kubeconfig": { action: "kubeconfig" },
+  [EXEC_CREDENTIAL]: { action: "exec-credential" },
 };
 
 /**
@@ -32,9 +37,10 @@ const OPTIONS: Readonly<Record<string, Partial<CommandLine>>> = {
 export function parseCommandLine(args: readonly string[]): CommandLine {
   let parsed: CommandLine = { action: "run", checkFormat: "text", argv: [] };
   for (const [index, arg] of args.entries()) {
-    if (arg === "--") return { ...parsed, argv: args.slice(index + 1) };
-    if (!arg.startsWith("-")) return { ...parsed, argv: args.slice(index) };
-    const option = OPTIONS[arg];
+    if (arg === "--") return withFile({ ...parsed, argv: args.slice(index + 1) });
+    if (!arg.startsWith("-")) return withFile({ ...parsed, argv: args.slice(index) });
+    const [, file] = /^--kubeconfig=(.+)$/s.exec(arg) ?? [];
+    const option = file === undefined ? OPTIONS[arg] : { action: "kubeconfig" as const, file };
     if (!option) {
       const nearest = nearestName(arg, Object.keys(OPTIONS));
       throw new KrunError(
@@ -46,4 +52,12 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     parsed = { ...parsed, ...option };
   }
   return parsed;
+}
+
+/** With `--kubeconfig` the first word is no program, but the file. */
+function withFile(parsed: CommandLine): CommandLine {
+  const { action, argv: [file, ...more], file: named } = parsed;
+  if (action !== "kubeconfig" || file === undefined) return parsed;
+  if (named === undefined && more.length === 0) return { ...parsed, file, argv: [] };
+  throw new KrunError("ArgumentInvalid", "Cannot read the arguments: --kubeconfig takes one file", "see krun --help");
 }

@@ -14,6 +14,9 @@ usage: krun [OPTION] [--] PROGRAM [ARGUMENT...]
 
   --check        shows what would be mounted from where, and starts nothing; exit status 0 or 1
   --check=json   the same for machines
+  --kubeconfig [FILE]
+                 prints a kubeconfig of the cluster that is found on Google Cloud, for kubectl;
+                 with FILE puts its context into that file
   --help         this text
   --version      the version
 

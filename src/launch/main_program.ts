@@ -8,6 +8,7 @@ import { KrunError } from "../core/errors.ts";
 import { helpText } from "../core/help.ts";
 import type { Logger } from "../core/log.ts";
 import { parseSettings } from "../core/settings.ts";
+import { loadLibc } from "../pod/libc.ts";
 import { obeySignals } from "../pod/signals.ts";
 import { createLogger } from "./logger.ts";
 import { print } from "./output.ts";
@@ -29,6 +30,14 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
       await obeySignals();
       const { check } = await import("./check.ts");
       return await check(outer, { argv: command.argv, format: command.checkFormat });
+    }
+    if (command.action === "kubeconfig" || command.action === "exec-credential") {
+      await obeySignals();
+      loadLibc();
+      const { execCredentialCommand, kubeconfigCommand } = await import("./kubeconfig_command.ts");
+      return command.action === "kubeconfig"
+        ? await kubeconfigCommand(outer, command.file)
+        : await execCredentialCommand(outer);
     }
     const settings = parseSettings(outer.env);
     const { logLevel: level, logFormat: format, trace } = settings;

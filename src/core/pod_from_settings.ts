@@ -217,7 +217,8 @@ class Draft {
     }
     const served = this.#containers().filter((container) => !hasOwnToken(container));
     if (served.length > 0) this.#add(tokenVolume(endpoint), served);
-    if (endpoint && this.#needsKubeconfig()) this.#addKubeconfig();
+    // Where its token is not taken, a kubeconfig would lead it into a 401.
+    if (endpoint && endpoint.refusesServiceAccounts === undefined && this.#needsKubeconfig()) this.#addKubeconfig();
   }
 
   /**

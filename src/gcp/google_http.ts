@@ -131,7 +131,7 @@ export class GoogleHttp implements AsyncDisposable {
       });
     } catch (cause) {
       if (signal.aborted || !(cause instanceof Error) || cause instanceof KrunError) throw cause;
-      throw unreachable(call, cause);
+      throw this.#unreachable(call, cause);
     }
     if (answer.status === 404 && call.absent) return undefined;
     if (answer.status >= 300) throw failed(call, answer);
@@ -145,6 +145,24 @@ export class GoogleHttp implements AsyncDisposable {
     }
   }
 
+  #unreachable(call: GoogleCall, cause: Error): KrunError {
+    const state = connectionState(cause);
+    const untrusted = /UnknownIssuer|invalid peer certificate/.test(`${state} ${cause.message} ${String(cause.cause)}`);
+    const hint = untrusted
+      ? "give this machine the public CAs, as a file that SSL_CERT_FILE names"
+      : "check the network, name resolution, and that a proxy lets it through";
+    const proxy = URL.parse(this.#proxyFor(new URL(`https://${call.host}`)) ?? "");
+    const through = proxy === null ? "" : ` through proxy ${proxy.protocol}//${proxy.host}`;
+    return new KrunError("GoogleApiFailed", `${said(call)}${through}: ${state}`, hint, {
+      cause,
+      transient: !untrusted,
+    });
+  }
+
+  #proxyFor(url: URL): string | undefined {
+    return isLocalHost(url.hostname) ? undefined : proxyFor(url, this.#options.proxy ?? {});
+  }
+
   #transport(origin: string): Promise<Transport> {
     let made = this.#transports.get(origin);
     if (made === undefined) {
@@ -155,9 +173,9 @@ export class GoogleHttp implements AsyncDisposable {
   }
 
   async #connect(origin: string): Promise<Transport> {
-    const { proxy = {}, roots } = this.#options;
+    const { roots } = this.#options;
     const url = new URL(origin);
-    const proxyUrl = isLocalHost(url.hostname) ? undefined : proxyFor(url, proxy);
+    const proxyUrl = this.#proxyFor(url);
     const caPem = url.protocol === "https:" ? (await roots?.())?.join("\n") || undefined : undefined;
     return new NativeTransport({ server: origin, caPem, proxyUrl });
   }
@@ -182,15 +200,6 @@ function bodyOf({ body, isForm }: GoogleRequest): { method: "GET" | "POST"; body
 
 function said({ what, host }: GoogleRequest): string {
   return `Cannot ${what} at ${host}`;
-}
-
-function unreachable(call: GoogleCall, cause: Error): KrunError {
-  const state = connectionState(cause);
-  const untrusted = /UnknownIssuer|invalid peer certificate/.test(`${state} ${cause.message} ${String(cause.cause)}`);
-  const hint = untrusted
-    ? "give this machine the public CAs, as a file that SSL_CERT_FILE names"
-    : "check the network, name resolution, and that a proxy lets it through";
-  return new KrunError("GoogleApiFailed", `${said(call)}: ${state}`, hint, { cause, transient: !untrusted });
 }
 
 /** What an answer that is a failure stands for. */

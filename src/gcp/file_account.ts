@@ -13,6 +13,7 @@ import {
   impersonatedEmail,
   parseGoogleCredentials,
 } from "../core/google_credentials_file.ts";
+import { parseGoogleFailure } from "../core/google_error.ts";
 import { isGoogleUrl } from "../core/google_endpoint.ts";
 import { isProject } from "../core/google_resource.ts";
 import type { GoogleToken, GoogleTokenRequest } from "../core/google_token.ts";
@@ -116,14 +117,18 @@ export class FileAccount implements TokenSource {
     const { http } = this.#options;
     const fetchImplementation = async (input: string | URL | Request, init: RequestInit = {}) => {
       const url = new URL(input instanceof Request ? input.url : input);
-      const headers = [...new Headers(init.headers)];
       const isPost = init.method?.toUpperCase() === "POST";
       // Where a subject's token comes from is the file's to say; where something is sent to is not.
       if (isPost && !isGoogleUrl(url.href)) throw new TypeError(`${url.host} is no host of Google's`);
-      const body = init.body === undefined || init.body === null ? {} : { body: String(init.body) };
-      const { signal } = init;
-      const method = isPost ? "POST" : "GET";
-      const { status, text, header } = await http.raw(url, { method, headers, ...body, ...(signal && { signal }) });
+      const { headers = {}, body = null, signal } = init;
+      // It knows which type a form has.
+      const request = new Request(url, isPost ? { method: "POST", headers, body } : { headers });
+      const { status, text, header } = await http.raw(url, {
+        method: isPost ? "POST" : "GET",
+        headers: [...request.headers],
+        ...(isPost && { body: await request.text() }),
+        ...(signal && { signal }),
+      });
       const type = header("content-type") ?? "application/json";
       return new Response(status === 204 ? null : text, { status, headers: { "content-type": type } });
     };
@@ -136,11 +141,15 @@ export class FileAccount implements TokenSource {
       return await action();
     } catch (cause) {
       if (cause instanceof KrunError) throw cause;
-      const { status, message = String(cause) } = cause as { status?: unknown; message?: string };
+      const { status, response, message = String(cause) } = cause as LibraryError;
       const isTransient = typeof status === "number"
         ? status === 429 || status >= 500
         : /connect|timed? ?out/i.test(message);
-      throw this.#fault(what, message.replaceAll(/\s+/g, " ").slice(0, 300), { cause, transient: isTransient });
+      const answer = typeof response?.data === "string" ? response.data : JSON.stringify(response?.data ?? "");
+      const state = response === undefined
+        ? message.replaceAll(/\s+/g, " ").slice(0, 300)
+        : parseGoogleFailure(answer).message;
+      throw this.#fault(what, state, { cause, transient: isTransient });
     }
   }
 
@@ -152,6 +161,13 @@ export class FileAccount implements TokenSource {
     const message = `Cannot ${what} with Google credentials "${this.#options.file}": ${state}`;
     return new KrunError("GoogleCredentialsUnavailable", message, "renew these credentials", options);
   }
+}
+
+/** What the library throws. */
+interface LibraryError {
+  readonly status?: unknown;
+  readonly message?: string;
+  readonly response?: { readonly data?: unknown };
 }
 
 /** Where Google says nothing of a token's life. */

@@ -9,7 +9,7 @@
  * @module
  */
 import { decodeJwt, importJWK, jwtVerify } from "jose";
-import { bodyOf, checkFields, denied, GoogleFault, OAuthFault, pathOf } from "./google_answer.ts";
+import { bodyOf, denied, GoogleFault, OAuthFault, pathOf } from "./google_answer.ts";
 import { GoogleTokensIssued, type IssuedToken, privatePem, rsaKey } from "./google_tokens.ts";
 
 /** What one request was. */
@@ -444,7 +444,8 @@ async function stsBody(request: Request): Promise<StsBody> {
     return [name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()), value] as const;
   });
   const body = Object.fromEntries(form);
-  checkFields(body, fields);
+  const unknown = Object.keys(body).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new OAuthFault("invalid_request", `unknown parameter ${unknown}`);
   return body;
 }
 

@@ -68,8 +68,8 @@ export interface FindClusterOptions {
 /** One place to look. */
 interface Source {
   readonly name: string;
-  /** The cluster if the source exists; else why it does not. */
-  find(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster | string>;
+  /** The cluster if the source exists; else why it does not; `undefined` where that is not worth a word. */
+  find(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster | string | undefined>;
 }
 
 /** Every source, in the order in which they are asked. A new one is a line here. */
@@ -91,7 +91,7 @@ const SOURCES: readonly Source[] = [
   },
   {
     name: "CLUSTER_NAME and MESH",
-    find: async (request, options) => request.cloud?.isNamed ? await findInCloud(request, options) : "name no cluster",
+    find: async (request, options) => request.cloud?.isNamed ? await findInCloud(request, options) : undefined,
   },
   {
     name: "service account of a Pod",
@@ -112,7 +112,7 @@ const SOURCES: readonly Source[] = [
   },
   {
     name: "Google Cloud",
-    find: async (request, options) => request.cloud ? await findInCloud(request, options) : "not looked at",
+    find: async (request, options) => request.cloud ? await findInCloud(request, options) : undefined,
   },
 ];
 
@@ -172,8 +172,8 @@ async function search(request: ClusterRequest, options: FindClusterOptions): Pro
   const tried: string[] = [];
   for (const source of SOURCES) {
     const found = await source.find(request, options);
-    if (typeof found !== "string") return await withContext(found, request);
-    tried.push(`${source.name}: ${found}`);
+    if (typeof found === "object") return await withContext(found, request);
+    if (found !== undefined) tried.push(`${source.name}: ${found}`);
   }
   throw new KrunError(
     "ClusterNotFound",

@@ -1,6 +1,6 @@
 /** `krun --kubeconfig`: the real kubectl uses what it prints, with krun as its credential plugin. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { GoogleRig, RigFolder } from "./google_rig.ts";
 
@@ -16,7 +16,7 @@ async function kubectl(rig: GoogleRig, kubeconfig: string, ...args: readonly str
     ...args,
   ];
   const env = {
-    ...{ PATH: Deno.env.get("PATH")!, HOME: "/nonexistent", SSL_CERT_FILE: rig.network.caFile },
+    ...{ PATH: Deno.env.get("PATH")!, HOME: dirname(kubeconfig), SSL_CERT_FILE: rig.network.caFile },
     DENO_DIR: Deno.env.get("DENO_DIR") ?? join(Deno.env.get("HOME")!, ".cache", "deno"),
   };
   const { code, stdout, stderr } = await new Deno.Command(enter, { args: words, clearEnv: true, env }).output();

@@ -187,7 +187,7 @@ export function parseSettings(env: Env): Settings {
     onChange: read("KRUN_ON_CHANGE", readOnChange) ?? { kind: "none" },
     startTimeoutMs: read("KRUN_START_TIMEOUT", readDurationMs) ?? 60_000,
     logLevel: read("KRUN_LOG", (s) => readChoice(s, ["info", "error", "warn", "debug"])) ?? "info",
-    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json", "google"])) ??
+    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, LOG_FORMATS)) ??
       (platform ? "google" : "text"),
     trace: readTrace(text("TRACEPARENT") ?? "", text("PROJECT_ID")),
     status: read("KRUN_STATUS", readListenAddress),
@@ -202,6 +202,14 @@ export function parseSettings(env: Env): Settings {
   );
   return { ...settings, warnings };
 }
+
+/** The form of log lines as far as it is known before the settings are read; for the error that they cannot be. */
+export function earlyLogFormat(env: Env): LogFormat {
+  const asked = LOG_FORMATS.find((format) => format === env.KRUN_LOG_FORMAT);
+  return asked ?? (readCloudRun((name) => env[name] || undefined) ? "google" : "text");
+}
+
+const LOG_FORMATS = ["text", "json", "google"] as const satisfies readonly LogFormat[];
 
 /** These ask for a cluster. K_SERVICE does not: the platform sets it for every program, whatever it wants. */
 const ASKS_FOR_CLUSTER: readonly SettingName[] = [

@@ -7,7 +7,7 @@ import { parseCommandLine } from "../core/command_line.ts";
 import { KrunError } from "../core/errors.ts";
 import { helpText } from "../core/help.ts";
 import type { Logger } from "../core/log.ts";
-import { parseSettings } from "../core/settings.ts";
+import { earlyLogFormat, parseSettings } from "../core/settings.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { obeySignals } from "../pod/signals.ts";
 import { createLogger } from "./logger.ts";
@@ -39,10 +39,14 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
         ? await kubeconfigCommand(outer, command.file)
         : await execCredentialCommand(outer);
     }
+    // A setting that cannot be read is told in the form that the platform reads, too.
+    const early = earlyLogFormat(outer.env);
+    const reportBy = (log: Logger) => (cause: unknown) => logFailure(log, cause);
+    if (early !== "text") report = reportBy(createLogger({ level: "error", format: early, write: outer.writeError }));
     const settings = parseSettings(outer.env);
     const { logLevel: level, logFormat: format, trace } = settings;
     const log = createLogger({ level, format, trace, write: outer.writeError });
-    if (format !== "text") report = (cause) => logFailure(log, cause);
+    if (format !== "text") report = reportBy(log);
     return await start(outer, { settings, argv: command.argv, log });
   } catch (cause) {
     report(cause);

@@ -34,7 +34,7 @@ const libc = Deno.dlopen("libc.so.6", {
 
 /** Options of {@linkcode GoogleNetwork.create}. */
 export interface GoogleNetworkOptions {
-  /** Milliseconds that every byte takes, each way. @default {0} */
+  /** Milliseconds that every byte takes, each way, through a proxy that does so; 0: through it, at once. @default {no proxy} */
   readonly delayMs?: number;
   /** There is a metadata server. @default {true} */
   readonly metadata?: boolean;
@@ -59,11 +59,17 @@ export class GoogleNetwork implements AsyncDisposable {
   readonly under: readonly string[];
   readonly #name: string;
   readonly #stack: AsyncDisposableStack;
-  readonly #delayMs: number;
+  readonly #delayMs: number | undefined;
   readonly #relays = new Map<string, Relay>();
 
   private constructor(
-    parts: { name: string; ca: CertificateAuthority; hosts: string; delayMs: number; stack: AsyncDisposableStack },
+    parts: {
+      name: string;
+      ca: CertificateAuthority;
+      hosts: string;
+      delayMs: number | undefined;
+      stack: AsyncDisposableStack;
+    },
   ) {
     this.ca = parts.ca;
     this.#name = parts.name;
@@ -76,7 +82,7 @@ export class GoogleNetwork implements AsyncDisposable {
 
   /** Makes it, with all hosts of the fake. */
   static async create(google: FakeGoogle, options: GoogleNetworkOptions): Promise<GoogleNetwork> {
-    const { delayMs = 0, metadata = true, folder } = options;
+    const { delayMs, metadata = true, folder } = options;
     await using stack = new AsyncDisposableStack();
     const name = `krun-g-${crypto.randomUUID().slice(0, 8)}`;
     await ip("netns", "add", name);
@@ -104,7 +110,7 @@ export class GoogleNetwork implements AsyncDisposable {
   async relay({ port, address = `34.118.224.${this.#relays.size + 1}`, as = 443 }: RelayOptions): Promise<string> {
     await ip("-n", this.#name, "address", "replace", `${address}/32`, "dev", "lo");
     let target = port;
-    if (this.#delayMs > 0) {
+    if (this.#delayMs !== undefined) {
       const proxy = this.#stack.use(new DelayProxy({ port, delayMs: this.#delayMs }));
       target = proxy.port;
     }

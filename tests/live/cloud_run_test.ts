@@ -140,7 +140,7 @@ Deno.test("krun keeps Cloud Run's contract", async (t) => {
     "as a sidecar: files in a shared memory volume, ready when they are there, gone after SIGTERM",
     async () => {
       const shared = await Deno.makeTempDir({ dir: "/dev/shm", prefix: "krun-shared-" });
-    await Deno.chmod(shared, 0o755);
+      await Deno.chmod(shared, 0o755);
       const port = freePort();
       const env = {
         ...{ K_SERVICE: "shop-web", K_REVISION: "shop-web-00001-abc", MESH_BASE_DIR: shared },

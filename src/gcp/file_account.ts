@@ -36,6 +36,12 @@ export interface FileAccountOptions {
 
 type Library = typeof import("google-auth-library");
 
+/** In the bundle of the binary, a package that is no module is in `default` alone. */
+async function loadLibrary(): Promise<Library> {
+  const loaded = await import("google-auth-library") as Library | { default: Library };
+  return "JWT" in loaded ? loaded : loaded.default;
+}
+
 /** A kind that proves itself, without standing for another account. */
 type Direct = Pick<GoogleCredentialsFile, "kind" | "fields">;
 
@@ -93,7 +99,7 @@ export class FileAccount implements TokenSource {
   }
 
   async #direct({ kind, fields }: Direct, request: GoogleTokenRequest): Promise<GoogleToken> {
-    const library = await loadPackage("google-auth-library", () => import("google-auth-library"));
+    const library = await loadPackage("google-auth-library", loadLibrary);
     const scopes = request.kind === "access" ? [...request.scopes] : [];
     const client = await this.#said("use them", () => {
       return Promise.resolve(

@@ -49,10 +49,14 @@ export interface ClusterRequest {
   readonly roots?: (() => Promise<readonly string[]>) | undefined;
   /** Reads the kubeconfig and the files that it names. @default {Deno, which opens nothing below /dev, /proc and /sys} */
   readonly files?: FileReader | undefined;
-  /** A cloud to look in. @default {none} */
-  readonly cloud?: ClusterFinder | undefined;
   /** Environment for a credential plugin. @default {krun's own} */
   readonly pluginEnv?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What may say where the cluster is, for krun itself. */
+export interface CloudRequest extends ClusterRequest {
+  /** A cloud to look in. @default {none} */
+  readonly cloud?: ClusterFinder | undefined;
 }
 
 /** Options of {@linkcode findCluster}. */
@@ -69,7 +73,7 @@ export interface FindClusterOptions {
 interface Source {
   readonly name: string;
   /** The cluster if the source exists; else why it does not; `undefined` where that is not worth a word. */
-  find(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster | string | undefined>;
+  find(request: CloudRequest, options: FindClusterOptions): Promise<Cluster | string | undefined>;
 }
 
 /** Every source, in the order in which they are asked. A new one is a line here. */
@@ -116,15 +120,15 @@ const SOURCES: readonly Source[] = [
   },
 ];
 
-async function findInCloud(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster | string> {
+async function findInCloud(request: CloudRequest, options: FindClusterOptions): Promise<Cluster | string> {
   const found = await request.cloud!.find(options);
   if (typeof found === "string") return found;
   return await open(found.config, request, { ...options, ...found });
 }
 
 /**
- * Opens the cluster of the first source that exists, in the order KRUN_MANIFESTS, KUBECONFIG, a cloud that a setting names, the
- * Pod's service account, ~/.kube/config, the cloud. Asks no API server anything. One that is faulty or cannot be reached is never a reason to try the next: that
+ * Opens the cluster of the first source that exists, in the order KRUN_MANIFESTS, KUBECONFIG, the Pod's service account,
+ * ~/.kube/config. Asks no server anything. One that is faulty or cannot be reached is never a reason to try the next: that
  * would be another cluster or another identity than the one that was asked for.
  *
  * A file that is a pipe is waited for. Whoever gets the cluster disposes it. Needs `--allow-read` for what the request names;
@@ -155,7 +159,16 @@ async function findInCloud(request: ClusterRequest, options: FindClusterOptions)
  * await Deno.remove(folder, { recursive: true });
  * ```
  */
-export async function findCluster(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster> {
+export function findCluster(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster> {
+  return findClusterOrCloud(request, options);
+}
+
+/**
+ * As {@linkcode findCluster}, and in a cloud: one that a setting names goes before the Pod's service account, any other comes last.
+ *
+ * @throws as {@linkcode findCluster}, and what looking in the cloud throws
+ */
+export async function findClusterOrCloud(request: CloudRequest, options: FindClusterOptions): Promise<Cluster> {
   const { signal } = options;
   signal?.throwIfAborted();
   const searching = search(request, options);
@@ -168,7 +181,7 @@ export async function findCluster(request: ClusterRequest, options: FindClusterO
   }
 }
 
-async function search(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster> {
+async function search(request: CloudRequest, options: FindClusterOptions): Promise<Cluster> {
   const tried: string[] = [];
   for (const source of SOURCES) {
     const found = await source.find(request, options);

@@ -21,7 +21,7 @@ import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { volumeNeeds } from "../core/volume.ts";
 import { DATA_LINK, isOwnVersionName } from "../core/volume_plan.ts";
 import { abortable } from "../kube/abort.ts";
-import { findCluster } from "../kube/find_cluster.ts";
+import { findClusterOrCloud } from "../kube/find_cluster.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { anyFile } from "../pod/special_files.ts";
@@ -299,7 +299,7 @@ async function locateCluster(
       files: anyFile,
       cloud,
     };
-    const cluster = await findCluster(request, { log, signal: searchSignal(settings, signal) });
+    const cluster = await findClusterOrCloud(request, { log, signal: searchSignal(settings, signal) });
     const found = { cluster, ...(cloud?.toKeep && { clusterToKeep: cloud.toKeep }) };
     if (settings.clusterAskedBy.length > 0 || cluster.source.namespace || settings.workload.service) return found;
     await cluster[Symbol.asyncDispose]();

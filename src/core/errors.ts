@@ -175,7 +175,7 @@ export const ERRORS = {
       "Read the agent's own lines below the message; the configuration that Envoy has is in the file that it names.",
   },
   AddressInUse: {
-    means: "The address for KRUN_STATUS cannot be listened on.",
+    means: "The address for KRUN_STATUS or KRUN_METADATA cannot be listened on.",
     remedy: "Choose a free port.",
   },
   KubeconfigUnwritable: {

@@ -111,7 +111,7 @@ async function reportOfPlan(
   const failures = pod.failures.length > 0
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
-  const verdict = verdictOf([...failures, ...ofMesh, ...await statusFailures(settings)]);
+  const verdict = verdictOf([...failures, ...ofMesh, ...await serverFailures(settings)]);
   const advice = adviceOf(plan, outer);
   return {
     ...verdict,
@@ -123,17 +123,20 @@ async function reportOfPlan(
   };
 }
 
-/** Why the status endpoint could not be served. */
-async function statusFailures({ status }: Settings): Promise<StartFailure[]> {
-  if (!status) return [];
-  const { checkStatusAddress } = await import("./status_server.ts");
-  try {
-    checkStatusAddress(status);
-    return [];
-  } catch (error) {
-    if (!(error instanceof KrunError)) throw error;
-    return [{ error, askedBy: "" }];
+/** Why the status endpoint, or the program's metadata server, could not be served. */
+async function serverFailures({ status, google: { metadata } }: Settings): Promise<StartFailure[]> {
+  if (!status && !metadata) return [];
+  const { checkAddress } = await import("./status_server.ts");
+  const failures: StartFailure[] = [];
+  for (const [setting, address] of [["KRUN_STATUS", status], ["KRUN_METADATA", metadata]] as const) {
+    try {
+      if (address) checkAddress(address, setting);
+    } catch (error) {
+      if (!(error instanceof KrunError)) throw error;
+      failures.push({ error, askedBy: "" });
+    }
   }
+  return failures;
 }
 
 function verdictOf(failures: readonly StartFailure[]): Pick<CheckReport, "ok" | "problems" | "details"> {

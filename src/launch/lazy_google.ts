@@ -1,5 +1,5 @@
 /**
- * Google Cloud, loaded when a start first needs it: 10 ms and its memory, which most starts can do without.
+ * Google Cloud, loaded when a start first needs it: 5 ms and its memory, which most starts can do without.
  *
  * @module
  */

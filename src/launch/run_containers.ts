@@ -28,6 +28,7 @@ const RELEASE_CODE_MS = 2_000;
 /** Without a program: until krun is told to stop. */
 export async function keepFilesFresh(run: Run): Promise<number> {
   await using _status = await statusServer(run, undefined);
+  if (run.settings.google.metadata) run.log.warn("KRUN_METADATA has no effect: there is no program");
   for (const { name } of podContainers(run.mounted.pod)) run.mounted.resolveSubPaths(name);
   run.log.info("files ready", summary(run));
   run.base?.tendMemory();

@@ -63,6 +63,7 @@ export interface GoogleHttpOptions {
 }
 
 const RETRY_MS = 10_000;
+const SHORTEST_ANSWER_MS = 1_000;
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 5_000;
 
@@ -127,7 +128,7 @@ export class GoogleHttp implements AsyncDisposable {
         headers: headersOf(call),
         certificate: undefined,
         signal,
-        timeoutMs: this.#options.timeoutMs ?? 20_000,
+        timeoutMs: this.#timeoutMs(call),
       });
     } catch (cause) {
       if (signal.aborted || !(cause instanceof Error) || cause instanceof KrunError) throw cause;
@@ -143,6 +144,11 @@ export class GoogleHttp implements AsyncDisposable {
         transient: true,
       });
     }
+  }
+
+  /** Not much longer than whoever asks will wait. */
+  #timeoutMs({ deadlineMs = Infinity }: GoogleCall): number {
+    return Math.min(this.#options.timeoutMs ?? 20_000, Math.max(deadlineMs - Date.now(), SHORTEST_ANSWER_MS));
   }
 
   #unreachable(call: GoogleCall, cause: Error): KrunError {

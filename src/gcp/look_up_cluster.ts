@@ -144,19 +144,30 @@ class LookUp {
 
   /** A member of the project's fleet; `undefined`: none that fits. */
   async #inFleet(): Promise<Draft | undefined> {
-    const { project } = this.#place;
-    const answer = await this.#options.account.json<{ resources?: FleetMembership[] }>({
-      what: `list the fleet of project "${project}"`,
-      host: "gkehub.googleapis.com",
-      path: `/v1/projects/${encodeURIComponent(project)}/locations/-/memberships`,
-      permission: "gkehub.memberships.list",
-    }, this.#options);
-    const members = (answer?.resources ?? []).map(fleetMember).filter((member) => member !== undefined);
+    const members = (await this.#memberships()).map(fleetMember).filter((member) => member !== undefined);
     const choice = chooseCluster(members, this.#wish());
     if (choice.kind === "ambiguous") throw this.#ambiguous(choice.candidates, choice.rule);
     return choice.kind === "chosen"
       ? await this.#ofFleet(choice.chosen, `${choice.rule}, a member of the fleet`)
       : undefined;
+  }
+
+  /** All pages. */
+  async #memberships(): Promise<FleetMembership[]> {
+    const { project } = this.#place;
+    const path = `/v1/projects/${encodeURIComponent(project)}/locations/-/memberships`;
+    const all: FleetMembership[] = [];
+    for (let query = "";;) {
+      const answer = await this.#options.account.json<{ resources?: FleetMembership[]; nextPageToken?: string }>({
+        what: `list the fleet of project "${project}"`,
+        host: "gkehub.googleapis.com",
+        path: path + query,
+        permission: "gkehub.memberships.list",
+      }, this.#options);
+      all.push(...answer?.resources ?? []);
+      if (!answer?.nextPageToken) return all;
+      query = `?pageToken=${encodeURIComponent(answer.nextPageToken)}`;
+    }
   }
 
   async #membership(path: string): Promise<Draft> {

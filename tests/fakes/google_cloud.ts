@@ -61,6 +61,8 @@ export class FakeGoogle {
   missingZones: string[] = [];
   /** Fleet memberships, as the API lists them. */
   memberships: Record<string, unknown>[] = [];
+  /** How many memberships are listed at once. */
+  pageSize = 100;
   providers: FakeProvider[] = [];
   /** What Connect Gateway hands a request on to, as that user. */
   gateway: ((request: Request, path: string, user: string) => Promise<Response>) | undefined;
@@ -366,12 +368,18 @@ export class FakeGoogle {
 
   #hub(request: Request): Response {
     const [, project = "", name] =
-      /^\/v1\/projects\/([^/]+)\/(locations\/[^/]+\/memberships(?:\/[^/]+)?)$/.exec(pathOf(request)) ?? [];
+      /^\/v1\/projects\/([^/]+)\/(locations\/[^/]+\/memberships(?:\/[^/]+)?)$/.exec(pathOf(request, ["pageToken"])) ??
+        [];
     if (name === undefined || request.method !== "GET") throw new GoogleFault(404, "NOT_FOUND", "Not found");
     const isList = name === "locations/-/memberships";
     this.bearer(request, isList ? "gkehub.memberships.list" : "gkehub.memberships.get", `projects/${project}`);
     this.#requireProject(project);
-    if (isList) return Response.json({ resources: this.memberships });
+    if (isList) {
+      const from = Number(new URL(request.url).searchParams.get("pageToken") ?? 0);
+      const to = from + this.pageSize;
+      const next = to < this.memberships.length ? { nextPageToken: `${to}` } : {};
+      return Response.json({ resources: this.memberships.slice(from, to), ...next });
+    }
     const found = this.memberships.find((one) => String(one.name).endsWith(`/${name}`));
     if (found === undefined) throw new GoogleFault(404, "NOT_FOUND", `Resource '${name}' was not found`);
     return Response.json(found);

@@ -220,6 +220,16 @@ const FLEET: readonly Case[] = [
     },
   },
   {
+    name: "a member on the second page of the list",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.pageSize = 1;
+      rig.google.memberships = [rig.membership("dev"), rig.membership()];
+      succeeds(await start(rig, { CLUSTER_NAME: "prod" }), "named prod");
+      rig.google.pageSize = 100;
+    },
+  },
+  {
     name: "KRUN_GKE_ENDPOINT=gateway for a cluster that has an address too",
     test: async (rig) => {
       fleetOnly(rig);
@@ -316,6 +326,21 @@ const CACHE: readonly Case[] = [
     },
   },
   {
+    name: "a membership is kept as well, and looked up again when it is gone",
+    test: async (rig) => {
+      fleetOnly(rig);
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      succeeds(await rig.run(folder.path, env, READ));
+      const since = rig.google.seen.length;
+      succeeds(await rig.run(folder.path, env, READ));
+      assert.deepEqual(asked(rig, since), ["connectgateway.googleapis.com"]);
+      rig.google.memberships = [];
+      rig.google.clusters = [rig.cluster()];
+      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
+    },
+  },
+  {
     name: "a file that others may have written is passed over",
     test: async (rig) => {
       await using folder = await RigFolder.create();
@@ -334,6 +359,13 @@ const FAULTS: readonly Case[] = [
     name: "a metadata server that is not up yet is tried again where something says that there is one",
     test: async (rig) => {
       rig.google.trouble({ host: METADATA, status: 503, times: 6 });
+      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
+    },
+  },
+  {
+    name: "a metadata server that is slow is waited for",
+    test: async (rig) => {
+      rig.google.trouble({ host: METADATA, delayMs: 2_000, times: 5 });
       succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
     },
   },

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { GoogleRig, REGION, type RigEnd, RigFolder } from "./google_rig.ts";
+import type { Finding } from "../../src/launch/check_report.ts";
 import { sh } from "./shop.ts";
 
 const READ = sh("cat db/username");
@@ -223,7 +224,7 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
 Deno.test("krun takes the namespace from Google account or project when nothing else says one", async (t) => {
   await using rig = await GoogleRig.create();
   const { google } = rig;
-  const report = async (env: Record<string, string> = {}) => {
+  const checked = async (env: Record<string, string> = {}): Promise<{ findings: Finding[] }> => {
     await using folder = await RigFolder.create();
     const elsewhere = await rig.network.metadataElsewhere(google);
     const { stdout, stderr } = await rig.run(folder.path, {
@@ -233,9 +234,24 @@ Deno.test("krun takes the namespace from Google account or project when nothing 
     }, [
       ...["--check=json", "--", "/bin/true"],
     ]);
-    const { findings } = JSON.parse(stdout || assert.fail(stderr));
-    return findings.find(({ what }: { what: string }) => what === "namespace");
+    return JSON.parse(stdout || assert.fail(stderr));
   };
+  const report = async (env?: Record<string, string>) => {
+    const { findings } = await checked(env);
+    return findings.find(({ what }) => what === "namespace")!;
+  };
+
+  await t.step("--check also shows which cluster it is, and why", async () => {
+    rig.reset();
+    const { findings } = await checked();
+    const found = (name: string) => findings.find(({ what }) => what === name);
+    assert.deepEqual(found("cluster's choice"), {
+      what: "cluster's choice",
+      value: "prod",
+      because: `the only one named prod in ${REGION}`,
+    });
+    assert.equal(found("krun's identity")?.value, google.account);
+  });
 
   await t.step("the project's id, which has more than two parts", async () => {
     rig.reset();

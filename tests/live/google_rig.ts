@@ -33,6 +33,12 @@ export interface RigEnd extends KrunEnd {
   readonly base: string;
 }
 
+/** Options of {@linkcode GoogleRig.create}. */
+export interface GoogleRigOptions extends Omit<GoogleNetworkOptions, "folder"> {
+  /** Puts more APIs into `google.hosts`, before their names are given out. */
+  addHosts?(google: FakeGoogle): void;
+}
+
 /** All of it. Made by {@linkcode GoogleRig.create}. */
 export class GoogleRig implements AsyncDisposable {
   readonly google: FakeGoogle;
@@ -56,11 +62,12 @@ export class GoogleRig implements AsyncDisposable {
    * Starts everything: cluster `prod` with namespace `shop`, its Secret `db`, and krun's account, which may list clusters and do what
    * krun needs there.
    */
-  static async create(options: Omit<GoogleNetworkOptions, "folder"> = {}): Promise<GoogleRig> {
+  static async create(options: GoogleRigOptions = {}): Promise<GoogleRig> {
     await using stack = new AsyncDisposableStack();
     const google = await FakeGoogle.create();
     const front = new ApiFront(google);
     google.hosts[DNS_NAME] = (request) => front.byDns(request);
+    options.addHosts?.(google);
     const folder = await Deno.makeTempDir({ prefix: "krun-google-" });
     stack.defer(() => Deno.remove(folder, { recursive: true }));
     const webhook = await serveWebhook(google, { folder, stack });

@@ -38,6 +38,8 @@ export const READING: readonly string[] = [
   "  is above 4 times an empty file; docs/decisions.md has what was tried. The binary is what is meant to be deployed.",
   "- A round trip is 20 ms: 10 ms each way. Three belong to the connection itself (TLS with a retry, Nagle), one to everything",
   "  that krun asks for.",
+  '- On "Cloud Run" Google\'s servers are fakes (`tests/fakes`) and the cluster that they list is the real API server, all of them as',
+  "  far away. TCP's own handshake, which the proxies answer at once, is not counted: one more round trip for each server.",
   "- Files are made in an ext4 file system that is new, and krun is told to keep them (`KRUN_FILES=keep`): ext4 makes a file",
   "  slower while thousands of others were deleted less than a minute ago, by 40 ms for 50 mounts.",
   "- Resident memory is taken when krun is at rest: 2 s after a start it lets go of the pages of Deno's code that only a start",

@@ -5,6 +5,7 @@
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { isProject } from "./google_resource.ts";
 import { isGoogleTarget } from "./google_settings.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { SETTINGS } from "./settings_table.ts";
@@ -54,7 +55,10 @@ function answerClusterName(name: (typeof CLUSTER_NAMES)[number], read: ReadSetti
       `unset ${name} or ${other}`,
     );
   }
-  return [];
+  const project = read("PROJECT_ID");
+  // Many programs have such a variable for themselves; here it was meant to say where that cluster is.
+  if (project === undefined || isProject(project) || name === "MESH") return [];
+  return [`PROJECT_ID has no effect: ${quoted(project)} is not the id of a Google Cloud project`];
 }
 
 /** The program was meant to talk through that mesh: started without, it would talk in plain text. */

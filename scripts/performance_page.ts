@@ -41,6 +41,8 @@ export const READING: readonly string[] = [
   '- Mesh: istiod, agent, Envoy and krun are on one machine, so that the agent waits for nobody\'s network. "By hand" is the same',
   "  `istio-iptables` and the same `pilot-agent proxy` with the files that krun had made, one after the other, from a shell's view:",
   "  what is left is krun's own start, its requests, its own rules beside Istio's, and one look at what iptables there is.",
+  '- On "Cloud Run" Google\'s servers are fakes (`tests/fakes`) and the cluster that they list is the real API server, all of them as',
+  "  far away. TCP's own handshake, which the proxies answer at once, is not counted: one more round trip for each server.",
   "- Files are made in an ext4 file system that is new, and krun is told to keep them (`KRUN_FILES=keep`): ext4 makes a file",
   "  slower while thousands of others were deleted less than a minute ago, by 40 ms for 50 mounts.",
   "- Resident memory is taken when krun is at rest: 2 s after a start it lets go of the pages of Deno's code that only a start",

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { DelayProxy } from "../tests/delay_proxy.ts";
 import type { ApiServer } from "../tests/live/api_server.ts";
 import { waitFor } from "../tests/wait.ts";
+import { hbone } from "./hbone_measurements.ts";
 import { meshStart } from "./mesh_measurements.ts";
 
 /** One way to run krun. */
@@ -352,4 +353,5 @@ export const MEASUREMENTS: readonly { readonly name: string; measure(rig: Rig): 
   { name: "updates", measure: updates },
   { name: "thousand", measure: thousand },
   { name: "mesh", measure: meshStart },
+  { name: "hbone", measure: hbone },
 ];

@@ -52,19 +52,21 @@ function isRunning(pid: number): boolean {
   }
 }
 
-Deno.test("krun stops its program, removes its files and says what happened when a rejection meets nobody", async () => {
-  await using workspace = await Workspace.create();
-  await using krun = start(workspace, { script: PROGRAM, when: "running" });
-  const { code, stdout, stderr } = await krun.end;
-  assert.equal(code, 125, stderr);
-  assert.match(stderr, /^krun: Internal: RangeError: unforeseen/m);
-  assert.equal(stderr.match(/unforeseen$/gm)?.length, 1, "said once");
-  assert.doesNotMatch(stderr, /Uncaught/);
-  const [daemon, program, told] = stdout.split("\n");
-  assert.equal(told, "told", "the program was asked politely");
-  assert.deepEqual([daemon, program].filter((pid) => isRunning(Number(pid))), []);
-  assert.deepEqual(tree(workspace.folder), ["up/"]);
-});
+for (const [when, what] of [["running", "a rejection meets nobody"], ["thrown", "a callback throws"]] as const) {
+  Deno.test(`krun stops its program, removes its files and says what happened when ${what}`, async () => {
+    await using workspace = await Workspace.create();
+    await using krun = start(workspace, { script: PROGRAM, when });
+    const { code, stdout, stderr } = await krun.end;
+    assert.equal(code, 125, stderr);
+    assert.match(stderr, /^krun: Internal: RangeError: unforeseen/m);
+    assert.equal(stderr.match(/unforeseen$/gm)?.length, 1, "said once");
+    assert.doesNotMatch(stderr, /Uncaught/);
+    const [daemon, program, told] = stdout.split("\n");
+    assert.equal(told, "told", "the program was asked politely");
+    assert.deepEqual([daemon, program].filter((pid) => isRunning(Number(pid))), []);
+    assert.deepEqual(tree(workspace.folder), ["up/"]);
+  });
+}
 
 Deno.test("krun says what happened when a rejection meets nobody during a start", async () => {
   await using workspace = await Workspace.create();

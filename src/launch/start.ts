@@ -45,6 +45,11 @@ export async function start(outer: Surroundings, options: StartOptions): Promise
     control.fail(event.reason);
   };
   globalThis.addEventListener("unhandledrejection", onUnforeseen);
+  // What a callback throws of whatever node's streams and servers call.
+  globalThis.addEventListener("error", (event) => {
+    event.preventDefault();
+    control.fail(event.error);
+  });
   try {
     const status = await startInMesh(outer, { ...options, control });
     if (control.failure) throw control.failure.cause;

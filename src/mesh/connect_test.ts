@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
+import * as http2 from "node:http2";
+import type { AddressInfo } from "node:net";
 import assert from "node:assert/strict";
 import { CertificateFolder, MeshRig, workloadId } from "../../tests/mesh_rig.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
@@ -9,6 +11,7 @@ import { silentLog } from "../core/log.ts";
 import { readPeerPatterns } from "../core/spiffe_id.ts";
 import { type ConnectOptions, connectStdio } from "./connect.ts";
 import { DescriptorBudget } from "./descriptor_budget.ts";
+import { endBetweenTurns } from "./http2_session.ts";
 import { serveTunnel } from "./tunnel_server.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -204,6 +207,34 @@ Deno.test("connectStdio() tells each endpoint that it tried", async () => {
     assert.equal(code, "ConnectFailed");
     return endpoints.every((port) => message.includes(`https://127.0.0.1:${port}: connection refused`));
   });
+});
+
+Deno.test("connectStdio() calls a peer by the address that its name has led to", async () => {
+  await using far = await mesh(unusedPort());
+  const { certPem, keyPem } = far.rig.authority.issue({ uris: [workloadId("web")] });
+  const server = http2.createSecureServer({ cert: certPem, key: keyPem });
+  const authorities: unknown[] = [];
+  const sessions: http2.Http2Session[] = [];
+  server.on("session", (session) => {
+    endBetweenTurns(session);
+    sessions.push(session);
+  });
+  server.on("stream", (stream: http2.ServerHttp2Stream, headers) => {
+    authorities.push(headers[":authority"]);
+    stream.on("error", () => {});
+    stream.respond({ ":status": 403 });
+    stream.end("no\n");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  for (const host of ["localhost", "127.0.0.1"]) {
+    const address = { kind: "mesh", host, port: 22 } as const;
+    const way = { ...far.way, address, mesh: { ...far.way.mesh, endpoints: [port] } };
+    await assert.rejects(converse(way, bytes("")), { code: "ConnectRefused" });
+  }
+  for (const session of sessions) session.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  assert.deepEqual(authorities, ["127.0.0.1:22", "127.0.0.1:22"]);
 });
 
 Deno.test("connectStdio() gives up a far side that does not answer", async () => {

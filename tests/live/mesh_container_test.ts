@@ -38,6 +38,8 @@ function environment(name: string): Record<string, string> {
   return {
     ...{ PATH: "/usr/local/bin:/usr/sbin", KUBECONFIG: "/kubeconfig", XDS_ADDR: lab.istiod.discoveryAddress },
     ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: name, WORKLOAD_SERVICE_ACCOUNT: name },
+    // This binary has a Deno without it, and would warn of that.
+    HBONE_ALLOW: "-",
   };
 }
 

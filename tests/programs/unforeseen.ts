@@ -1,6 +1,7 @@
 /**
  * krun around which something goes wrong that nobody foresaw: a promise is rejected that nobody waits for. `$WHEN` is `running`:
- * once the file `up` exists below the working directory; `over`: when krun is about to end; else never.
+ * once the file `up` exists below the working directory; `thrown`: then a callback throws; `over`: when krun is about to end; else
+ * never.
  */
 import { mainProgram } from "../../src/launch/main_program.ts";
 import { ownUser } from "../../src/launch/own_user.ts";
@@ -15,6 +16,13 @@ async function failOnceUp(): Promise<never> {
 }
 
 if (when === "running") void failOnceUp();
+if (when === "thrown") {
+  failOnceUp().catch((error) =>
+    setTimeout(() => {
+      throw error;
+    })
+  );
+}
 const status = await mainProgram({
   args: Deno.args,
   env: Deno.env.toObject(),

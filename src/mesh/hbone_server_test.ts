@@ -1,12 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
-import * as tls from "node:tls";
 import assert from "node:assert/strict";
-import { flood, floodFrom, MOST_BYTES } from "../../tests/flood.ts";
-import { MeshRig, type Peer, readAll, workloadId } from "../../tests/mesh_rig.ts";
-import { greedyOpening } from "../../tests/raw_http2.ts";
+import { MeshRig, type Peer, readAll } from "../../tests/mesh_rig.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
-import { ValveProxy } from "../../tests/valve_proxy.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { KrunError } from "../core/errors.ts";
 import { DescriptorBudget } from "./descriptor_budget.ts";
@@ -126,48 +122,6 @@ Deno.test("serveHbone() makes a reset of a reset, and never an end", async (t) =
     await waitFor("the program to see it", () => ends.length > 0);
     assert.deepEqual(ends, ["end"]);
     channel.reset();
-  });
-});
-
-Deno.test("serveHbone() takes no more than the other side reads", async (t) => {
-  await using program = await TcpProgram.start((socket) => socket.pause());
-  await using rig = await serving(program);
-  const authority = `localhost:${program.port}`;
-  const connection = () => waitFor("the program's connection", () => program.sockets.shift());
-  await t.step("a program that does not read", async () => {
-    const { channel } = rig.peer().open(authority);
-    let sent = 0;
-    const write = (chunk: Uint8Array) => channel.write(chunk).then(() => void (sent += chunk.length));
-    const taken = await flood(write, () => sent);
-    assert.ok(taken < MOST_BYTES, `${taken} bytes`);
-    (await connection()).destroy();
-  });
-  await t.step("a peer that does not read its stream", async () => {
-    rig.peer().open(authority);
-    const socket = await connection();
-    const taken = await floodFrom(socket);
-    assert.ok(taken < MOST_BYTES, `${taken} bytes`);
-    socket.destroy();
-  });
-  await t.step("a peer that allows everything and does not read its connection", async () => {
-    await using proxy = new ValveProxy(rig.server.port);
-    const { certPem, keyPem } = rig.authority.issue({ uris: [workloadId("client")] });
-    const peer = tls.connect({
-      port: proxy.port,
-      ca: rig.authority.pem,
-      cert: certPem,
-      key: keyPem,
-      checkServerIdentity: () => undefined,
-      ALPNProtocols: ["h2"],
-    });
-    peer.write(greedyOpening([[":method", "CONNECT"], [":authority", authority]]));
-    const socket = await connection();
-    proxy.shut();
-    const taken = await floodFrom(socket);
-    assert.ok(taken < MOST_BYTES, `${taken} bytes`);
-    // Nor does such a peer hold up the end.
-    await rig.server[Symbol.asyncDispose]();
-    peer.destroy();
   });
 });
 

@@ -1,11 +1,9 @@
 import { connect, type Socket } from "node:net";
 import assert from "node:assert/strict";
-import { flood, floodFrom, MOST_BYTES } from "../../tests/flood.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { TunnelRig, WebProgram } from "../../tests/tunnel_rig.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { DescriptorBudget } from "./descriptor_budget.ts";
-import { http2Channel } from "./http2_channel.ts";
 
 /** A caller that writes bytes and reads what comes. */
 class RawCaller implements AsyncDisposable {
@@ -160,41 +158,6 @@ Deno.test("serveTunnel() refuses an address that is taken", async () => {
   using holder = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const start = TunnelRig.start(undefined, { ports: [holder.addr.port] });
   await assert.rejects(start, { code: "HboneUnavailable" });
-});
-
-Deno.test("serveTunnel() takes no more than the other side reads", async (t) => {
-  const head = "HTTP/1.1 200 OK\r\n\r\n";
-  await using raw = await TcpProgram.start((socket) => socket.write(head, () => socket.pause()));
-  await using rig = await TunnelRig.start({ port: raw.port, protocol: "http/1.1" });
-  const connection = () => waitFor("the program's connection", () => raw.sockets.shift());
-  await t.step("an answer that an HTTP/2 caller does not read", async () => {
-    const stream = rig.session().request({ ":path": "/" });
-    stream.on("error", () => {});
-    const socket = await connection();
-    const taken = await floodFrom(socket);
-    assert.ok(taken < MOST_BYTES, `${taken} bytes`);
-    socket.destroy();
-  });
-  await t.step("an answer that an HTTP/1.1 caller does not read", async () => {
-    const caller = connect(rig.server.port, "127.0.0.1");
-    caller.pause();
-    caller.on("error", () => {});
-    caller.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    const socket = await connection();
-    const taken = await floodFrom(socket);
-    assert.ok(taken < MOST_BYTES, `${taken} bytes`);
-    socket.destroy();
-    caller.destroy();
-  });
-  await t.step("a request that the program does not read", async () => {
-    const opened = { endStream: false, waitForTrailers: true };
-    const channel = http2Channel(rig.session().request({ ":method": "POST", ":path": "/" }, opened));
-    let sent = 0;
-    const write = (chunk: Uint8Array) => channel.write(chunk).then(() => void (sent += chunk.length));
-    const taken = await flood(write, () => sent);
-    assert.ok(taken < MOST_BYTES, `${taken} bytes`);
-    (await connection()).destroy();
-  });
 });
 
 Deno.test("serveTunnel() keeps no connection of HTTP/2 that its caller has ended", async () => {

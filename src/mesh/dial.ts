@@ -51,8 +51,15 @@ export async function dial({ origin, headers, tls, timeoutMs, signal }: DialOpti
   const { promise, resolve, reject } = Promise.withResolvers<Omit<Dialed, typeof Symbol.asyncDispose>>();
   const closed = new Promise<void>((done) => session.once("close", done));
   const cut = () => session.destroy();
+  // A session that is destroyed while its connection is still made tells nobody, and the attempt ends with the process (2.9.6).
+  let hasConnected = false;
+  const giveUp = () => {
+    cut();
+    reject(new Error("given up"));
+  };
   session.on("error", reject);
   session.once("connect", (_, socket) => {
+    hasConnected = true;
     if (session.destroyed) return;
     session.setLocalWindowSize(WINDOW_BYTES);
     const stream = session.request(headers(socket.remoteAddress ?? ""), { endStream: false, waitForTrailers: true });
@@ -61,11 +68,11 @@ export async function dial({ origin, headers, tls, timeoutMs, signal }: DialOpti
     stream.once("response", (answer) => resolve({ status: answer[":status"] ?? 0, channel, finished }));
   });
   session.once("close", () => reject(new Error("the connection was closed")));
-  limit.signal.addEventListener("abort", cut);
+  limit.signal.addEventListener("abort", giveUp);
   const close = async () => {
     signal.removeEventListener("abort", cut);
     cut();
-    await closed;
+    if (hasConnected) await closed;
   };
   try {
     const answered = await promise;
@@ -75,7 +82,7 @@ export async function dial({ origin, headers, tls, timeoutMs, signal }: DialOpti
     await close();
     throw error instanceof KrunError ? error : cannotConnect(origin, limit.expired ? tooLate(timeoutMs) : error);
   } finally {
-    limit.signal.removeEventListener("abort", cut);
+    limit.signal.removeEventListener("abort", giveUp);
     limit.clear();
   }
 }
@@ -88,7 +95,7 @@ function cannotConnect(origin: string, cause: unknown): KrunError {
   return new KrunError(
     "ConnectFailed",
     `Cannot connect to ${origin}: ${systemFailure(cause as Error)}`,
-    "check the address, the network, and the certificates on both sides",
+    "check the address, which must be an instance's own and not a Service's, the network, and the certificates on both sides",
     { cause },
   );
 }

@@ -68,6 +68,8 @@ export interface Mesh {
   readonly group?: WorkloadGroup | undefined;
   /** Sidecars of the workload's namespace; `undefined`: they may not be read. */
   readonly sidecars?: readonly Sidecar[] | undefined;
+  /** Resources of it that krun may not read, as `workloadgroups`. @default {none} */
+  readonly unreadable?: readonly string[] | undefined;
 }
 
 /** What is known of a mesh. */
@@ -82,6 +84,8 @@ export interface MeshFound {
   readonly group?: WorkloadGroup | undefined;
   /** Those of the workload's namespace; `undefined`: they may not be read. */
   readonly sidecars?: readonly Sidecar[] | undefined;
+  /** Resources of it that krun may not read, as `workloadgroups`. @default {none} */
+  readonly unreadable?: readonly string[] | undefined;
 }
 
 /** Options of {@linkcode meshOf}. */
@@ -146,6 +150,7 @@ export function meshOf(options: MeshOptions): Mesh {
     mergesMetrics: config?.enablePrometheusMerge,
     group: found.group,
     sidecars: found.sidecars,
+    ...(found.unreadable && { unreadable: found.unreadable }),
   };
 }
 
@@ -181,7 +186,7 @@ function addressOf({ settings, found, proxyConfig }: MeshOptions, value: ReadVal
     decided(gateway, `Service ${ISTIO_NAMESPACE}/istio-eastwestgateway`),
   ];
   const [first] = candidates.filter((candidate) => candidate !== undefined && candidate.value !== "-");
-  if (!first) throw unreachable();
+  if (!first) throw unreachable(found);
   const address = hostPort(first.value, ISTIOD_PORT);
   if (!address) {
     throw settingInvalid(first.rule, "the address of the control plane is not host:port", "istiod.example:15012");
@@ -199,11 +204,15 @@ function isOutside(address: string | undefined): boolean {
   return host !== undefined && !/\.svc(?:\.|$)/.test(host);
 }
 
-function unreachable(): KrunError {
+function unreachable({ unreadable = [] }: MeshFound): KrunError {
+  const gateway = `Service ${ISTIO_NAMESPACE}/istio-eastwestgateway`;
+  const [known, other] = unreadable.includes("services")
+    ? [`krun may not read ${gateway}, and nothing else says`, "let krun read that Service (docs/rights.md)"]
+    : ["nothing says", `expose istiod by a ${gateway}`];
   return new KrunError(
     "MeshUnknown",
-    "Cannot join the mesh: nothing says how its control plane is reached from outside the cluster",
-    `set XDS_ADDR=<host>:15012, or expose istiod by a Service ${ISTIO_NAMESPACE}/istio-eastwestgateway; XDS_ADDR=- starts without a mesh`,
+    `Cannot join the mesh: ${known} how its control plane is reached from outside the cluster`,
+    `set XDS_ADDR=<host>:15012, or ${other}; XDS_ADDR=- starts without a mesh`,
   );
 }
 

@@ -10,7 +10,7 @@ import type { MeshMode } from "./mesh_settings.ts";
 
 /** What is looked at. */
 export interface MeshAdviceOptions {
-  readonly mesh: Pick<Mesh, "group" | "sidecars">;
+  readonly mesh: Pick<Mesh, "group" | "sidecars" | "unreadable">;
   readonly mode: MeshMode;
   readonly identity: Identity;
   /** Name of the WorkloadGroup that was looked for. */
@@ -49,13 +49,17 @@ export function meshAdvice(options: MeshAdviceOptions): MeshAdvice {
     ]
     : [];
   if (ports.length === 0) return { warnings: [...traffic, ...proxied], manifests: [] };
-  const uncalled = mesh.group === undefined;
+  const unread = mesh.unreadable?.includes("workloadgroups") ?? false;
+  const uncalled = mesh.group === undefined && !unread;
   const plain = mode === "proxy" && mesh.sidecars !== undefined && !hasIngress(options);
   const unknown = mode === "proxy" && mesh.sidecars === undefined;
   return {
     warnings: [
       ...traffic,
       ...proxied,
+      ...unread
+        ? [`krun may not read WorkloadGroup "${groupName}" (docs/rights.md): the mesh cannot call this workload`]
+        : [],
       ...uncalled ? [`the mesh cannot call this workload: it has no WorkloadGroup "${groupName}"`] : [],
       ...plain ? ["the mesh cannot call this workload with mTLS in mode proxy: no Sidecar has an ingress for it"] : [],
       ...unknown ? ["krun may not list Sidecars: without one that has an ingress, the mesh cannot call with mTLS"] : [],

@@ -11,6 +11,7 @@ import { type MeshAdvice, meshAdvice } from "../core/mesh_advice.ts";
 import type { ProcReader } from "../mesh/network_namespace.ts";
 import type { Finding } from "./check_report.ts";
 import { hboneFindings } from "./ways_in_findings.ts";
+import type { MeshPlan } from "./mesh_plan.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -56,7 +57,7 @@ export function meshFindings(
     ["mesh network", mesh.network],
     ["WorkloadGroup", {
       value: mesh.group?.name ?? "none",
-      rule: mesh.group ? "the workload registers itself" : `there is no "${groupName}", or it may not be read`,
+      rule: mesh.group ? "the workload registers itself" : groupAbsence(plan),
     }],
   ];
   const known = values.flatMap(([what, value]) =>
@@ -64,6 +65,10 @@ export function meshFindings(
   );
   const capture = plan.interception ? captureFindings(plan.interception) : [];
   return [...known, ...capture, ...hboneFindings(plan, proc)];
+}
+
+function groupAbsence({ mesh: { unreadable = [] }, groupName }: MeshPlan): string {
+  return unreadable.includes("workloadgroups") ? `krun may not read "${groupName}"` : `there is no "${groupName}"`;
 }
 
 function captureFindings(plan: InterceptionPlan): Finding[] {

@@ -180,8 +180,10 @@ export class MeshProxy implements OwnContainer {
     const dump = await configDump(this.#place, signal);
     if (dump === undefined) return undefined;
     const { base } = this.#run.plan;
-    const path = join(base === "/" ? "/tmp" : base, `istio-proxy-config-dump-${Date.now()}.json`);
+    const path = join(base === "/" ? "/tmp" : base, "istio-proxy-config-dump.json");
     try {
+      // That of the start before: whoever tries again and again must not fill the disk.
+      await Deno.remove(path).catch(() => {});
       await Deno.writeTextFile(path, dump, { createNew: true, mode: 0o600 });
       return path;
     } catch (cause) {

@@ -67,6 +67,7 @@ Deno.test("MeshProxy.fault() says after its time what the agent has said last, a
   fake.answers.set("/healthz/ready", () => new Response("", { status: 503 }));
   fake.answers.set("/config_dump", () => new Response('{"configs":[]}'));
   const base = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${base}/istio-proxy-config-dump.json`, "that of the start before");
   try {
     const { proxy, over } = new Trial(fake, { env: SOON, base });
     const started = proxy.untilStarted(over.signal);

@@ -57,7 +57,12 @@ export async function findMesh(cluster: Cluster, options: FindMeshOptions): Prom
     ...{ apiGroup: "", version: "v1", resource, namespace: ISTIO_NAMESPACE, name, otherwise: OTHERWISE },
   });
   const own = (resource: string) => ({ apiGroup: "networking.istio.io", version: "v1", resource, namespace });
-  const known = (ref: ResourceRef) => get(ref).catch((cause) => passOver(cause, ref, options.log));
+  const unreadable: string[] = [];
+  const known = (ref: ResourceRef) =>
+    get(ref).catch((cause) => {
+      passOver(cause, ref, options.log);
+      unreadable.push(ref.resource);
+    });
   const [decisive, injector, gateway, workloadGroup, sidecars] = await Promise.all([
     allOrFailure([
       options.description ? undefined : get(istio("configmaps", "mesh-env")),
@@ -85,6 +90,7 @@ export async function findMesh(cluster: Cluster, options: FindMeshOptions): Prom
     gatewayAddress: loadBalancerAddress(gateway),
     group: workloadGroupOf(workloadGroup),
     sidecars: sidecarsOf(sidecars),
+    ...(unreadable.length > 0 && { unreadable }),
   };
 }
 
@@ -99,7 +105,7 @@ async function allOrFailure(parts: readonly (Promise<unknown> | undefined)[]): P
 }
 
 /** What krun may not see, it does without. */
-function passOver(cause: unknown, { resource, namespace, name }: ResourceRef, log: Logger): undefined {
+function passOver(cause: unknown, { resource, namespace, name }: ResourceRef, log: Logger): void {
   if (!(cause instanceof KrunError) || cause.code !== "Forbidden") throw cause;
   log.debug("an object of the mesh may not be read", { resource, object: `${namespace}/${name ?? "*"}` });
 }

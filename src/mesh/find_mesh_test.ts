@@ -104,6 +104,7 @@ Deno.test("findMesh() does without the objects that only refine it, and says so 
     { clusterName: undefined, meshId: undefined, clusterDomain: undefined },
     ...[undefined, undefined, undefined],
   ]);
+  assert.deepEqual(found?.unreadable?.toSorted(), ["configmaps", "services", "sidecars", "workloadgroups"]);
   assert.deepEqual(trial.log.lines.map(({ level, fields }) => `${level} ${fields.object}`).sort(), [
     "debug istio-system/istio-eastwestgateway",
     "debug istio-system/istio-sidecar-injector",

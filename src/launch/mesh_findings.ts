@@ -37,7 +37,7 @@ export function meshFindings(
     ];
   }
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
-  const { mesh, mode, places, ports, groupName } = plan;
+  const { mesh, mode, places, ports } = plan;
   const values: readonly [what: string, value: Decided | undefined][] = [
     ["mesh", mesh.address],
     ["mesh mode", { value: mode.mode, rule: mode.rule }],

@@ -45,6 +45,7 @@ const status = await mainProgram({
   env,
   cwd: Deno.cwd(),
   pid: Deno.pid,
+  command: Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-qA", import.meta.filename!],
   self: ownUser(),
   writeError: writeLogLine,
   writeOutput: writeAll,

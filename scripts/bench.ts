@@ -15,6 +15,7 @@ import { parseArgs } from "node:util";
 import { compiledKrun, staticProgram } from "../tests/live/compiled.ts";
 import { startApiServer } from "../tests/live/api_server.ts";
 import { krunArgv } from "../tests/krun_process.ts";
+import { cloudRun } from "./google_measurements.ts";
 import { liveTool } from "./live_tools.ts";
 import { type Measurement, MEASUREMENTS, type Rig, type Runtime } from "./measurements.ts";
 import { machine, READING, table } from "./performance_page.ts";
@@ -38,7 +39,8 @@ async function runtimes(folder: string): Promise<Runtime[]> {
 
 async function measureAll(rig: Rig): Promise<Measurement[]> {
   const done: Measurement[] = [];
-  for (const { name, measure } of MEASUREMENTS.filter((m) => m.name.includes(values.only))) {
+  const all = [...MEASUREMENTS, { name: "cloud run", measure: cloudRun }];
+  for (const { name, measure } of all.filter((m) => m.name.includes(values.only))) {
     console.error(`bench: ${name}`);
     done.push(...await measure(rig));
   }

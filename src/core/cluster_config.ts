@@ -59,5 +59,7 @@ export interface ClusterConfig {
   readonly tlsServerName?: string;
   readonly proxyUrl?: string;
   readonly insecureSkipTlsVerify?: boolean;
+  /** As in `ApiEndpoint`. */
+  readonly refusesServiceAccounts?: string;
   readonly user: UserConfig;
 }

@@ -69,3 +69,14 @@ Deno.test("parseCommandLine() reads the address of --connect, and takes nothing 
   assert.throws(() => parseCommandLine(["--conect"]), /the nearest is --connect$/);
   assert.deepEqual(parseCommandLine(["--", "--connect", "x"]), run(["--connect", "x"]), "a program's own");
 });
+
+Deno.test("parseCommandLine() takes the word after --kubeconfig for its file, and never for a program", () => {
+  const { action, file, argv } = parseCommandLine(["--kubeconfig", "./config"]);
+  assert.deepEqual({ action, file, argv }, { action: "kubeconfig", file: "./config", argv: [] });
+  assert.equal(parseCommandLine(["--kubeconfig=./config"]).file, "./config");
+  assert.equal(parseCommandLine(["--kubeconfig"]).file, undefined);
+  assert.equal(parseCommandLine(["--exec-credential"]).action, "exec-credential");
+  for (const args of [["--kubeconfig", "a", "b"], ["--kubeconfig=a", "b"]]) {
+    assert.throws(() => parseCommandLine(args), (e) => e instanceof KrunError && e.code === "ArgumentInvalid");
+  }
+});

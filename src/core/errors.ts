@@ -38,6 +38,32 @@ export const ERRORS = {
     means: "Something asks for a cluster and none was found.",
     remedy: "Set KUBECONFIG or KRUN_MANIFESTS; the message lists every place that was tried.",
   },
+  ClusterAmbiguous: {
+    means: "Several clusters of Google Cloud are equally good, and krun does not guess.",
+    remedy: "Set CLUSTER_NAME, and CLUSTER_LOCATION where a name is there twice, to one that the message lists.",
+  },
+  GoogleSettingsMissing: {
+    means:
+      "A cluster of Google Cloud is looked for, there is no metadata server, and something is not set that it would have said.",
+    remedy: "Set every variable that the message names.",
+  },
+  GoogleCredentialsUnavailable: {
+    means:
+      "Google credentials cannot be had: the metadata server does not answer, or Google does not take what was shown.",
+    remedy: "Do what the message says; on Google Cloud check that the machine or service has a service account.",
+  },
+  GoogleCredentialsInvalid: {
+    means: "The file of GOOGLE_APPLICATION_CREDENTIALS cannot be read, or is none that krun takes.",
+    remedy: "Correct or make the file anew; an address in it must be one of Google's.",
+  },
+  GoogleForbidden: {
+    means: "A Google API refuses an account (403): it lacks a role, or the API is not enabled.",
+    remedy: "Grant the role that the message names to the account that it names.",
+  },
+  GoogleApiFailed: {
+    means: "A Google API does not answer, or answers with a failure that krun has no special words for.",
+    remedy: "Read the API's own words in the message; check the network where there was no answer.",
+  },
   KubeconfigInvalid: {
     means: "A kubeconfig cannot be read, or its context, cluster or user is missing or malformed.",
     remedy: "Correct the file that the message names; `kubectl --context=... get ns` helps to try it.",
@@ -149,7 +175,7 @@ export const ERRORS = {
       "Read the agent's own lines below the message; the configuration that Envoy has is in the file that it names.",
   },
   AddressInUse: {
-    means: "The address for KRUN_STATUS cannot be listened on.",
+    means: "The address for KRUN_STATUS or KRUN_METADATA cannot be listened on.",
     remedy: "Choose a free port.",
   },
   HboneUnavailable: {
@@ -163,6 +189,11 @@ export const ERRORS = {
   ConnectRefused: {
     means: "The far side answers `krun --connect`, and refuses to let it through.",
     remedy: "Read its own words in the message: it names the rule, a port that it has not, or a program that is down.",
+  },
+  KubeconfigUnwritable: {
+    means:
+      "The file that `krun --kubeconfig=FILE` was to change cannot be written, or is written in a way that krun cannot add to.",
+    remedy: "Name another file, or print the kubeconfig with `krun --kubeconfig` and add it by hand.",
   },
   OutputUnwritable: {
     means: "What krun prints (help, version, the report of `--check`) cannot be written to standard output.",

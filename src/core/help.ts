@@ -17,6 +17,9 @@ usage: krun [OPTION] [--] PROGRAM [ARGUMENT...]
   --check=json   the same for machines
   --connect      joins standard input and output to a port of another krun's workload (22, which is
                  ssh): of a peer in the mesh, or by KRUN_TUNNEL of https://HOST or a host of run.app
+  --kubeconfig [FILE]
+                 prints a kubeconfig of the cluster that is found on Google Cloud, for kubectl;
+                 with FILE puts its context into that file
   --help         this text
   --version      the version
 

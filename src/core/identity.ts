@@ -5,7 +5,7 @@
  *
  * | value | rules |
  * |---|---|
- * | namespace | WORKLOAD_NAMESPACE, the manifest, K_SERVICE, the source of the cluster |
+ * | namespace | WORKLOAD_NAMESPACE, the manifest, K_SERVICE (or CLOUD_RUN_JOB, CLOUD_RUN_WORKER_POOL), the source of the cluster (last a Google account or project) |
  * | name | WORKLOAD_NAME, the manifest, K_SERVICE, the namespace |
  * | service account | WORKLOAD_SERVICE_ACCOUNT, the manifest, `default` |
  *
@@ -57,18 +57,19 @@ export interface WorkloadIdentityOptions {
  */
 export function workloadIdentity(workload: WorkloadSettings, { manifest, source }: WorkloadIdentityOptions): Identity {
   const service = parseService(workload.service, workload.namespace ?? manifest?.pod.metadata?.namespace);
+  const serviceRule = workload.serviceSetting ?? "K_SERVICE";
   const namespace = first(
     decided(workload.namespace, "WORKLOAD_NAMESPACE"),
     decided(manifest?.pod.metadata?.namespace, "KRUN_POD"),
-    decided(service?.namespace, "K_SERVICE"),
-    decided(source?.namespace, source ? describeSource(source) : ""),
+    decided(service?.namespace, serviceRule),
+    decided(source?.namespace, source ? source.namespaceRule ?? describeSource(source) : ""),
     source ? undefined : { value: "default", rule: "no cluster" },
   );
   if (!namespace) throw namespaceUnknown(source!);
   const name = first(
     decided(workload.name, "WORKLOAD_NAME"),
     decided(manifest?.pod.metadata?.name, "KRUN_POD"),
-    decided(service?.name, "K_SERVICE"),
+    decided(service?.name, serviceRule),
     { value: namespace.value, rule: `the namespace, by ${namespace.rule}` },
   )!;
   const serviceAccount = first(
@@ -81,7 +82,7 @@ export function workloadIdentity(workload: WorkloadSettings, { manifest, source 
     ),
     { value: "default", rule: "the default" },
   )!;
-  const version = decided(service?.version, "K_SERVICE");
+  const version = decided(service?.version, serviceRule);
   if (source) {
     check(namespace, { env: "WORKLOAD_NAMESPACE", isValid: isDnsLabel });
     check(name, { env: "WORKLOAD_NAME", isValid: isDnsSubdomain });
@@ -99,6 +100,8 @@ export function describeSource({ kind, where, context }: ClusterSource): string 
       return `the in-cluster service account in ${where}`;
     case "manifests":
       return `the manifests in ${where}`;
+    case "google":
+      return where;
   }
 }
 

@@ -16,6 +16,7 @@ export const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceacc
  * An in-cluster client takes `https://<host>:<port>` and ca.crt, and nothing else.
  */
 export function inClusterFailure(endpoint: ApiEndpoint): string | undefined {
+  if (endpoint.refusesServiceAccounts !== undefined) return endpoint.refusesServiceAccounts;
   const url = URL.parse(endpoint.server);
   if (url?.protocol !== "https:") return "it is not an https URL";
   if (url.pathname !== "/" || url.search !== "" || url.username !== "") return "its URL has more than host and port";

@@ -19,10 +19,10 @@ export const MESH_NAMES = [
   {
     env: "MESH",
     group: "mesh",
-    unit: "file:// or https:// URL, or td:[projects=NUMBER][&network=NAME][&mesh=NAME or &scopes=NAME]",
+    unit: "URL, cluster, or td:[projects=NUMBER][&network=NAME][&mesh=NAME or &scopes=NAME]",
     unset: "ConfigMap mesh-env in istio-system",
     says:
-      "Where the mesh is described, in place of mesh-env: lines NAME=value, or a ConfigMap in YAML or JSON; td: is Traffic Director, which needs no cluster: the configuration of a VPC network (default), of a Mesh, or of a Gateway's scope",
+      "Where the mesh is described, in place of mesh-env: a file:// or https:// URL of lines NAME=value, or of a ConfigMap in YAML or JSON; or in which cluster of Google Cloud it is: gke://PROJECT, or the resource name of a cluster (//container.googleapis.com/...) or of a fleet membership (//gkehub.googleapis.com/...); td: is Traffic Director, which needs no cluster: the configuration of a VPC network (default), of a Mesh, or of a Gateway's scope",
     example: "file:///etc/mesh.env",
     seenBy: "program",
   },
@@ -30,8 +30,9 @@ export const MESH_NAMES = [
     env: "PROJECT_NUMBER",
     group: "mesh",
     unit: "number",
-    unset: "MESH=td: names one",
-    says: "Number of the Google Cloud project whose Traffic Director is meant, where MESH=td: names none",
+    unset: "MESH=td: names one; for Connect Gateway it is looked up",
+    says:
+      "Number of the Google Cloud project whose Traffic Director is meant, where MESH=td: names none, and by which Connect Gateway calls the cluster's project",
     example: "123456789",
     seenBy: "program",
   },

@@ -6,6 +6,7 @@
 import { type CertificateSettings, readCertificates } from "./certificate_source.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { type PeerPattern, readPeerPatterns } from "./spiffe_id.ts";
+import { isGoogleTarget } from "./google_settings.ts";
 import { readBoolean, readChoice, readDurationMs, type SettingText } from "./setting_value.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { isTrafficDirector, readTrafficDirector, type TrafficDirector } from "./traffic_director.ts";
@@ -37,6 +38,8 @@ export interface MeshSettings {
   readonly startTimeoutMs: number;
   /** MESH, where it says where the mesh is described: `file:///...` or `https://...`. */
   readonly description?: URL | undefined;
+  /** MESH names a cluster of Google Cloud, whose mesh is meant. */
+  readonly ofCluster?: true | undefined;
   /** MESH, where it is `td:...`: no istiod, and no cluster, is asked for anything. */
   readonly trafficDirector?: TrafficDirector | undefined;
   /** GOOGLE_APPLICATION_CREDENTIALS, which Traffic Director's proxy is given. */
@@ -108,6 +111,7 @@ export function readMesh(variables: MeshVariables): MeshSettings {
     optional: read("MESH_OPTIONAL", readBoolean) ?? false,
     startTimeoutMs: read("MESH_START_TIMEOUT", readDurationMs) ?? 30_000,
     description: read("MESH", readDescription),
+    ofCluster: isGoogleTarget(text("MESH") ?? "") && text("KRUN_MANIFESTS") === undefined || undefined,
     trafficDirector,
     googleCredentials: trafficDirector && text("GOOGLE_APPLICATION_CREDENTIALS"),
     values: new Map(values),
@@ -123,8 +127,9 @@ export function readMesh(variables: MeshVariables): MeshSettings {
 }
 
 /** Whether somebody wants a mesh: without one krun does not start. */
-export function asksForMesh({ address, mode, description, gateway, trafficDirector }: MeshSettings): boolean {
-  return [address, mode, description, gateway, trafficDirector].some((value) => value !== undefined);
+export function asksForMesh(settings: MeshSettings): boolean {
+  const { address, mode, description, gateway, ofCluster, trafficDirector } = settings;
+  return [address, mode, description, gateway, ofCluster, trafficDirector].some((value) => value !== undefined);
 }
 
 /** A `host:port`, or a host alone, which means istiod's port for workloads outside a cluster; `undefined`: it is none. */
@@ -149,7 +154,6 @@ function readXdsAddress({ env, text }: SettingText): HostPort {
 /** Only what describes a mesh; `gke://` and the resource of a cluster name a cluster, which is read elsewhere. */
 function readDescription({ text }: SettingText): URL | undefined {
   const url = URL.parse(text);
-  const isDescription = url?.protocol === "file:" ||
-    url?.protocol === "https:" && url.hostname !== "container.googleapis.com";
+  const isDescription = url?.protocol === "file:" || url?.protocol === "https:" && !isGoogleTarget(text);
   return isDescription ? url : undefined;
 }

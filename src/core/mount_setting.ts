@@ -1,5 +1,5 @@
 /**
- * One `K8S_SECRET_*`, `K8S_CM_*` or `K8S_TOKEN_*` variable: name and value go in, what to mount where comes out.
+ * One `K8S_SECRET_*`, `K8S_CM_*`, `K8S_TOKEN_*`, `GCP_ID_TOKEN_*` or `GCP_ACCESS_TOKEN` variable: name and value go in, what to mount where comes out.
  *
  * ```
  * VALUE  := [ OBJECT ":" ] PATH [ "?" OPTION { "&" OPTION } ]
@@ -8,16 +8,18 @@
  * Without OBJECT the rest of the variable's name is the object's name, or the token's audience. A value that begins with
  * one `/` or with `.`, or that has no colon, has no OBJECT. Otherwise PATH begins after the last `:` before a path that shows
  * itself by `/` (not `//`), `./` or `../`; if there is none, after the last colon. So an audience may hold `://` and ports.
- * The options begin at the first `?` of the path.
+ * The options begin at the first `?` of the path. Paths of Google's tokens show themselves in any case: such a name may hold a
+ * token itself, for the program, which must not become a file's name, nor a part of an error.
  *
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { readScopes } from "./google_token.ts";
 import { isDataKey, isDnsSubdomain } from "./object_name.ts";
 import { printable, quoted, settingInvalid } from "./setting_invalid.ts";
 
-/** What is mounted: a Secret, a ConfigMap, or a token of the workload's service account. */
-export type MountKind = "Secret" | "ConfigMap" | "Token";
+/** What is mounted: a Secret, a ConfigMap, a token of the workload's service account, or one of Google's. */
+export type MountKind = "Secret" | "ConfigMap" | "Token" | "GoogleIdToken" | "GoogleAccessToken";
 
 /** One mount that a variable asks for. */
 export interface MountSetting {
@@ -25,7 +27,10 @@ export interface MountSetting {
   readonly env: string;
   /** What is mounted. */
   readonly kind: MountKind;
-  /** Name of the Secret or ConfigMap, in the workload's namespace; for a token its audience (empty: the API server's own). */
+  /**
+   * Name of the Secret or ConfigMap, in the workload's namespace; for a token its audience (empty: the API server's own; a Google
+   * access token has none).
+   */
   readonly object: string;
   /** As it was written: relative means below the base. A folder; with `key`, and for a token, one file. */
   readonly path: string;
@@ -37,11 +42,23 @@ export interface MountSetting {
   readonly optional: boolean;
   /** Seconds of life to ask for, 600 to 2^32. Only for a token; unset: 3600. */
   readonly expirationSeconds?: number;
+  /** Only for a Google access token; unset: everything that IAM allows. */
+  readonly scopes?: readonly string[];
+}
+
+/** The kinds that no cluster gives. */
+export const GOOGLE_KINDS: readonly MountKind[] = ["GoogleIdToken", "GoogleAccessToken"];
+
+/** Whether a mount is a token of Google's. */
+export function isGoogleMount({ kind }: Pick<MountSetting, "kind">): boolean {
+  return GOOGLE_KINDS.includes(kind);
 }
 
 /** What the beginning of a variable's name says. */
 interface MountFamily {
   readonly prefix: string;
+  /** The whole name is that. @default {false} */
+  readonly isWhole?: boolean;
   readonly kind: MountKind;
   readonly options: readonly OptionName[];
   /** Why it has not an option that others have. */
@@ -64,6 +81,21 @@ const FAMILIES: readonly MountFamily[] = [
     },
     example: "/var/run/secrets/tokens/my-token",
   },
+  {
+    prefix: "GCP_ID_TOKEN_",
+    kind: "GoogleIdToken",
+    options: [],
+    refuses: { mode: "its file is always 0600 and its reader's" },
+    example: "/var/run/secrets/google/id-token",
+  },
+  {
+    prefix: "GCP_ACCESS_TOKEN",
+    isWhole: true,
+    kind: "GoogleAccessToken",
+    options: ["scopes"],
+    refuses: { mode: "its file is always 0600 and its reader's" },
+    example: "/var/run/secrets/google/access-token",
+  },
 ];
 
 /** Options of the query: how the text is read (`undefined`: it cannot be), and what it should have been. */
@@ -71,6 +103,7 @@ const OPTIONS = {
   mode: { read: readMode, wanted: "an octal number from 0 to 0777", example: "0400" },
   optional: { read: readBoolean, wanted: "true or false", example: "true" },
   key: { read: readKey, wanted: "a key of a Secret or ConfigMap", example: "tls.crt" },
+  scopes: { read: readScopes, wanted: "scopes, separated by commas", example: "cloud-platform" },
   expirationSeconds: { read: readExpiration, wanted: "a whole number from 600 to 4294967296", example: "3600" },
 } as const;
 
@@ -79,7 +112,7 @@ type Options = Partial<Pick<MountSetting, OptionName>>;
 
 /** Whether a variable's name is that of a mount. */
 export function isMountSetting(env: string): boolean {
-  return FAMILIES.some(({ prefix }) => env.startsWith(prefix));
+  return familyOf(env) !== undefined;
 }
 
 /**
@@ -99,9 +132,13 @@ export function isMountSetting(env: string): boolean {
  * ```
  */
 export function parseMountSetting(env: string, value: string): MountSetting | undefined {
-  const family = FAMILIES.find(({ prefix }) => env.startsWith(prefix));
+  const family = familyOf(env);
   if (!family) return undefined;
+  const isGoogle = isGoogleMount(family);
   const { object = env.slice(family.prefix.length), place } = splitObject(value);
+  if (isGoogle && !/^(\/(?!\/)|\.\.?\/)/.test(place)) {
+    throw settingInvalid(env, "it holds no path that begins with / or ./", family.example);
+  }
   const [path, query] = splitOnce(place, "?");
   if (path === "" || path.startsWith("//")) {
     throw settingInvalid(
@@ -112,12 +149,16 @@ export function parseMountSetting(env: string, value: string): MountSetting | un
   }
   checkObject(env, { family, object, path });
   const options = readOptions(env, { family, path, query });
-  checkPath(env, { path, query, isFile: family.kind === "Token" || options.key !== undefined });
+  checkPath(env, { path, query, isFile: family.kind === "Token" || isGoogle || options.key !== undefined });
   return { env, kind: family.kind, object, path, optional: false, ...options };
 }
 
 /** A colon before what looks like a path; not the one of `://`. */
 const PATH_START = /:(?=\/(?!\/)|\.\.?\/)/g;
+
+function familyOf(env: string): MountFamily | undefined {
+  return FAMILIES.find(({ prefix, isWhole }) => isWhole ? env === prefix : env.startsWith(prefix));
+}
 
 function splitObject(value: string): { object?: string; place: string } {
   if (/^(\.|\/(?!\/))/.test(value) || !value.includes(":")) return { place: value };
@@ -135,7 +176,13 @@ function checkObject(
   env: string,
   { family, object, path }: { family: MountFamily; object: string; path: string },
 ): void {
-  if (family.kind === "Token" || isDnsSubdomain(object)) return;
+  if (family.kind === "GoogleAccessToken" && object !== "") {
+    throw settingInvalid(env, "an access token has no audience", family.example);
+  }
+  if (family.kind === "GoogleIdToken" && object === "") {
+    throw settingInvalid(env, "it names no audience", `https://api.example:${path}`);
+  }
+  if (family.kind === "Token" || isGoogleMount(family) || isDnsSubdomain(object)) return;
   const likely = object.toLowerCase().replaceAll("_", "-");
   throw settingInvalid(
     env,
@@ -152,13 +199,15 @@ function readOptions(
   for (const [name, text] of new URLSearchParams(query)) {
     const known = family.options.find((option) => option === name);
     if (!known) {
-      const first = family.options[0]!;
+      const [first] = family.options;
       const why = Object.hasOwn(family.refuses ?? {}, name) ? family.refuses?.[name] : undefined;
       const reason = why === undefined ? "" : `: ${why}`;
       throw settingInvalid(
         env,
-        `${quoted(name)} is no option of a ${family.kind} mount (known: ${family.options.join(", ")})${reason}`,
-        `${path}?${first}=${OPTIONS[first].example}`,
+        `${quoted(name)} is no option of a ${family.kind} mount (known: ${
+          family.options.join(", ") || "none"
+        })${reason}`,
+        first === undefined ? path : `${path}?${first}=${OPTIONS[first].example}`,
       );
     }
     const { read, wanted, example } = OPTIONS[known];

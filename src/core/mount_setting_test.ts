@@ -57,7 +57,7 @@ Deno.test("parseMountSetting() throws nothing but a KrunError of one line when g
     ),
   );
   const text = fc.array(piece).map((pieces) => pieces.join(""));
-  const prefix = fc.constantFrom("K8S_SECRET_", "K8S_CM_", "K8S_TOKEN_");
+  const prefix = fc.constantFrom("K8S_SECRET_", "K8S_CM_", "K8S_TOKEN_", "GCP_ID_TOKEN_");
   fc.assert(fc.property(prefix, text, text, (start, name, value) => {
     try {
       const mount = parseMountSetting(start + name, value);
@@ -101,14 +101,21 @@ Deno.test("parseMountSetting() gives back what was written when a mount is spelt
     },
     { requiredKeys: ["kind", "object", "path", "optional"] },
   );
-  fc.assert(fc.property(fc.oneof(ofObject, ofToken), (mount) => {
+  const ofGoogle = fc.record({
+    kind: fc.constant("GoogleIdToken" as const),
+    object: audience,
+    path: shown,
+    optional: fc.constant(false),
+  });
+  fc.assert(fc.property(fc.oneof(ofObject, ofToken, ofGoogle), (mount) => {
     const written = spelt(mount);
     assert.deepEqual(parseMountSetting(written.env, written.value), { env: written.env, ...mount });
   }));
 });
 
 function spelt(mount: Omit<MountSetting, "env">): Input {
-  const env = { Secret: "K8S_SECRET_x", ConfigMap: "K8S_CM_x", Token: "K8S_TOKEN_x" }[mount.kind];
+  const names = { Secret: "K8S_SECRET_x", ConfigMap: "K8S_CM_x", Token: "K8S_TOKEN_x" };
+  const env = { ...names, GoogleIdToken: "GCP_ID_TOKEN_x", GoogleAccessToken: "GCP_ACCESS_TOKEN" }[mount.kind];
   const options = [
     mount.optional && "optional=true",
     mount.mode !== undefined && `mode=${mount.mode.toString(8)}`,

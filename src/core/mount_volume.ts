@@ -4,7 +4,8 @@
  * @module
  */
 import type { V1Volume, V1VolumeMount } from "@kubernetes/client-node";
-import type { MountSetting } from "./mount_setting.ts";
+import { CLOUD_PLATFORM, googleTokenAudience, type GoogleTokenRequest } from "./google_token.ts";
+import { isGoogleMount, type MountSetting } from "./mount_setting.ts";
 
 /** A volume and its one mount. */
 export interface MountVolume {
@@ -15,7 +16,13 @@ export interface MountVolume {
 }
 
 /** Modes of files where a variable names none. Unlike in a Pod a Secret is not for the world: no container hides it here. */
-const MODES = { Secret: 0o400, ConfigMap: 0o644, Token: 0o600 } as const;
+const MODES = {
+  Secret: 0o400,
+  ConfigMap: 0o644,
+  Token: 0o600,
+  GoogleIdToken: 0o600,
+  GoogleAccessToken: 0o600,
+} as const;
 
 /** What the API server fills in for a token. */
 const EXPIRATION_SECONDS = 3600;
@@ -29,7 +36,7 @@ export function mountVolume(setting: MountSetting, taken: readonly string[]): Mo
     ...(optional && { optional }),
     ...(key !== undefined && { items: [{ key, path: key }] }),
   };
-  const file = kind === "Token" ? "token" : key;
+  const file = kind === "Token" || isGoogleMount(setting) ? "token" : key;
   const mount = { name, mountPath: path, readOnly: true, ...(file !== undefined && { subPath: file }) };
   switch (kind) {
     case "Secret":
@@ -41,10 +48,27 @@ export function mountVolume(setting: MountSetting, taken: readonly string[]): Mo
       const serviceAccountToken = { path: "token", expirationSeconds, ...(object !== "" && { audience: object }) };
       return { volume: { name, projected: { defaultMode: mode, sources: [{ serviceAccountToken }] } }, mount };
     }
+    case "GoogleIdToken":
+    case "GoogleAccessToken": {
+      const audience = googleTokenAudience(googleRequest(setting));
+      const serviceAccountToken = { path: "token", expirationSeconds: EXPIRATION_SECONDS, audience };
+      return { volume: { name, projected: { defaultMode: mode, sources: [{ serviceAccountToken }] } }, mount };
+    }
   }
 }
 
-const PREFIXES = { Secret: "secret", ConfigMap: "config-map", Token: "token" } as const;
+/** What a mount of a Google token asks for. */
+export function googleRequest({ kind, object, scopes = [CLOUD_PLATFORM] }: MountSetting): GoogleTokenRequest {
+  return kind === "GoogleIdToken" ? { kind: "identity", audience: object } : { kind: "access", scopes };
+}
+
+const PREFIXES = {
+  Secret: "secret",
+  ConfigMap: "config-map",
+  Token: "token",
+  GoogleIdToken: "google-id-token",
+  GoogleAccessToken: "google-access-token",
+} as const;
 
 /** A name that a person recognises: `secret-db`, and `secret-db-2` for the second mount of that Secret. */
 function volumeName(

@@ -7,10 +7,13 @@ import type { V1ConfigMap, V1Container, V1Pod, V1PodSpec, V1Probe, V1Service } f
 import type { Cluster } from "./cluster.ts";
 import type { Identity } from "./identity.ts";
 import { withoutExpansion } from "./expansion.ts";
+import { instanceMetadata } from "./cloud_run.ts";
+import { googleTokenAudience, type GoogleTokenRequest } from "./google_token.ts";
 import { withoutInjected } from "./injected.ts";
 import { inClusterFailure, kubernetesService, SERVICE_ACCOUNT_FOLDER } from "./in_cluster.ts";
 import { mountPath } from "./mount_path.ts";
-import { dnsLabelOf, mountVolume } from "./mount_volume.ts";
+import { isGoogleMount } from "./mount_setting.ts";
+import { dnsLabelOf, googleRequest, mountVolume } from "./mount_volume.ts";
 import { oneShotWarnings } from "./one_shot.ts";
 import { defaultPod } from "./pod_defaults.ts";
 import type { PodManifest } from "./pod_manifest.ts";
@@ -38,6 +41,8 @@ export interface PodFromSettingsOptions {
   readonly base: string;
   /** Other absolute paths of the base, as through a link. @default {none} */
   readonly baseAliases?: readonly string[];
+  /** Cloud Run's id of this instance. */
+  readonly instanceId?: string | undefined;
   /** For `metadata.uid`: any UUID, another one for each Pod. */
   readonly podUid: string;
   /** krun runs in a Pod, and the kubelet's own service account folder is where the program looks for one. @default {false} */
@@ -79,6 +84,8 @@ export interface PlannedPod {
   readonly hidesKubeconfig: boolean;
   /** Containers that krun itself has added, such as the mesh's proxy: nothing of krun's environment reaches them. */
   readonly ownContainers: ReadonlySet<string>;
+  /** Audience of a token → the Google token that is meant by it, in volumes that krun itself has added. */
+  readonly googleTokens: ReadonlyMap<string, GoogleTokenRequest>;
   /** Volume → the one user it is for, where krun itself has added it. */
   readonly volumeUsers: ReadonlyMap<string, number>;
   /** The front door that KRUN_TUNNEL asks for. */
@@ -120,6 +127,7 @@ class Draft {
   readonly #localObjects = new Map<string, V1ConfigMap>();
   readonly #localServices: V1Service[] = [];
   readonly #warnings: string[];
+  readonly #googleTokens = new Map<string, GoogleTokenRequest>();
   #inClusterFailure: string | undefined;
   #hidesKubeconfig = false;
   #tunnel: TunnelPlan | undefined;
@@ -141,15 +149,19 @@ class Draft {
       terminationGracePeriodSeconds: this.#gracePeriodSeconds(written?.spec?.terminationGracePeriodSeconds),
     };
     const { version } = identity;
+    const instance = settings.platform && instanceMetadata(settings.platform, options.instanceId);
     const labels = {
+      ...instance?.labels,
       ...(version && { version: version.value }),
       ...written?.metadata?.labels,
       ...Object.fromEntries(settings.labels),
     };
+    const annotations = { ...instance?.annotations, ...written?.metadata?.annotations };
     const metadata = {
       uid: podUid,
       ...written?.metadata,
-      name: identity.name.value,
+      ...(Object.keys(annotations).length > 0 && { annotations }),
+      name: identity.name.rule === "KRUN_POD" ? identity.name.value : instance?.name ?? identity.name.value,
       namespace: identity.namespace.value,
     };
     this.#pod = { ...written, metadata: { ...metadata, ...(Object.keys(labels).length > 0 && { labels }) } };
@@ -199,6 +211,10 @@ class Draft {
     for (const setting of this.#options.settings.mounts) {
       const taken = (this.#spec.volumes ?? []).map(({ name }) => name);
       const { volume, mount } = mountVolume(setting, taken);
+      if (isGoogleMount(setting)) {
+        const request = googleRequest(setting);
+        this.#googleTokens.set(googleTokenAudience(request), request);
+      }
       this.#spec.volumes = [...this.#spec.volumes ?? [], volume];
       this.#program.volumeMounts = [...this.#program.volumeMounts ?? [], mount];
       this.#origins.set(volume.name, setting.env);
@@ -224,7 +240,8 @@ class Draft {
     }
     const served = this.#containers().filter((container) => !hasOwnToken(container));
     if (served.length > 0) this.#add(tokenVolume(endpoint), served);
-    if (endpoint && this.#needsKubeconfig()) this.#addKubeconfig();
+    // Where its token is not taken, a kubeconfig would lead it into a 401.
+    if (endpoint && endpoint.refusesServiceAccounts === undefined && this.#needsKubeconfig()) this.#addKubeconfig();
   }
 
   /**
@@ -255,6 +272,7 @@ class Draft {
       ownsKubernetesEnv: cluster !== undefined && !kubeletServiceAccount,
       hidesKubeconfig: this.#hidesKubeconfig,
       ownContainers: new Set(),
+      googleTokens: this.#googleTokens,
       volumeUsers: new Map(),
       ...(this.#tunnel && { tunnel: this.#tunnel }),
       ...(failure !== undefined && { inClusterFailure: failure }),

@@ -1,10 +1,12 @@
 /**
- * Honest answers to settings for what krun does not have yet. In: the settings. Out: warnings, or the error that keeps
- * krun from starting a program in another cluster, or outside a mesh, than was asked for.
+ * Honest answers to settings for what krun does not have yet, and to clusters that several settings name. In: the settings. Out:
+ * warnings, or the error that keeps krun from starting a program in another cluster, or outside a mesh, than was asked for.
  *
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { isProject } from "./google_resource.ts";
+import { isGoogleTarget } from "./google_settings.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import { SETTINGS } from "./settings_table.ts";
 import type { Setting } from "./setting.ts";
@@ -14,12 +16,8 @@ import { isTrafficDirector } from "./traffic_director.ts";
 /** The text of a variable that is set and not empty. */
 export type ReadSetting = (name: SettingName) => string | undefined;
 
-/** They only refine CLUSTER_NAME, and many programs have them for themselves: no word about them alone. */
-const QUIET: readonly string[] = [
-  "PROJECT_ID",
-  "GCE_METADATA_HOST",
-  "OSS_ISTIO",
-] satisfies SettingName[];
+/** Many programs have it for themselves: no word about it alone. */
+const QUIET: readonly string[] = ["OSS_ISTIO"] satisfies SettingName[];
 
 /** They name a cluster. */
 const CLUSTER_NAMES = ["CLUSTER_NAME", "MESH"] as const satisfies readonly SettingName[];
@@ -27,14 +25,13 @@ const CLUSTER_NAMES = ["CLUSTER_NAME", "MESH"] as const satisfies readonly Setti
 /**
  * Answers the reserved settings that are set; `passEnv` is KRUN_PASS_ENV.
  *
- * @throws {KrunError} `ClusterNotFound` when a setting names a cluster that krun cannot look up and nothing else names one;
- * `SettingConflict` when a kubeconfig does too; `SettingInvalid` when MESH is of no kind that krun knows.
+ * @throws {KrunError} `SettingConflict` when a setting names a cluster and a kubeconfig does too; `SettingInvalid` when MESH is
+ * of no kind that krun knows.
  */
 export function answerReserved(read: ReadSetting, passEnv: readonly string[]): string[] {
   const warnings = CLUSTER_NAMES.flatMap((name) => answerClusterName(name, read));
-  const used: SettingName[] = isTrafficDirector(read("MESH") ?? "") ? ["GOOGLE_APPLICATION_CREDENTIALS"] : [];
   for (const { env, reserved, seenBy } of SETTINGS as readonly Setting[]) {
-    const isAnswered = [...QUIET, ...CLUSTER_NAMES, ...used, ...passEnv].includes(env);
+    const isAnswered = [...QUIET, ...passEnv].includes(env);
     if (!reserved || isAnswered || read(env as SettingName) === undefined) continue;
     const handOn = seenBy === "krun" ? `; KRUN_PASS_ENV=${env} hands it on to the program` : "";
     warnings.push(`${env} has no effect: this krun does not have ${reserved} yet${handOn}`);
@@ -44,10 +41,11 @@ export function answerReserved(read: ReadSetting, passEnv: readonly string[]): s
 
 function answerClusterName(name: (typeof CLUSTER_NAMES)[number], read: ReadSetting): string[] {
   const value = read(name);
-  if (value === undefined) return [];
-  if (name === "MESH" && isTrafficDirector(value)) return [];
-  if (name === "MESH" && /^(?:file|https):\/\/(?!container\.googleapis\.com\/)/.test(value)) return [];
-  if (name === "MESH" && !/^gke:|container\.googleapis\.com\//.test(value)) throw noMesh(value);
+  if (value === undefined || name === "CLUSTER_NAME" && value === "-") return [];
+  if (name === "MESH" && !isGoogleTarget(value)) {
+    if (isTrafficDirector(value) || /^(?:file|https):\/\//.test(value)) return [];
+    throw noMesh(value);
+  }
   if (read("KRUN_MANIFESTS")) return [`${name} has no effect: KRUN_MANIFESTS decides the cluster`];
   for (const other of ["KUBECONFIG", "KRUN_CONTEXT"] as const) {
     if (!read(other)) continue;
@@ -57,14 +55,10 @@ function answerClusterName(name: (typeof CLUSTER_NAMES)[number], read: ReadSetti
       `unset ${name} or ${other}`,
     );
   }
-  if (read("KUBERNETES_SERVICE_HOST")) {
-    return [`${name} has no effect: this krun does not look up clusters of Google Cloud yet, and runs in a Pod`];
-  }
-  throw new KrunError(
-    "ClusterNotFound",
-    `Cannot find cluster ${quoted(value)} (${name}): this krun does not look up clusters of Google Cloud yet`,
-    `set KUBECONFIG or KRUN_MANIFESTS, and unset ${name}`,
-  );
+  const project = read("PROJECT_ID");
+  // Many programs have such a variable for themselves; here it was meant to say where that cluster is.
+  if (project === undefined || isProject(project) || name === "MESH") return [];
+  return [`PROJECT_ID has no effect: ${quoted(project)} is not the id of a Google Cloud project`];
 }
 
 /** The program was meant to talk through that mesh: started without, it would talk in plain text. */

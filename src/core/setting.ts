@@ -7,6 +7,7 @@
 /** Headings of the table, in the order in which they are printed. */
 export const SETTING_GROUPS = {
   cluster: "Where the cluster is",
+  google: "Google Cloud",
   workload: "Who the workload is",
   mounts: "What is mounted",
   program: "How the program runs",
@@ -17,7 +18,7 @@ export const SETTING_GROUPS = {
 } as const;
 
 /** What a reserved setting waits for. */
-export type ReservedFor = "Google Cloud support" | "a managed mesh" | "the SSH server";
+export type ReservedFor = "a managed mesh" | "the SSH server";
 
 /** One variable that krun reads. */
 export interface Setting {

@@ -4,11 +4,13 @@
  * @module
  */
 import { passEnvWarnings } from "./app_env.ts";
+import { type CloudRunNames, readCloudRun } from "./cloud_run.ts";
 import { KrunError } from "./errors.ts";
+import { type GoogleSettings, readGoogle } from "./google_settings.ts";
 import type { LogLevel } from "./log.ts";
-import type { LogFormat } from "./log_format.ts";
+import { type LogFormat, type LogTrace, readTrace } from "./log_format.ts";
 import { type MeshSettings, readMesh } from "./mesh_settings.ts";
-import { isMountSetting, parseMountSetting } from "./mount_setting.ts";
+import { isGoogleMount, isMountSetting, parseMountSetting } from "./mount_setting.ts";
 import type { MountSetting } from "./mount_setting.ts";
 import { nearestName } from "./nearest_name.ts";
 import { isLabelKey, isLabelValue } from "./object_name.ts";
@@ -58,8 +60,10 @@ export interface WorkloadSettings {
   readonly name?: string | undefined;
   /** WORKLOAD_SERVICE_ACCOUNT. */
   readonly serviceAccount?: string | undefined;
-  /** K_SERVICE. */
+  /** K_SERVICE, else CLOUD_RUN_JOB, else CLOUD_RUN_WORKER_POOL. */
   readonly service?: string | undefined;
+  /** Which of them, where it is not the first. */
+  readonly serviceSetting?: SettingName | undefined;
 }
 
 /** Where a cluster may be found, as far as variables say it. */
@@ -86,6 +90,8 @@ export interface Settings {
   readonly workload: WorkloadSettings;
   /** Where a cluster may be. */
   readonly cluster: ClusterSettings;
+  /** What variables say of Google Cloud. */
+  readonly google: GoogleSettings;
   /** The variables that ask for a cluster; empty: none is needed. */
   readonly clusterAskedBy: readonly string[];
   /** In the order of the variables' names. */
@@ -104,8 +110,8 @@ export interface Settings {
   readonly gracePeriodSeconds?: number | undefined;
   /** The platform is Cloud Run: it gives 10 s from SIGTERM to SIGKILL. */
   readonly cloudRun: boolean;
-  /** K_REVISION. */
-  readonly platformRevision?: string | undefined;
+  /** What Cloud Run calls this instance; unset elsewhere. */
+  readonly platform?: CloudRunNames | undefined;
   /** KRUN_SERVICE_LINKS; unset: off for a Pod made from variables, the manifest's own otherwise. */
   readonly serviceLinks?: boolean | undefined;
   /** MESH_BASE_DIR. */
@@ -122,12 +128,12 @@ export interface Settings {
   readonly logLevel: LogLevel;
   /** KRUN_LOG_FORMAT. */
   readonly logFormat: LogFormat;
+  /** TRACEPARENT, for log lines. */
+  readonly trace?: LogTrace | undefined;
   /** KRUN_STATUS. */
   readonly status?: ListenAddress | undefined;
   /** KRUN_TUNNEL. */
   readonly tunnel?: TunnelSetting | undefined;
-  /** GCE_METADATA_HOST. */
-  readonly metadataHost?: string | undefined;
   /** XDS_ADDR, MESH and all that refines them. */
   readonly mesh: MeshSettings;
   /** KRUN_PASS_ENV: variables of krun's own that the program gets all the same. */
@@ -141,8 +147,7 @@ export interface Settings {
  *
  * Never throws anything but a {@linkcode KrunError}, for whatever environment.
  *
- * @throws {KrunError} `SettingInvalid`, `SettingConflict`, `PathInvalid`, `ClusterNotFound` (a setting names a cluster of a
- * kind that krun cannot look up).
+ * @throws {KrunError} `SettingInvalid`, `SettingConflict`, `PathInvalid`.
  */
 export function parseSettings(env: Env): Settings {
   const variables = new Variables(env);
@@ -150,7 +155,8 @@ export function parseSettings(env: Env): Settings {
   const warnings: string[] = [];
   const passEnv = read("KRUN_PASS_ENV", readNames) ?? [];
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
-  const tunnel = readTunnel(variables);
+  const platform = readCloudRun(text);
+  const tunnel = readTunnel(variables, platform);
   const ports = portsBehind(tunnel, readPorts(variables, warnings));
   const oneShot = read("KRUN_REFRESH", (s) => readChoice(s, ["always", "never"])) === "never";
   const settings: Omit<Settings, "warnings"> = {
@@ -158,13 +164,16 @@ export function parseSettings(env: Env): Settings {
       namespace: text("WORKLOAD_NAMESPACE"),
       name: text("WORKLOAD_NAME"),
       serviceAccount: text("WORKLOAD_SERVICE_ACCOUNT"),
-      service: text("K_SERVICE"),
+      ...readService(variables),
     },
     cluster: readCluster(variables),
+    google: readGoogle(variables),
     clusterAskedBy: [
-      ...ASKS_FOR_CLUSTER.filter((name) => text(name) && !(name === "XDS_ADDR" && text(name) === "-"))
+      ...ASKS_FOR_CLUSTER.filter((name) =>
+        text(name) && !(["XDS_ADDR", "CLUSTER_NAME"].includes(name) && text(name) === "-")
+      )
         .filter((name) => !(OF_MESH.includes(name) && isTrafficDirector(text("MESH") ?? ""))),
-      ...mounts.map((mount) => mount.env),
+      ...mounts.filter((mount) => !isGoogleMount(mount)).map((mount) => mount.env),
     ],
     mounts,
     podFile: text("KRUN_POD"),
@@ -173,8 +182,8 @@ export function parseSettings(env: Env): Settings {
     startupProbe: readStartupProbe(variables, { ports: withTunnelPort(ports, tunnel), warnings }),
     runAs: readRunAs(variables),
     gracePeriodSeconds: read("KRUN_GRACE_PERIOD", readWholeSeconds),
-    cloudRun: isCloudRun(variables),
-    platformRevision: text("K_REVISION"),
+    cloudRun: platform !== undefined,
+    platform,
     serviceLinks: read("KRUN_SERVICE_LINKS", readBoolean),
     baseDir: text("MESH_BASE_DIR"),
     keepFiles: read("KRUN_FILES", (s) => readChoice(s, ["remove", "keep"])) === "keep",
@@ -182,10 +191,11 @@ export function parseSettings(env: Env): Settings {
     onChange: read("KRUN_ON_CHANGE", readOnChange) ?? { kind: "none" },
     startTimeoutMs: read("KRUN_START_TIMEOUT", readDurationMs) ?? 60_000,
     logLevel: read("KRUN_LOG", (s) => readChoice(s, ["info", "error", "warn", "debug"])) ?? "info",
-    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, ["text", "json"])) ?? "text",
+    logFormat: read("KRUN_LOG_FORMAT", (s) => readChoice(s, LOG_FORMATS)) ??
+      (platform ? "google" : "text"),
+    trace: readTrace(text("TRACEPARENT") ?? "", text("PROJECT_ID")),
     status: read("KRUN_STATUS", readListenAddress),
     tunnel,
-    metadataHost: text("GCE_METADATA_HOST"),
     mesh: readMesh(variables),
     passEnv,
   };
@@ -197,6 +207,14 @@ export function parseSettings(env: Env): Settings {
   );
   return { ...settings, warnings };
 }
+
+/** The form of log lines as far as it is known before the settings are read; for the error that they cannot be. */
+export function earlyLogFormat(env: Env): LogFormat {
+  const asked = LOG_FORMATS.find((format) => format === env.KRUN_LOG_FORMAT);
+  return asked ?? (readCloudRun((name) => env[name] || undefined) ? "google" : "text");
+}
+
+const LOG_FORMATS = ["text", "json", "google"] as const satisfies readonly LogFormat[];
 
 /** These ask for a cluster. K_SERVICE does not: the platform sets it for every program, whatever it wants. */
 const ASKS_FOR_CLUSTER: readonly SettingName[] = [
@@ -290,9 +308,9 @@ function readPorts(variables: Variables, warnings: string[]): PortSetting[] {
 }
 
 /** On Cloud Run a service gets PORT, and nothing but that is reached from outside. */
-function readTunnel(variables: Variables): TunnelSetting | undefined {
+function readTunnel(variables: Variables, platform: CloudRunNames | undefined): TunnelSetting | undefined {
   if (variables.read("KRUN_TUNNEL", (setting) => readChoice(setting, ["h2c"])) === undefined) return undefined;
-  if (!isCloudRun(variables) || variables.text("K_SERVICE") === undefined) return {};
+  if (platform?.service === undefined) return {};
   return { platformPort: variables.read("PORT", readMainPort)?.port ?? CLOUD_RUN_PORT };
 }
 
@@ -328,11 +346,11 @@ function readRunAs({ read }: Variables): Settings["runAs"] {
   return runAs ?? original;
 }
 
-/** Knative sets K_SERVICE and K_REVISION as well, but in a Pod. */
-function isCloudRun({ text }: Variables): boolean {
-  if (text("KUBERNETES_SERVICE_HOST")) return false;
-  const isService = text("K_SERVICE") !== undefined && text("K_REVISION") !== undefined;
-  return isService || text("CLOUD_RUN_JOB") !== undefined || text("CLOUD_RUN_WORKER_POOL") !== undefined;
+/** What a workload on Cloud Run is called there. */
+function readService({ text }: Variables): Pick<WorkloadSettings, "service" | "serviceSetting"> {
+  const names = ["K_SERVICE", "CLOUD_RUN_JOB", "CLOUD_RUN_WORKER_POOL"] as const;
+  const name = names.find((name) => text(name) !== undefined);
+  return { service: name && text(name), serviceSetting: name === "K_SERVICE" ? undefined : name };
 }
 
 function readOnChange({ env, text }: SettingText): OnChange {
@@ -345,12 +363,13 @@ function readOnChange({ env, text }: SettingText): OnChange {
 }
 
 /** One-shot mode leaves no krun behind that could do these. */
-function checkOneShot(
-  { oneShot, onChange, status, tunnel }: Pick<Settings, "oneShot" | "onChange" | "status" | "tunnel">,
-): void {
+function checkOneShot({ oneShot, onChange, status, tunnel, google }: Omit<Settings, "warnings">): void {
   if (!oneShot) return;
-  const names = { KRUN_ON_CHANGE: onChange.kind !== "none", KRUN_STATUS: status, KRUN_TUNNEL: tunnel };
-  const other = Object.entries(names).find(([, isSet]) => isSet)?.[0];
+  const others = {
+    ...{ KRUN_ON_CHANGE: onChange.kind !== "none", KRUN_STATUS: status },
+    ...{ KRUN_TUNNEL: tunnel, KRUN_METADATA: google.metadata },
+  };
+  const other = Object.entries(others).find(([, isSet]) => isSet)?.[0];
   if (other === undefined) return;
   throw new KrunError(
     "SettingConflict",

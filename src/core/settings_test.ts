@@ -86,7 +86,9 @@ Deno.test("parseSettings() does not warn when every variable of the table that i
   const supported = SETTINGS.filter((setting) => !("reserved" in setting));
   const env = Object.fromEntries(supported.map(({ env, example }) => [env.replace(/<.*>/, "x"), example]));
   // These contradict others on purpose.
-  for (const name of ["KRUN_REFRESH", "startupProbe.tcp", "KRUN_MANIFESTS", "PROV_CERT"]) delete env[name];
+  for (const name of ["KRUN_REFRESH", "startupProbe.tcp", "KRUN_MANIFESTS", "PROV_CERT", "CLUSTER_NAME"]) {
+    delete env[name];
+  }
   assert.deepEqual(parseSettings(env).warnings, []);
 });
 
@@ -155,6 +157,8 @@ Deno.test("sources name no variable that is not in SETTINGS", () => {
   // Of a Pod's environment, where an injector has left them.
   const injected = ["ISTIO_KUBE_APP_PROBERS", "ISTIO_PROMETHEUS_ANNOTATIONS"];
   for (const name of [...given, ...injected, "CLUSTER_ID", "MESH_ID"]) others.add(name);
+  // Words of Google's APIs.
+  for (const name of ["SERVICE_DISABLED", "PERMISSION_DENIED", "IAM_PERMISSION_DENIED"]) others.add(name);
   // Chains of iptables.
   for (const name of ["ISTIO_INBOUND", "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "KRUN_PROBE"]) others.add(name);
   const strays = [...texts].flatMap(([path, text]) =>

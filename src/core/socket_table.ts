@@ -48,3 +48,37 @@ function addressOf(hex: string): string {
   const hextets = Array.from({ length: 8 }, (_, index) => `${bytes[2 * index]}${bytes[2 * index + 1]}`);
   return parseIp(hextets.join(":"))!.text;
 }
+
+/** One end of a connection. */
+export interface ConnectedSocket {
+  /** User that made it. */
+  readonly uid: number;
+  /** As in {@linkcode ListeningSocket}. */
+  readonly inode: number;
+}
+
+const CONNECTED_ROW =
+  /^ *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+ +(\d+) +\d+ +(\d+)/;
+/** TCP_ESTABLISHED, and TCP_FIN_WAIT1, TCP_FIN_WAIT2: a client that has said all it has to say still waits for the answer. */
+const OPEN_STATES = ["01", "04", "05"];
+
+/** The end of a TCP connection that has these addresses and ports, in the text of /proc/net/tcp or tcp6; `undefined`: not there. */
+export function findConnection(
+  text: string,
+  { address, port, remoteAddress, remotePort }: {
+    address: string;
+    port: number;
+    remoteAddress: string;
+    remotePort: number;
+  },
+): ConnectedSocket | undefined {
+  for (const line of text.split("\n")) {
+    const [, local = "", localPort = "", remote = "", otherPort = "", state = "", uid, inode] =
+      CONNECTED_ROW.exec(line) ?? [];
+    if (!OPEN_STATES.includes(state) || Number.parseInt(localPort, 16) !== port) continue;
+    if (Number.parseInt(otherPort, 16) !== remotePort) continue;
+    if (addressOf(local) !== address || addressOf(remote) !== remoteAddress) continue;
+    return { uid: Number(uid), inode: Number(inode) };
+  }
+  return undefined;
+}

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseIp } from "./ip_address.ts";
-import { parseSocketTable } from "./socket_table.ts";
+import { findConnection, parseSocketTable } from "./socket_table.ts";
 
 const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 34567 1 0000000000000000 100 0 0 10 0
@@ -70,4 +70,29 @@ Deno.test("parseSocketTable() gives back any socket that the kernel prints", () 
 Deno.test("parseSocketTable() never throws", () => {
   fc.assert(fc.property(fc.string(), (text) => assert.deepEqual(parseSocketTable(text, "udp"), [])));
   assert.deepEqual(parseSocketTable(TCP.slice(0, 150), "tcp"), []);
+});
+
+Deno.test("findConnection() finds the client's end of a connection, also one of an IPv6 socket, and nobody else's", () => {
+  const heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+  const row = (local: string, remote: string, state: string, inode: number) =>
+    `   0: ${local} ${remote} ${state} 00000000:00000000 00:00000000 00000000  1000        0 ${inode} 1 0000000000000000 20 4 30 10 -1\n`;
+  // 127.0.0.1:40000 to 127.0.0.1:15988.
+  const [client, server] = ["0100007F:9C40", "0100007F:3E74"];
+  const mapped = "0000000000000000FFFF0000";
+  const ends = { address: "127.0.0.1", port: 40000, remoteAddress: "127.0.0.1", remotePort: 15988 };
+  assert.deepEqual(findConnection(heading + row(client, server, "01", 7), ends), { uid: 1000, inode: 7 });
+  assert.deepEqual(findConnection(row(`${mapped}${client}`, `${mapped}${server}`, "05", 8), ends), {
+    uid: 1000,
+    inode: 8,
+  });
+  for (
+    const other of [
+      row(server, client, "01", 9),
+      row(client, server, "0A", 9),
+      row("0100007F:9C41", server, "01", 9),
+      "",
+    ]
+  ) {
+    assert.equal(findConnection(heading + other, ends), undefined);
+  }
 });

@@ -26,6 +26,8 @@ import type { Logger } from "../core/log.ts";
 import type { ProxySettings } from "../core/proxy_choice.ts";
 import { ApiClient } from "./api_client.ts";
 import type { ApiOperation } from "./api_error.ts";
+import type { FoundCluster } from "./cluster_finder.ts";
+import type { Credentials } from "./credentials.ts";
 import { openCredentials } from "./open_credentials.ts";
 import { openTransport } from "./open_transport.ts";
 import { followObject, type FollowTiming, type OpenWatch, type WatchSource } from "./watch.ts";
@@ -42,6 +44,10 @@ export interface ApiClusterOptions {
   readonly files?: FileReader | undefined;
   /** Environment of a credential plugin. @default {krun's own} */
   readonly pluginEnv?: Readonly<Record<string, string>> | undefined;
+  /** krun's own, in place of the config's user. @default {as the config says} */
+  readonly credentials?: Credentials | undefined;
+  /** A way to the server that is open already. @default {one is made} */
+  readonly opened?: FoundCluster["opened"];
   /** What one call may take. @default {20_000} */
   readonly callTimeoutMs?: number | undefined;
   /** How following waits. */
@@ -71,8 +77,9 @@ export interface ApiTiming extends FollowTiming {
 export async function openApiCluster(config: ClusterConfig, options: ApiClusterOptions): Promise<ApiCluster> {
   const lifetime = new AbortController();
   const { log, pluginEnv: env, proxy, roots, files } = options;
-  const { transport, endpoint } = await openTransport(config, options);
-  const credentials = await openCredentials(config, { log, env, proxy, roots, files, lifetime: lifetime.signal });
+  const { transport, endpoint } = options.opened ?? await openTransport(config, options);
+  const credentials = options.credentials ??
+    await openCredentials(config, { log, env, proxy, roots, files, lifetime: lifetime.signal });
   const { server, source } = config;
   const { callTimeoutMs, timing } = options;
   const client = new ApiClient({

@@ -40,6 +40,7 @@ export interface ApiFailure {
 
 /** krun's credentials as a person would find them. */
 export function credentialsOf({ kind, where, context, user }: ClusterSource): string {
+  if (kind === "google") return `Google account ${user ?? "of this machine"}`;
   if (kind === "in-cluster") return `the service account files in "${where}"`;
   return `user "${user ?? ""}" of context "${context ?? ""}" in kubeconfig "${where}"`;
 }

@@ -13,6 +13,7 @@ import type { FileReader } from "../core/file_reader.ts";
 import type { ProxySettings } from "../core/proxy_choice.ts";
 import { abortable } from "./abort.ts";
 import { type ApiTiming, openApiCluster } from "./api_cluster.ts";
+import type { ClusterFinder, FoundCluster } from "./cluster_finder.ts";
 import { findInCluster } from "./in_cluster.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
 
@@ -52,6 +53,12 @@ export interface ClusterRequest {
   readonly pluginEnv?: Readonly<Record<string, string>> | undefined;
 }
 
+/** What may say where the cluster is, for krun itself. */
+export interface CloudRequest extends ClusterRequest {
+  /** A cloud to look in. @default {none} */
+  readonly cloud?: ClusterFinder | undefined;
+}
+
 /** Options of {@linkcode findCluster}. */
 export interface FindClusterOptions {
   /** Where events of the cluster go: an outage, a watch that is not allowed. */
@@ -65,8 +72,8 @@ export interface FindClusterOptions {
 /** One place to look. */
 interface Source {
   readonly name: string;
-  /** The cluster if the source exists; else why it does not. */
-  find(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster | string>;
+  /** The cluster if the source exists; else why it does not; `undefined` where that is not worth a word. */
+  find(request: CloudRequest, options: FindClusterOptions): Promise<Cluster | string | undefined>;
 }
 
 /** Every source, in the order in which they are asked. A new one is a line here. */
@@ -87,6 +94,10 @@ const SOURCES: readonly Source[] = [
     },
   },
   {
+    name: "CLUSTER_NAME and MESH",
+    find: async (request, options) => request.cloud?.isNamed ? await findInCloud(request, options) : undefined,
+  },
+  {
     name: "service account of a Pod",
     find: async (request, options) => {
       const { inClusterFolder: folder, kubernetesServiceHost: host, kubernetesServicePort: port } = request;
@@ -103,7 +114,17 @@ const SOURCES: readonly Source[] = [
       return await open(await loadKubeconfig([path], request), request, options);
     },
   },
+  {
+    name: "Google Cloud",
+    find: async (request, options) => request.cloud ? await findInCloud(request, options) : undefined,
+  },
 ];
+
+async function findInCloud(request: CloudRequest, options: FindClusterOptions): Promise<Cluster | string> {
+  const found = await request.cloud!.find(options);
+  if (typeof found === "string") return found;
+  return await open(found.config, request, { ...options, ...found });
+}
 
 /**
  * Opens the cluster of the first source that exists, in the order KRUN_MANIFESTS, KUBECONFIG, the Pod's service account,
@@ -138,7 +159,16 @@ const SOURCES: readonly Source[] = [
  * await Deno.remove(folder, { recursive: true });
  * ```
  */
-export async function findCluster(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster> {
+export function findCluster(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster> {
+  return findClusterOrCloud(request, options);
+}
+
+/**
+ * As {@linkcode findCluster}, and in a cloud: one that a setting names goes before the Pod's service account, any other comes last.
+ *
+ * @throws as {@linkcode findCluster}, and what looking in the cloud throws
+ */
+export async function findClusterOrCloud(request: CloudRequest, options: FindClusterOptions): Promise<Cluster> {
   const { signal } = options;
   signal?.throwIfAborted();
   const searching = search(request, options);
@@ -151,17 +181,17 @@ export async function findCluster(request: ClusterRequest, options: FindClusterO
   }
 }
 
-async function search(request: ClusterRequest, options: FindClusterOptions): Promise<Cluster> {
+async function search(request: CloudRequest, options: FindClusterOptions): Promise<Cluster> {
   const tried: string[] = [];
   for (const source of SOURCES) {
     const found = await source.find(request, options);
-    if (typeof found !== "string") return await withContext(found, request);
-    tried.push(`${source.name}: ${found}`);
+    if (typeof found === "object") return await withContext(found, request);
+    if (found !== undefined) tried.push(`${source.name}: ${found}`);
   }
   throw new KrunError(
     "ClusterNotFound",
     `Cannot find a cluster: ${tried.join("; ")}`,
-    "set KUBECONFIG or KRUN_MANIFESTS",
+    "set KUBECONFIG, CLUSTER_NAME or KRUN_MANIFESTS",
     {
       details: tried.join("\n"),
     },
@@ -173,10 +203,15 @@ async function withContext(cluster: Cluster, { context }: ClusterRequest): Promi
   if (!context || cluster.source.kind === "kubeconfig") return cluster;
   await cluster[Symbol.asyncDispose]();
   const { kind, where } = cluster.source;
-  const what = kind === "manifests" ? "the manifests" : "the service account of a Pod";
+  const places = {
+    manifests: "the manifests",
+    google: "Google Cloud",
+    kubeconfig: "",
+    "in-cluster": "the service account of a Pod",
+  };
   throw new KrunError(
     "SettingConflict",
-    `Cannot use KRUN_CONTEXT "${context}": the cluster is from ${what} in ${where}, which has no contexts`,
+    `Cannot use KRUN_CONTEXT "${context}": the cluster is from ${places[kind]} in ${where}, which has no contexts`,
     "unset KRUN_CONTEXT, or set KUBECONFIG and no KRUN_MANIFESTS",
   );
 }
@@ -184,7 +219,7 @@ async function withContext(cluster: Cluster, { context }: ClusterRequest): Promi
 function open(
   config: ClusterConfig,
   { proxy, pluginEnv, roots, files }: ClusterRequest,
-  { log, timing }: FindClusterOptions,
+  { log, timing, credentials, opened }: FindClusterOptions & Partial<FoundCluster>,
 ): Promise<Cluster> {
-  return openApiCluster(config, { log, proxy, pluginEnv, roots, files, timing });
+  return openApiCluster(config, { log, proxy, pluginEnv, roots, files, timing, credentials, opened });
 }

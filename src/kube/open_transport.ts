@@ -41,7 +41,7 @@ export async function openTransport(
   config: ClusterConfig,
   { proxy = {}, roots, files = denoFiles }: OpenTransportOptions = {},
 ): Promise<{ transport: Transport; endpoint: ApiEndpoint }> {
-  const { server, tlsServerName, insecureSkipTlsVerify = false } = config;
+  const { server, tlsServerName, insecureSkipTlsVerify = false, refusesServiceAccounts } = config;
   const proxyUrl = config.proxyUrl ?? proxyFor(new URL(server), proxy);
   const caPem = readCa(config, files);
   const endpoint: ApiEndpoint = {
@@ -50,6 +50,7 @@ export async function openTransport(
     ...(tlsServerName === undefined ? {} : { tlsServerName }),
     ...(insecureSkipTlsVerify ? { insecureSkipTlsVerify } : {}),
     ...(proxyUrl === undefined ? {} : { proxyUrl }),
+    ...(refusesServiceAccounts === undefined ? {} : { refusesServiceAccounts }),
   };
   const isHttp = server.startsWith("http:");
   const needsRoots = caPem === undefined && !isHttp && !insecureSkipTlsVerify;

@@ -20,6 +20,7 @@ import { type CheckedObject, type CheckedToken, type CheckReport, checkText, typ
 import { createLogger } from "./logger.ts";
 import { requireTunnelPort, tunnelFindings } from "./ways_in_findings.ts";
 import { procReader } from "./interception.ts";
+import { LazyGoogle } from "./lazy_google.ts";
 import { adviceOf, meshFindings } from "./mesh_findings.ts";
 import { meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
@@ -66,15 +67,21 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
   let settings: Settings | undefined;
   try {
     settings = parseSettings(outer.env);
-    const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
+    const log = createLogger({
+      level: settings.logLevel,
+      format: settings.logFormat,
+      trace: settings.trace,
+      write: outer.writeError,
+    });
     const ofMesh: StartFailure[] = [];
+    const google = undo.use(new LazyGoogle(outer, { settings, log, deadlineMs: 0 }));
     const plan = await planStart(outer, {
-      ...{ settings, argv, log, keepKey: false },
+      ...{ settings, argv, log, google, keepKey: false },
       machine: meshMachine(outer),
       onMeshFailure: (error) => ofMesh.push({ error, askedBy: "" }),
     });
     if (plan.cluster) undo.use(plan.cluster);
-    return await reportOfPlan(outer, { plan, settings, ofMesh });
+    return await reportOfPlan(outer, { plan, settings, ofMesh, google });
   } catch (error) {
     if (!(error instanceof KrunError) || error.code === "Internal") throw error;
     const verdict = verdictOf([{ error, askedBy: "" }]);
@@ -84,7 +91,12 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
 
 async function reportOfPlan(
   outer: Surroundings,
-  { plan, settings, ofMesh }: { plan: Plan; settings: Settings; ofMesh: readonly StartFailure[] },
+  { plan, settings, ofMesh, google }: {
+    plan: Plan;
+    settings: Settings;
+    ofMesh: readonly StartFailure[];
+    google: LazyGoogle;
+  },
 ): Promise<CheckReport> {
   const { asked, tokens: wanted } = references(plan, outer.cwd);
   const pod = await checkPod(plan.planned, plan.cluster, {
@@ -92,6 +104,7 @@ async function reportOfPlan(
     takesBase: plan.takesBase,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
+    googleTokens: google.tokens(plan),
   });
   const [objects, tokens] = await Promise.all([
     Promise.all(asked.map((need) => checkObject({ plan, pod }, need))),
@@ -100,7 +113,8 @@ async function reportOfPlan(
   const failures = pod.failures.length > 0
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
-  const verdict = verdictOf([...failures, ...ofMesh, ...await statusFailures(settings), ...tunnelFailures(plan)]);
+  const servers = [...await serverFailures(settings), ...tunnelFailures(plan)];
+  const verdict = verdictOf([...failures, ...ofMesh, ...servers]);
   const advice = adviceOf(plan, outer);
   return {
     ...verdict,
@@ -130,17 +144,20 @@ function waysInFindings(plan: Plan): Finding[] {
   return [...meshFindings(plan, proc), ...(tunnel ? tunnelFindings(tunnel, proc) : [])];
 }
 
-/** Why the status endpoint could not be served. */
-async function statusFailures({ status }: Settings): Promise<StartFailure[]> {
-  if (!status) return [];
-  const { checkStatusAddress } = await import("./status_server.ts");
-  try {
-    checkStatusAddress(status);
-    return [];
-  } catch (error) {
-    if (!(error instanceof KrunError)) throw error;
-    return [{ error, askedBy: "" }];
+/** Why the status endpoint, or the program's metadata server, could not be served. */
+async function serverFailures({ status, google: { metadata } }: Settings): Promise<StartFailure[]> {
+  if (!status && !metadata) return [];
+  const { checkAddress } = await import("./status_server.ts");
+  const failures: StartFailure[] = [];
+  for (const [setting, address] of [["KRUN_STATUS", status], ["KRUN_METADATA", metadata]] as const) {
+    try {
+      if (address) checkAddress(address, setting);
+    } catch (error) {
+      if (!(error instanceof KrunError)) throw error;
+      failures.push({ error, askedBy: "" });
+    }
   }
+  return failures;
 }
 
 function verdictOf(failures: readonly StartFailure[]): Pick<CheckReport, "ok" | "problems" | "details"> {
@@ -157,7 +174,10 @@ function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideP
     cluster
       ? { what: "cluster", value: sourceText(cluster.source), because: cluster.endpoint?.server ?? "no API server" }
       : { what: "cluster", value: "none", because: noCluster },
-    ...(user === undefined ? [] : [{ what: "krun's identity", value: user, because: "user of the context" }]),
+    ...(cluster?.source.chosenBy === undefined
+      ? []
+      : [{ what: "cluster's choice", value: cluster.source.cluster ?? "", because: cluster.source.chosenBy }]),
+    ...(user === undefined ? [] : [{ what: "krun's identity", value: user, because: userOf(cluster) }]),
     { what: "namespace", value: namespace.value, because: namespace.rule },
     { what: "name", value: name.value, because: name.rule },
     { what: "service account", value: serviceAccount.value, because: serviceAccount.rule },
@@ -172,6 +192,10 @@ function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideP
       : []),
     ...(inCluster === undefined ? [] : [{ what: "in-cluster clients", value: "will not work", because: inCluster }]),
   ];
+}
+
+function userOf(cluster: Cluster | undefined): string {
+  return cluster?.source.kind === "google" ? "Google account" : "user of the context";
 }
 
 /** Every object and token that the Pod refers to, with who asks for it and where it goes. */

@@ -5,11 +5,10 @@
  * @module
  */
 import { readConnectAddress } from "../core/connect_address.ts";
-import { KrunError } from "../core/errors.ts";
 import { MESH_PATHS } from "../core/istio_proxy.ts";
 import { resolve } from "../core/posix_path.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
-import { metadataIdToken } from "../gcp/id_token.ts";
+import { MetadataServer } from "../gcp/metadata_server.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { connectStdio } from "../mesh/connect.ts";
 import { loadLibc } from "../pod/libc.ts";
@@ -40,7 +39,7 @@ export async function connect(outer: Surroundings, address: string): Promise<num
     frontEnd: {
       // Loaded only for a front end.
       roots: to.kind === "front end" ? await machineRoots(settings.cluster.certFile) : [],
-      idToken: (audience) => idToken(audience, { host: settings.metadataHost, signal }),
+      idToken: (audience) => idToken(audience, settings, signal),
     },
     input: Deno.stdin.readable,
     output: Deno.stdout.writable,
@@ -56,16 +55,8 @@ function certificateFolder(outer: Surroundings, settings: Settings): string {
   return resolve(base, `.${MESH_PATHS.certificates}`);
 }
 
-/** @throws {KrunError} `ConnectFailed` */
-async function idToken(audience: string, options: { host: string | undefined; signal: AbortSignal }): Promise<string> {
-  try {
-    return await metadataIdToken(audience, options);
-  } catch (cause) {
-    throw new KrunError(
-      "ConnectFailed",
-      `Cannot get an ID token for ${audience}: ${(cause as Error).message}`,
-      "run krun where a metadata server of Google Cloud is, under an account that may call the service",
-      { cause },
-    );
-  }
+/** Of the account that this machine of Google Cloud runs as. @throws {KrunError} `GoogleCredentialsUnavailable` */
+async function idToken(audience: string, { google }: Settings, signal: AbortSignal): Promise<string> {
+  const metadata = new MetadataServer({ host: google.metadataHost });
+  return (await metadata.token({ kind: "identity", audience }, { signal })).token;
 }

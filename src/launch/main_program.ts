@@ -7,7 +7,8 @@ import { parseCommandLine } from "../core/command_line.ts";
 import { KrunError } from "../core/errors.ts";
 import { helpText } from "../core/help.ts";
 import type { Logger } from "../core/log.ts";
-import { parseSettings } from "../core/settings.ts";
+import { earlyLogFormat, parseSettings } from "../core/settings.ts";
+import { loadLibc } from "../pod/libc.ts";
 import { obeySignals } from "../pod/signals.ts";
 import { createLogger } from "./logger.ts";
 import { print } from "./output.ts";
@@ -35,9 +36,22 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
       const { connect } = await import("./connect.ts");
       return await connect(outer, command.address!);
     }
+    if (command.action === "kubeconfig" || command.action === "exec-credential") {
+      await obeySignals();
+      loadLibc();
+      const { execCredentialCommand, kubeconfigCommand } = await import("./kubeconfig_command.ts");
+      return command.action === "kubeconfig"
+        ? await kubeconfigCommand(outer, command.file)
+        : await execCredentialCommand(outer);
+    }
+    // A setting that cannot be read is told in the form that the platform reads, too.
+    const early = earlyLogFormat(outer.env);
+    const reportBy = (log: Logger) => (cause: unknown) => logFailure(log, cause);
+    if (early !== "text") report = reportBy(createLogger({ level: "error", format: early, write: outer.writeError }));
     const settings = parseSettings(outer.env);
-    const log = createLogger({ level: settings.logLevel, format: settings.logFormat, write: outer.writeError });
-    if (settings.logFormat === "json") report = (cause) => logFailure(log, cause);
+    const { logLevel: level, logFormat: format, trace } = settings;
+    const log = createLogger({ level, format, trace, write: outer.writeError });
+    if (format !== "text") report = reportBy(log);
     return await start(outer, { settings, argv: command.argv, log });
   } catch (cause) {
     report(cause);

@@ -243,10 +243,18 @@ function podOf(
     workloadName: planned.pod.metadata?.labels?.["service.istio.io/workload-name"] ?? identity.name.value,
     cloudPlatform: settings.cloudRun ? "gcp" : "none",
     self,
-    podName: identity.name.rule === "KRUN_POD" ? undefined : instanceName(settings.platformRevision ?? Deno.hostname()),
+    podName: instancePodName({ identity, planned, settings }),
     ownBootstrap,
     noProxy: meshNoProxy(env.NO_PROXY ?? env.no_proxy, cluster.endpoint?.server),
   });
+}
+
+/** The Pod's name where it has none yet for this instance alone: `undefined` where a manifest or the platform names it. */
+export function instancePodName(
+  { identity, planned, settings }: Pick<MeshPlanOptions, "identity" | "planned" | "settings">,
+): string | undefined {
+  if (identity.name.rule === "KRUN_POD" || planned.pod.metadata?.name !== identity.name.value) return undefined;
+  return instanceName(settings.platform?.revision ?? Deno.hostname());
 }
 
 /** A Pod's name for this instance alone: that of the revision or host, and five letters as a ReplicaSet gives them. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Cluster, ClusterSource } from "../core/cluster.ts";
+import type { CachedCluster } from "../core/cluster_cache.ts";
 import { KrunError } from "../core/errors.ts";
 import { type Identity, workloadIdentity } from "../core/identity.ts";
 import { type MeshMachine, NO_AGENT } from "../core/mesh_mode.ts";
@@ -20,10 +21,11 @@ import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { volumeNeeds } from "../core/volume.ts";
 import { DATA_LINK, isOwnVersionName } from "../core/volume_plan.ts";
 import { abortable } from "../kube/abort.ts";
-import { findCluster } from "../kube/find_cluster.ts";
+import { findClusterOrCloud } from "../kube/find_cluster.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { anyFile } from "../pod/special_files.ts";
+import type { LazyGoogle } from "./lazy_google.ts";
 import type { MeshPlan } from "./mesh_plan.ts";
 import { readPodFile } from "./pod_file.ts";
 import { ProbedCluster } from "./probed_cluster.ts";
@@ -52,6 +54,8 @@ export interface Plan {
   readonly trafficDirector?: TrafficDirectorPlan;
   /** Why it is in no mesh, in one clause. */
   readonly noMesh?: string;
+  /** Where the cluster was found just now, for the next start. */
+  readonly clusterToKeep?: CachedCluster;
 }
 
 /** A cluster that nothing asks for and that cannot be opened or gave no token. */
@@ -72,6 +76,8 @@ export interface PlanOptions {
   readonly keepKey?: boolean;
   /** Ends it while it waits. */
   readonly signal?: AbortSignal;
+  /** Where a cluster of Google Cloud is looked for. @default {nowhere} */
+  readonly google?: LazyGoogle;
   /** Use no cluster, whatever could be found. @default {false} */
   readonly withoutCluster?: boolean;
   /** What this machine has for a mesh; unset: join none. */
@@ -197,13 +203,15 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     options.withoutCluster ? undefined : locateCluster(outer, { ...options, stateFolder: join(base, STATE_FOLDER) }),
   ]);
   // A file may be a pipe that nobody ever writes into.
+  const instance = options.google?.instanceId(options.signal);
   const [podFile, search] = await abortable(reading, options.signal);
   await using onFailure = new AsyncDisposableStack();
   const cluster = onFailure.use(search.status === "fulfilled" ? search.value?.cluster : undefined);
   const manifest = valueOf(podFile);
-  const leftOut = valueOf(search)?.leftOut;
+  const { leftOut, clusterToKeep } = valueOf(search) ?? {};
   const identity = workloadIdentity(settings.workload, { source: cluster?.source, manifest });
-  const [baseAliases, kubeletServiceAccount, homeKubeconfig] = await Promise.all([
+  const [instanceId, baseAliases, kubeletServiceAccount, homeKubeconfig] = await Promise.all([
+    instance,
     aliasesOf(base, outer.env.PWD),
     // The program sees the machine's root, whatever krun's base is.
     isKubelets(SERVICE_ACCOUNT_FOLDER),
@@ -219,6 +227,7 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     base,
     baseAliases,
     podUid: crypto.randomUUID(),
+    instanceId,
     kubeletServiceAccount,
     homeKubeconfig,
   });
@@ -232,7 +241,8 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);
   onFailure.move();
   const warned = { ...planned, warnings: [...planned.warnings, ...idle] };
-  return { cluster, ...(leftOut && { leftOut }), identity, planned: warned, base, baseRule, takesBase, isSideProcess };
+  const plan = { cluster, identity, planned: warned, base, baseRule, takesBase, isSideProcess };
+  return { ...plan, ...(leftOut && { leftOut }), ...(clusterToKeep && { clusterToKeep }) };
 }
 
 function valueOf<T>(settled: PromiseSettledResult<T>): T {
@@ -276,9 +286,10 @@ async function aliasesOf(base: string, workingDir: string | undefined): Promise<
 /** The cluster; none when nothing asks for one and no source exists, or the one that exists cannot be opened. */
 async function locateCluster(
   outer: Surroundings,
-  { settings, log, signal, keepKey, stateFolder }: PlanOptions & { stateFolder: string },
-): Promise<{ readonly cluster?: Cluster; readonly leftOut?: LeftOutCluster }> {
+  { settings, log, signal, keepKey, stateFolder, google }: PlanOptions & { stateFolder: string },
+): Promise<Pick<Plan, "leftOut" | "clusterToKeep"> & { readonly cluster?: Cluster }> {
   const { serviceHost, servicePort, certFile, ...places } = settings.cluster;
+  const cloud = google?.search(stateFolder);
   try {
     const request = {
       ...places,
@@ -290,14 +301,23 @@ async function locateCluster(
       pluginEnv: outer.env,
       roots: () => machineRoots(certFile),
       files: anyFile,
+      cloud,
     };
-    const cluster = await findCluster(request, { log, signal });
-    if (settings.clusterAskedBy.length > 0 || cluster.source.namespace || settings.workload.service) return { cluster };
+    const cluster = await findClusterOrCloud(request, { log, signal: searchSignal(settings, signal) });
+    const found = { cluster, ...(cloud?.toKeep && { clusterToKeep: cloud.toKeep }) };
+    if (settings.clusterAskedBy.length > 0 || cluster.source.namespace || settings.workload.service) return found;
     await cluster[Symbol.asyncDispose]();
     const leftOut = { source: cluster.source, reason: "it names no namespace for the workload" };
     warnOfLeftOut(log, leftOut);
     return { leftOut };
   } catch (cause) {
+    signal?.throwIfAborted();
+    const isLate = cause instanceof DOMException && cause.name === "TimeoutError";
+    if (isLate || cause instanceof KrunError && cause.transient && settings.clusterAskedBy.length === 0) {
+      const leftOut = { reason: reasonOf(cause) };
+      warnOfLeftOut(log, leftOut);
+      return { leftOut };
+    }
     if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
     const isAbsent = cause.code === "ClusterNotFound";
     if (settings.clusterAskedBy.length === 0) {
@@ -310,6 +330,12 @@ async function locateCluster(
     const askedBy = settings.clusterAskedBy.join(", ");
     throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
   }
+}
+
+/** A cluster that nobody asked for is not looked for long. */
+function searchSignal({ clusterAskedBy }: Settings, signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (clusterAskedBy.length > 0) return signal;
+  return AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...signal ? [signal] : []]);
 }
 
 async function isFile(path: string): Promise<boolean> {

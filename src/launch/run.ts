@@ -8,6 +8,7 @@ import type { Settings } from "../core/settings.ts";
 import type { BaseFolder } from "../pod/base_folder.ts";
 import type { MountedPod } from "../pod/mounted_pod.ts";
 import type { Control } from "./control.ts";
+import type { LazyGoogle } from "./lazy_google.ts";
 import type { Phases } from "./phases.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -31,4 +32,6 @@ export interface Run extends StartOptions {
   /** Of the base. */
   readonly survivors: Survivors | undefined;
   readonly mounted: MountedPod;
+  /** For the program's Google tokens; unset: it gets none. */
+  readonly google?: LazyGoogle;
 }

@@ -32,6 +32,7 @@ const RELEASE_CODE_MS = 2_000;
 /** Without a program: until krun is told to stop. */
 export async function keepFilesFresh(run: Run): Promise<number> {
   await using _status = await statusServer(run, undefined);
+  if (run.settings.google.metadata) run.log.warn("KRUN_METADATA has no effect: there is no program");
   for (const { name } of podContainers(run.mounted.pod)) run.mounted.resolveSubPaths(name);
   run.log.info("files ready", summary(run));
   run.base?.tendMemory();
@@ -43,6 +44,7 @@ export async function keepFilesFresh(run: Run): Promise<number> {
 /** Until the program ends; then nothing of its process tree is left. */
 export async function runContainers(run: Run): Promise<number> {
   const { log, control, mounted, plan, settings, phases, survivors } = run;
+  await using metadata = await metadataServer(run);
   await using processes = new Processes({ log, ...(survivors && { run: survivors.run }) });
   const over = new AbortController();
   await using health = await meshHealth(run);
@@ -63,7 +65,7 @@ export async function runContainers(run: Run): Promise<number> {
     ...(run.argv.length > 0 && { program: plan.planned.program }),
     processes,
     prepare: (container) => mounted.resolveSubPaths(container.name),
-    env: (container) => containerEnvironment(run, container),
+    env: (container) => containerEnvironment(run, container, metadata?.env),
     runAs: (container) => machineRunAs(container, { pod: mounted.pod, self: run.outer.self }),
     onStart: (container, pid) => {
       survivors?.started(container, pid);
@@ -110,6 +112,13 @@ async function waysIn(run: Run): Promise<WaysIn | undefined> {
   return new (await import("./ways_in.ts")).WaysIn(run);
 }
 
+/** The program's metadata server, where KRUN_METADATA asks for one. */
+async function metadataServer(run: Run) {
+  const { settings: { google: { metadata } }, google } = run;
+  if (metadata === undefined || google === undefined) return undefined;
+  return await (await import("./program_metadata.ts")).serveProgramMetadata(run, { address: metadata, google });
+}
+
 /** What watches the mesh's proxy; with Traffic Director there is none in mode proxyless. */
 async function meshProxy(run: Run & ProxyRun) {
   const { mesh, trafficDirector } = run.plan;
@@ -154,6 +163,7 @@ const OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 export function containerEnvironment(
   { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & { mounted: Pick<MountedPod, "env"> },
   container: V1Container,
+  metadataEnv: Env = {},
 ): Env {
   const { ownsKubernetesEnv, ownContainers } = plan.planned;
   if (ownContainers.has(container.name)) {
@@ -161,7 +171,10 @@ export function containerEnvironment(
     const given = Object.entries(mounted.env(container.name)).filter(([name]) => names.has(name));
     return { PATH: OWN_PATH, ...Object.fromEntries(given) };
   }
-  return programEnv(outer.env, mounted.env(container.name), { passEnv: settings.passEnv, ownsKubernetesEnv });
+  return programEnv({ ...outer.env, ...metadataEnv }, mounted.env(container.name), {
+    passEnv: settings.passEnv,
+    ownsKubernetesEnv,
+  });
 }
 
 async function statusServer({ settings, mounted, plan, log }: Run, supervisor: Supervisor | undefined) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { cacheText, CLUSTER_CACHE } from "../core/cluster_cache.ts";
 import { type ErrorCode, KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { containerRunAs } from "../core/run_as.ts";
@@ -14,6 +15,7 @@ import { mountPod } from "../pod/mounted_pod.ts";
 import { receiveSignals } from "../pod/signals.ts";
 import { suspendSelf } from "../pod/terminal.ts";
 import { Control } from "./control.ts";
+import { LazyGoogle } from "./lazy_google.ts";
 import { exemptOwnSockets, INTERCEPTION_NOTE, mayIntercept, meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
 import { dropPermissions } from "./permissions.ts";
@@ -99,8 +101,10 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
   const machine = options.withoutMesh || settings.mesh.off ? undefined : meshMachine(outer);
   if (machine && mayIntercept(outer, settings, machine)) exemptOwnSockets(log);
   const deadlineMs = Date.now() + settings.startTimeoutMs;
+  const google = undo.use(new LazyGoogle(outer, { settings, log, deadlineMs }));
   const plan = await planStart(outer, {
     ...options,
+    google,
     machine: machine && { ...machine, interceptionFault: options.interceptionFault },
     deadlineMs,
     signal: options.control.stop,
@@ -122,7 +126,7 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
   }
   phases.end("plan");
   const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, log });
-  return await carryOut(outer, { ...options, plan, phases, undo, confine });
+  return await carryOut(outer, { ...options, plan, phases, undo, confine, google });
 }
 
 /** What was not expected of the mesh, where krun could have done better. */
@@ -146,6 +150,8 @@ export interface CarryOutOptions extends StartOptions {
   readonly plan: Plan;
   readonly control: Control;
   readonly phases: Phases;
+  /** For the program's Google tokens. @default {it gets none} */
+  readonly google?: LazyGoogle;
   /** Gives up the permissions that are not needed from here on; called before the first file is touched. */
   confine?(): void;
   /** Takes what must be undone at the end. */
@@ -154,7 +160,7 @@ export interface CarryOutOptions extends StartOptions {
 
 /** Makes a plan true: files, then the program, then freshness until the end. Resolves to the exit status. */
 export async function carryOut(outer: Surroundings, options: CarryOutOptions): Promise<number> {
-  const { plan, settings, log, control, phases, undo } = options;
+  const { plan, settings, log, control, phases, undo, google } = options;
   // None of this needs the network: it is done while the answers travel.
   const taken = systemClock.turn().then(() => {
     void loadLibc().spawn;
@@ -172,6 +178,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     deadlineMs: Date.now() + settings.startTimeoutMs,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
+    googleTokens: google?.tokens(plan),
   }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
   phases.end("mount");
   // What it takes beyond the mounts, beside which it happens.
@@ -205,6 +212,7 @@ async function takeBase(
   if (!plan.takesBase) return { base: undefined, survivors: undefined };
   const base = openBase({ base: plan.base, log, pid: outer.pid });
   undo.defer(() => base.close({ keep: settings.keepFiles }));
+  if (plan.clusterToKeep) base.keepFile(CLUSTER_CACHE, cacheText(plan.clusterToKeep));
   const survivors = new Survivors(base, log);
   await survivors.stop((plan.planned.pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000);
   if (base.read(INTERCEPTION_NOTE) !== undefined) {

@@ -6,6 +6,7 @@
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ListenAddress } from "../core/settings.ts";
+import type { SettingName } from "../core/settings_table.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { systemClock } from "../pod/clock.ts";
 import { metricsText, type RunState } from "./metrics.ts";
@@ -80,18 +81,21 @@ const ANEW_MS = 1000;
 /** How long clients may take for what they have asked for when the server ends. */
 const LAST_ANSWERS_MS = 200;
 
-/** Makes sure that {@linkcode serveStatus} could listen there now. @throws {KrunError} `AddressInUse` */
-export function checkStatusAddress({ hostname, port }: ListenAddress): void {
-  listening({ hostname, port }, () => Deno.listen({ hostname, port }).close());
+/** Makes sure that somebody could listen there now, as a setting asks for. @throws {KrunError} `AddressInUse` */
+export function checkAddress({ hostname, port }: ListenAddress, setting: SettingName): void {
+  listening({ hostname, port, setting }, () => Deno.listen({ hostname, port }).close());
 }
 
-function listening<Result>({ hostname, port }: ListenAddress, listen: () => Result): Result {
+function listening<Result>(
+  { hostname, port, setting = "KRUN_STATUS" }: ListenAddress & { readonly setting?: SettingName },
+  listen: () => Result,
+): Result {
   try {
     return listen();
   } catch (cause) {
     throw new KrunError(
       "AddressInUse",
-      `Cannot listen on ${hostname}:${port} for KRUN_STATUS: ${readFailure(cause)}`,
+      `Cannot listen on ${hostname}:${port} for ${setting}: ${readFailure(cause)}`,
       "choose a free address of this machine",
       { cause },
     );

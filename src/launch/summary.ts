@@ -12,7 +12,8 @@ import type { Run } from "./run.ts";
 const LISTED = 8;
 
 /** Where a cluster was found, in words. */
-export function sourceText({ kind, where, context, cluster }: ClusterSource): string {
+export function sourceText({ kind, where, context, cluster, chosenBy }: ClusterSource): string {
+  if (kind === "google") return `${where} (${chosenBy})`;
   const parts = [...(context ? [`context ${context}`] : []), ...(cluster ? [`cluster ${cluster}`] : [])];
   return `${kind} ${where}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`;
 }

@@ -15,6 +15,8 @@ export interface Surroundings {
   /** Absolute. */
   readonly cwd: string;
   readonly pid: number;
+  /** The words that start krun, for a program that is to start it again. @default {["krun"]} */
+  readonly command?: readonly string[];
   /** Who krun is. */
   readonly self: RunAs;
   /** Writes one line to standard error, where all logs and errors go. */

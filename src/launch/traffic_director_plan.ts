@@ -17,7 +17,7 @@ import { networkIdentifier, TRAFFIC_DIRECTOR_SERVER } from "../core/traffic_dire
 import { trafficDirectorMode } from "../core/traffic_director_mode.ts";
 import { trafficDirectorPod } from "../core/traffic_director_pod.ts";
 import { lookAtNetwork, planInterception, type PlannedInterception } from "./interception.ts";
-import { instanceName, portsFor } from "./mesh_plan.ts";
+import { instancePodName, portsFor } from "./mesh_plan.ts";
 import { nodeFacts } from "./node_facts.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -57,7 +57,7 @@ export async function planTrafficDirector(
   const joined = trafficDirectorPod(planned, {
     ...{ mode: mode.mode, settings: settings.mesh, envoy: machine.envoy, ports, self },
     workloadName: identity.name.value,
-    podName: identity.name.rule === "KRUN_POD" ? undefined : instanceName(settings.platformRevision ?? Deno.hostname()),
+    podName: instancePodName({ identity, planned, settings }),
     nodeId: crypto.randomUUID(),
     ip: nodeFacts().ips[0],
     place: (path) => mountPath(path, { base, cwd: "/", aliases: planned.baseAliases }),

@@ -7,11 +7,13 @@
  * <base>/.krun/volumes/     volumes that are mounted as one file or by subPath
  * /dev/shm/krun-<random>/   the bytes of Secrets and tokens, and whose they are
  * ```
- * A normal end removes all of it, a start after kill -9 what the killed run left.
+ * A normal end removes all of it, a start after kill -9 what the killed run left. One file may stay for the next start:
+ * `<base>/.krun/cluster.json`, where Google Cloud's cluster was found.
  *
  * @module
  */
 import { compacted, factsOf, type JournalEntry, type MadeEntry } from "../core/base_journal.ts";
+import { CLUSTER_CACHE } from "../core/cluster_cache.ts";
 import type { Logger } from "../core/log.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
 import { basename, dirname } from "../core/posix_path.ts";
@@ -25,6 +27,9 @@ import { ERRNO, FileError, realPath } from "./libc_files.ts";
 import { holdMemoryFolder, memoryFolderName, removeOrphans } from "./memory_folder.ts";
 import type { PlaceBase } from "./place.ts";
 import { sweepEntries } from "./sweep.ts";
+
+/** Files of the state folder that a normal end leaves there. */
+const KEPT_FILES = [CLUSTER_CACHE] as const;
 
 /** Options of {@linkcode openBase}. */
 export interface BaseOptions {
@@ -138,6 +143,23 @@ export class BaseFolder implements PlaceBase {
    */
   tendMemory(): void {
     removeOrphans(this.#opened.memoryFolder, this.#opened.log);
+  }
+
+  /**
+   * Writes a file of krun's own into the state folder, 0600 and whole or not at all, which a normal end leaves there for the next
+   * start. Never throws: the next start has to do without.
+   */
+  keepFile(name: (typeof KEPT_FILES)[number], text: string): void {
+    const { state } = this.#opened.locked;
+    const next = `${name}.new`;
+    try {
+      if (state.stat(next) !== undefined) state.unlink(next);
+      state.write(next, new TextEncoder().encode(text), { mode: 0o600, uid: undefined, gid: undefined });
+      state.rename(next, name);
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      this.log.debug("a file for the next start cannot be written", { name, reason: error.message });
+    }
   }
 
   /** Notes a thing that is about to be made, or what it has become. @throws {KrunError} `NoSpace`, `TargetUnwritable`. */
@@ -264,10 +286,12 @@ export class BaseFolder implements PlaceBase {
   /** The lock goes last: until then no other krun can begin here. */
   #removeState(outer: readonly MadeEntry[]): void {
     const { state } = this.#opened.locked;
-    for (const name of state.list()) if (name !== LOCK_NAME) state.removeTree(name);
+    const kept: readonly string[] = KEPT_FILES;
+    for (const name of state.list()) if (name !== LOCK_NAME && !kept.includes(name)) state.removeTree(name);
+    const isEmpty = state.list().every((name) => name === LOCK_NAME);
     state.unlink(LOCK_NAME);
     using parent = Folder.open(this.base);
-    parent.removeFolder(STATE_FOLDER);
+    if (isEmpty) parent.removeFolder(STATE_FOLDER);
     sweepEntries(outer);
   }
 

@@ -8,6 +8,7 @@ import type { Cluster, GrantedToken, TokenRef, WatchedObject } from "../core/clu
 import { containerEnv } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
 import { silentLog } from "../core/log.ts";
+import type { GoogleTokens } from "../core/google_token.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { Env, NodeFacts, ObjectNeed } from "../core/pod_inputs.ts";
 import type { StartFailure } from "../core/start_failure.ts";
@@ -28,6 +29,8 @@ export interface CheckPodOptions {
   /** The bytes would lie in the mount path itself. */
   readonly inPlace: boolean;
   readonly node: NodeFacts;
+  /** As in `PodSourcesOptions`. */
+  readonly googleTokens?: GoogleTokens | undefined;
 }
 
 /** What was read: a value, or why there is none. */
@@ -53,13 +56,13 @@ export interface CheckedPod {
 export async function checkPod(
   planned: PlannedPod,
   cluster: Cluster | undefined,
-  { base, takesBase, inPlace, node }: CheckPodOptions,
+  { base, takesBase, inPlace, node, googleTokens }: CheckPodOptions,
 ): Promise<CheckedPod> {
   const { pod } = planned;
   const clock = systemClock;
   const signal = new AbortController().signal;
   using retry = new StartRetry({ deadlineMs: 0, signal, clock, random: Math.random, log: silentLog });
-  const sources = new PodSources(planned, cluster, { log: silentLog, node, clock, random: Math.random });
+  const sources = new PodSources(planned, cluster, { log: silentLog, node, clock, random: Math.random, googleTokens });
   const volumes = mountedVolumes(pod).map((volume) => new SeenVolume(volume, pod));
   const { seen, failures: ofBase } = takesBase ? seeBase(base) : { seen: undefined, failures: [] };
   const failures = await startPod({

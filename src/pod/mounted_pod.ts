@@ -10,6 +10,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Cluster, ObjectRef, TokenRef } from "../core/cluster.ts";
 import { containerEnv, containerEnvNeeds } from "../core/container_env.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import type { GoogleTokens } from "../core/google_token.ts";
 import { foreseen } from "../core/internal_fault.ts";
 import type { Logger } from "../core/log.ts";
 import type { MountStatus } from "../core/mount_status.ts";
@@ -50,6 +51,8 @@ export interface MountPodOptions {
   readonly inPlace?: boolean;
   /** For `status.hostIP` and its like. */
   readonly node: NodeFacts;
+  /** As in `PodSourcesOptions`. */
+  readonly googleTokens?: GoogleTokens | undefined;
   /** For tests. @default {systemClock} */
   readonly clock?: Clock;
   /** A number from 0 to below 1. @default {Math.random} */
@@ -95,9 +98,9 @@ export async function mountPod(
   cluster: Cluster | undefined,
   options: MountPodOptions,
 ): Promise<MountedPod> {
-  const { log, node, signal, clock = systemClock, random = Math.random } = options;
+  const { log, node, signal, googleTokens, clock = systemClock, random = Math.random } = options;
   using retry = new StartRetry({ ...options, clock, random });
-  const sources = new PodSources(planned, cluster, { log, node, clock, random });
+  const sources = new PodSources(planned, cluster, { log, node, clock, random, googleTokens });
   const volumes = mountedVolumes(planned.pod).map((volume) => new MountedVolume(volume, planned));
   findSoleUsers(planned.pod, volumes);
   const { base, basePath, inPlace = false } = options;

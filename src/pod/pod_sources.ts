@@ -7,6 +7,7 @@ import type { V1Service } from "@kubernetes/client-node";
 import type { Clock } from "../core/clock.ts";
 import type { Cluster, ObjectKind, ObjectRef, TokenRef } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
+import type { GoogleTokens } from "../core/google_token.ts";
 import { foreseen } from "../core/internal_fault.ts";
 import type { Logger } from "../core/log.ts";
 import type { MountStatus } from "../core/mount_status.ts";
@@ -26,6 +27,8 @@ export interface PodSourcesOptions {
   readonly random: () => number;
   /** Handed on. */
   readonly node: NodeFacts;
+  /** Who gives the Google tokens that volumes of krun's own ask for. @default {nobody} */
+  readonly googleTokens?: GoogleTokens | undefined;
 }
 
 /** Options of {@linkcode PodSources.follow}. */
@@ -123,11 +126,20 @@ export class PodSources implements PodInputs {
     const known = this.#keepers.get(id);
     if (known) return known.first;
     const what = `request a token for service account "${ref.namespace}/${ref.serviceAccount}"`;
-    if (!this.#cluster) return Promise.reject(noCluster(what));
-    const keeper = new TokenKeeper(this.#cluster, ref, this.#options);
+    const issuer = this.#googleIssuer(ref) ?? this.#cluster;
+    if (!issuer) return Promise.reject(noCluster(what));
+    const keeper = new TokenKeeper(issuer, ref, this.#options);
     const first = retry.call(what, (signal) => keeper.first(signal));
     this.#keepers.set(id, { keeper, first });
     return first;
+  }
+
+  /** Who grants a token that is one of Google's; `undefined` for all others. */
+  #googleIssuer({ audience }: TokenRef): Pick<Cluster, "requestToken"> | undefined {
+    const request = this.#planned.googleTokens.get(audience);
+    const { googleTokens } = this.#options;
+    if (request === undefined || googleTokens === undefined) return undefined;
+    return { requestToken: (_ref, { signal } = {}) => googleTokens.grant(request, { signal }) };
   }
 
   async #listServices(cluster: Cluster, retry: StartRetry): Promise<void> {

@@ -83,7 +83,7 @@ export class TokenKeeper {
   #wake = new AbortController();
 
   /** Asks for nothing yet. */
-  constructor(readonly cluster: Cluster, readonly ref: TokenRef, options: TokenKeeperOptions) {
+  constructor(readonly cluster: Pick<Cluster, "requestToken">, readonly ref: TokenRef, options: TokenKeeperOptions) {
     this.#log = options.log;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;

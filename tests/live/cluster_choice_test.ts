@@ -10,7 +10,8 @@ Deno.test("krun that needs a cluster and finds none lists every attempt, and who
   const metadata = { name: "web-0", namespace: "shop" };
   const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [{ name: "app" }] } };
   await Deno.writeTextFile(KRUN_POD, JSON.stringify(pod));
-  const none = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "", HOME: workspace.root };
+  // Whether this machine is Google's plays no part.
+  const none = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "", HOME: workspace.root, CLUSTER_NAME: "-" };
   const attempts = [
     "KRUN_MANIFESTS: not set",
     "KUBECONFIG: not set",
@@ -34,7 +35,7 @@ Deno.test("krun that needs a cluster and finds none lists every attempt, and who
       const { code, stdout, stderr } = await workspace.run({ args: PROGRAM, env: { ...none, ...env } });
       assert.deepEqual([code, stdout], [125, ""], stderr);
       const line = stderr.split("\n").find((one) => one.startsWith("krun: "));
-      const hint = "set KUBECONFIG or KRUN_MANIFESTS";
+      const hint = "set KUBECONFIG, CLUSTER_NAME or KRUN_MANIFESTS";
       assert.equal(line, `krun: Cannot find a cluster: ${attempts.join("; ")} (asked for by ${names}); ${hint}`);
     });
   }

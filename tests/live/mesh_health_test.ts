@@ -71,15 +71,6 @@ async function readiness(t: Deno.TestContext): Promise<void> {
     await tell(host, "/well");
     await isAnswered("web", /^200$/);
   });
-  await t.step("SIGTERM: it is not, while its program still works", async () => {
-    const slow = lab.network.run(clientHost, [...PEER_CALLS, "http://web/?delay=5"]);
-    await web.krun.sees("stdout", /waiting 1/);
-    web.krun.kill("SIGTERM");
-    await isAnswered("web", NOBODY);
-    assert.doesNotMatch(web.krun.stdout, /"answered"/, "the program has not ended");
-    assert.equal(callsIn((await slow).stdout)[0]?.status, 200);
-    assert.equal((await web.krun.end).code, 0);
-  });
 }
 
 async function startup(t: Deno.TestContext): Promise<void> {
@@ -102,6 +93,17 @@ async function startup(t: Deno.TestContext): Promise<void> {
     await slow.callable();
     await isAnswered("slow", /^200$/);
   });
+  await t.step(
+    "at the end of its program, at once after SIGTERM: it is not, as the mesh knows before krun is gone",
+    async () => {
+      slow.krun.kill("SIGTERM");
+      const { code, stderr } = await slow.krun.end;
+      assert.equal(code, 0, stderr);
+      assert.deepEqual(await healthOf("slow"), ["False"]);
+      assert.match(await answer("slow"), NOBODY);
+      await waitFor("the entry to be gone", async () => (await healthOf("slow")).length === 0);
+    },
+  );
 }
 
 async function byGroup(t: Deno.TestContext): Promise<void> {
@@ -121,26 +123,26 @@ async function byGroup(t: Deno.TestContext): Promise<void> {
   await Deno.remove(folder, { recursive: true });
 }
 
-/** A program that ends at SIGTERM at once: the mesh knows before krun is gone. */
-async function quickEnd(t: Deno.TestContext): Promise<void> {
-  await service("quick");
-  await using quick = await lab.workload(await lab.network.host("quick"), {
-    name: "quick",
+async function unprobed(t: Deno.TestContext): Promise<void> {
+  await service("plain");
+  await using plain = await lab.workload(await lab.network.host("plain"), {
+    name: "plain",
     ...SERVER,
     env: { PORT: "8080" },
   });
-  await quick.krun.sees("stdout", /listening/);
-  await t.step("without any probe it is called", async () => {
-    await quick.callable();
-    await isAnswered("quick", /^200$/);
+  await plain.krun.sees("stdout", /listening/);
+  await t.step("it is called", async () => {
+    await plain.callable();
+    await isAnswered("plain", /^200$/);
   });
-  await t.step("at its end it is not called any more, and its entry goes", async () => {
-    quick.krun.kill("SIGTERM");
-    const { code, stderr } = await quick.krun.end;
-    assert.equal(code, 0, stderr);
-    assert.deepEqual(await healthOf("quick"), ["False"], "before krun is gone");
-    assert.match(await answer("quick"), NOBODY);
-    await waitFor("the entry to be gone", async () => (await healthOf("quick")).length === 0);
+  await t.step("SIGTERM: it is not, while its program still works", async () => {
+    const slow = lab.network.run(clientHost, [...PEER_CALLS, "http://plain/?delay=5"]);
+    await plain.krun.sees("stdout", /waiting 1/);
+    plain.krun.kill("SIGTERM");
+    await isAnswered("plain", NOBODY);
+    assert.doesNotMatch(plain.krun.stdout, /"answered"/, "the program has not ended");
+    assert.equal(callsIn((await slow).stdout)[0]?.status, 200);
+    assert.equal((await plain.krun.end).code, 0);
   });
 }
 
@@ -160,5 +162,5 @@ Deno.test("a workload of the mesh is called while it is ready, and neither befor
   await t.step("readiness probe", readiness);
   await t.step("startup probe", startup);
   await t.step("probe of the WorkloadGroup", byGroup);
-  await t.step("no probe", quickEnd);
+  await t.step("no probe", unprobed);
 });

@@ -56,7 +56,9 @@ async function drain(t: Deno.TestContext, { name, uid = 0, ports }: DrainCase): 
   });
   const outsideHost = await lab.network.host(`${name}-out`);
   const [url, line] = [`http://${host.address}:${ports[0]}/`, `${host.address}:${ports[1]}`];
-  await using outside = lab.network.start(outsideHost, [...MESH_LOAD, `new:${url}`, `tcp:${line}`]);
+  // So many that one of them meets the very moment.
+  const news = Array.from({ length: 8 }, (_, number) => `new:${url}${number}`);
+  await using outside = lab.network.start(outsideHost, [...MESH_LOAD, ...news, `tcp:${line}`]);
   for (const krun of [inside.krun, outside]) await krun.sees("stdout", /loading/);
   const begun = Array.from(
     { length: 5 },

@@ -59,7 +59,8 @@ Deno.test("krun kills a program that ignores SIGTERM after the grace period, les
       await using workspace = await Workspace.create();
       const args = sh("trap 'echo told' TERM; echo up; while :; do sleep 0.05; done");
       // Without a cluster krun has no other timers of that length.
-      const alone = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "", HOME: workspace.root };
+      const nowhere = { CLUSTER_NAME: "-", GCE_METADATA_HOST: "127.0.0.1:9" };
+      const alone = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "", HOME: workspace.root, ...nowhere };
       await using krun = workspace.start({ preload, args, env: { ...alone, ...env } });
       await krun.sees("stdout", /up/);
       assert.deepEqual(timers(krun.stderr), [], "none but that of the stop");

@@ -11,7 +11,7 @@ Deno.test("krun hands every variable that is not its own alone on unchanged, in 
   await using workspace = await Workspace.create();
   const given = {
     ...{ WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web", WORKLOAD_SERVICE_ACCOUNT: "default" },
-    ...{ K_SERVICE: "v1--shop-web", K_REVISION: "web-7", K_CONFIGURATION: "web" },
+    ...{ K_SERVICE: "v1--shop-web", K_REVISION: "web-7", K_CONFIGURATION: "web", GCE_METADATA_HOST: "127.0.0.1:9" },
     ...{ CLUSTER_NAME: "prod", CLUSTER_LOCATION: "europe-west1", PROJECT_ID: "my project", PROJECT_NUMBER: "12" },
     ...{ LABEL_app: "shop", "LABEL_shop.example/tier": "gold", PORT: "8080", PORT_http: "8081", PORT_none: "-" },
     ...{ PLAIN: " a=b $(PORT) $$ é ", EMPTY: "" },

@@ -17,7 +17,8 @@ import { OpenSsh } from "./openssh.ts";
 import { startProcess, untilReady } from "./server_process.ts";
 
 const ECHO = fileURLToPath(new URL("../programs/tcp_echo.py", import.meta.url));
-const CLOUD_RUN = { K_SERVICE: "web", K_REVISION: "web-00001-abc", PORT: "8080" };
+/** Without a look for a cluster, for which nobody answers here. */
+const CLOUD_RUN = { K_SERVICE: "web", K_REVISION: "web-00001-abc", PORT: "8080", CLUSTER_NAME: "-" };
 /** A name that only Google serves, in a namespace whose /etc/hosts says otherwise. */
 const RUN_APP = "web-abc123.a.run.app";
 
@@ -230,7 +231,11 @@ Deno.test("a port that KRUN_TUNNEL cannot have is one clear error, and nothing r
   await using rig = await Rig.create();
   await using holder = startEcho(rig, "8080");
   await holder.ready;
-  const options = { under: rig.host.under, cwd: rig.workspace.root, env: { KRUN_TUNNEL: "h2c", ...CLOUD_RUN } };
+  const options = {
+    under: rig.host.under,
+    cwd: rig.workspace.root,
+    env: { KRUN_TUNNEL: "h2c", KRUN_LOG_FORMAT: "text", ...CLOUD_RUN },
+  };
   for (const args of [["/bin/echo", "ran"], ["--check", "/bin/echo", "ran"]]) {
     const { code, stdout, stderr } = await runKrun({ ...options, args });
     assert.equal(code, args.length === 2 ? 125 : 1, stderr);

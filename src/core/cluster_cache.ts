@@ -1,0 +1,59 @@
+/**
+ * What krun keeps of a cluster that it found, so that the next start need not look again: its address and CA, no credentials. In:
+ * a cluster. Out: the text of a file, and the other way round.
+ *
+ * @module
+ */
+import type { ClusterSource } from "./cluster.ts";
+import { googleHost } from "./google_endpoint.ts";
+import type { GoogleSettings } from "./google_settings.ts";
+
+/** What is kept. */
+export interface CachedCluster {
+  /** Settings by which it was found: with others it is not meant. */
+  readonly key: string;
+  readonly server: string;
+  /** PEM; `undefined`: the public CAs. */
+  readonly caPem: string | undefined;
+  readonly source: ClusterSource;
+}
+
+/** Name of the file in krun's state folder. */
+export const CLUSTER_CACHE = "cluster.json";
+
+const VERSION = 1;
+
+/** Equal where equal clusters would be found: everything that the choice depends on and that is set. */
+export function cacheKey(settings: GoogleSettings, namesNamespace: boolean): string {
+  const { clusterName, location, projectId, projectNumber, target, endpoint, credentialsFile, metadataHost } = settings;
+  return JSON.stringify([
+    ...[clusterName, location, projectId, projectNumber, target, endpoint, credentialsFile, metadataHost],
+    namesNamespace,
+  ]);
+}
+
+/** The file's text. */
+export function cacheText(cluster: CachedCluster): string {
+  return `${JSON.stringify({ version: VERSION, ...cluster })}\n`;
+}
+
+/** Reads it; `undefined` when it is none of ours, or of another version. Never throws. */
+export function parseCache(text: string): CachedCluster | undefined {
+  try {
+    const { version, key, server, caPem, source } = JSON.parse(text);
+    if (version !== VERSION || typeof key !== "string" || typeof server !== "string") return undefined;
+    if (caPem !== undefined && !(typeof caPem === "string" && caPem.includes("-----BEGIN CERTIFICATE-----"))) {
+      return undefined;
+    }
+    // Without a CA of its own it is one of Google's names, which nobody else can have a certificate for.
+    const url = URL.parse(server);
+    if (url?.protocol !== "https:" || url.username !== "" || url.search !== "") return undefined;
+    if (caPem === undefined && googleHost(url.hostname) === undefined && !url.hostname.endsWith(".gke.goog")) {
+      return undefined;
+    }
+    if (source?.kind !== "google" || typeof source.where !== "string") return undefined;
+    return { key, server, caPem, source };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Google Cloud, loaded when a start first needs it: 5 ms and its memory, which most starts can do without.
+ *
+ * @module
+ */
+import type { CachedCluster } from "../core/cluster_cache.ts";
+import { CLUSTER_CACHE } from "../core/cluster_cache.ts";
+import { namesCluster } from "../core/google_settings.ts";
+import type { GoogleTokens } from "../core/google_token.ts";
+import { join } from "../core/posix_path.ts";
+import type { GoogleClusters } from "../gcp/google_clusters.ts";
+import type { ClusterFinder } from "../kube/cluster_finder.ts";
+import type { GoogleCloud, GoogleCloudOptions, ProgramIdentity } from "./google_cloud.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/** How long Cloud Run's id of the instance may take: nothing but a name depends on it. Milliseconds. */
+const INSTANCE_ID_MS = 1_000;
+
+/** One for each start. Disposing it closes connections. */
+export class LazyGoogle implements AsyncDisposable {
+  readonly #outer: Surroundings;
+  readonly #options: GoogleCloudOptions;
+  #cloud: Promise<GoogleCloud> | undefined;
+
+  constructor(outer: Surroundings, options: GoogleCloudOptions) {
+    this.#outer = outer;
+    this.#options = options;
+  }
+
+  /** Google Cloud itself. */
+  readonly cloud = (): Promise<GoogleCloud> => {
+    return this.#cloud ??= import("./google_cloud.ts").then(({ GoogleCloud }) => {
+      return new GoogleCloud(this.#outer, this.#options);
+    });
+  };
+
+  /**
+   * Where `findCluster` looks; `undefined` where nothing asks for a cluster of Google Cloud: none is wanted, or a setting says
+   * which one it is.
+   *
+   * @param stateFolder of a start before this one
+   */
+  search(stateFolder: string): GoogleSearch | undefined {
+    const { settings } = this.#options;
+    const { cluster: { manifests, kubeconfig, context, home, serviceHost }, google, cloudRun, clusterAskedBy } =
+      settings;
+    const isElsewhere = manifests !== undefined || kubeconfig !== undefined || context !== undefined;
+    if (google.off || isElsewhere || clusterAskedBy.length === 0 && !cloudRun) return undefined;
+    const load = async () =>
+      (await this.cloud()).clusters(keptText(join(stateFolder, CLUSTER_CACHE), this.#outer.self.uid));
+    const search = new GoogleSearch(namesCluster(google), load);
+    // What is nearer would be taken: then nobody need look so far.
+    if (search.isNamed || serviceHost === undefined && !isFile(join(home ?? "/", ".kube", "config"))) search.begin();
+    return search;
+  }
+
+  /** The id that Cloud Run gives this instance; `undefined` elsewhere, and where it cannot be had. Never throws. */
+  async instanceId(signal: AbortSignal | undefined): Promise<string | undefined> {
+    if (this.#options.settings.platform === undefined) return undefined;
+    const limit = AbortSignal.timeout(INSTANCE_ID_MS);
+    const { metadata } = await this.cloud();
+    return await metadata.get("instance/id", { signal: signal ? AbortSignal.any([signal, limit]) : limit })
+      .catch(() => undefined);
+  }
+
+  /** The program's tokens. */
+  tokens(program: ProgramIdentity): GoogleTokens {
+    return {
+      grant: async (request, options) => await (await this.cloud()).programAccount(program).grant(request, options),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#cloud)?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Looks for the cluster, and remembers what is to be kept. */
+export class GoogleSearch implements ClusterFinder {
+  readonly name = "Google Cloud";
+  readonly isNamed: boolean;
+  readonly #load: () => Promise<GoogleClusters>;
+  #clusters: Promise<GoogleClusters> | undefined;
+  #found: GoogleClusters | undefined;
+
+  /** @param load at the first use */
+  constructor(isNamed: boolean, load: () => Promise<GoogleClusters>) {
+    this.isNamed = isNamed;
+    this.#load = load;
+  }
+
+  /** Begins, beside whatever else a start does. */
+  begin(): void {
+    this.#loaded().then((clusters) => clusters.begin()).catch(() => {}); // find() hears it.
+  }
+
+  async find(options: { readonly signal?: AbortSignal | undefined }) {
+    this.#found = await this.#loaded();
+    return await this.#found.find(options);
+  }
+
+  /** What was looked up just now. */
+  get toKeep(): CachedCluster | undefined {
+    return this.#found?.toKeep;
+  }
+
+  #loaded(): Promise<GoogleClusters> {
+    return this.#clusters ??= this.#load();
+  }
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** Its text, if it is this user's own and nobody else may write it: it says where krun's token goes. */
+function keptText(path: string, uid: number): string | undefined {
+  try {
+    const { isFile, uid: owner, mode } = Deno.lstatSync(path);
+    return isFile && owner === uid && mode !== null && (mode & 0o022) === 0 ? Deno.readTextFileSync(path) : undefined;
+  } catch {
+    return undefined;
+  }
+}

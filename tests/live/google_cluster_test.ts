@@ -1,0 +1,460 @@
+/** The cluster without a kubeconfig: metadata server, GKE, a real API server, a token, a Secret; and by way of the fleet. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { CLOUD_RUN, DNS_NAME, GoogleRig, REGION, type RigEnd, RigFolder } from "./google_rig.ts";
+import { sh } from "./shop.ts";
+
+const READ = sh("cat db/username");
+const ASKED = { K8S_SECRET_db: "./db", KRUN_START_TIMEOUT: "5" };
+const GKE = "container.googleapis.com";
+const HUB = "gkehub.googleapis.com";
+const METADATA = "metadata.google.internal";
+
+/** A start on Cloud Run, in a folder of its own. */
+async function start(rig: GoogleRig, env: Record<string, string> = {}, args = READ): Promise<RigEnd> {
+  await using folder = await RigFolder.create();
+  return await rig.run(folder.path, { ...CLOUD_RUN, ...ASKED, ...env }, args);
+}
+
+function succeeds({ code, stdout, stderr }: RigEnd, ...says: readonly string[]): void {
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, "alice");
+  for (const words of says) assert.ok(stderr.includes(words), `${words} in ${stderr}`);
+}
+
+function fails({ code, stderr }: RigEnd, error: string, ...says: readonly string[]): void {
+  assert.equal(code, 125, stderr);
+  for (const words of [`"code":"${error}"`, ...says]) assert.ok(stderr.includes(words), `${words} in ${stderr}`);
+}
+
+/** The hosts that were asked since, each once. */
+function asked(rig: GoogleRig, since: number): string[] {
+  return [...new Set(rig.google.seen.slice(since).map(({ host }) => host))].filter((host) => host !== METADATA);
+}
+
+interface Case {
+  readonly name: string;
+  readonly test: (rig: GoogleRig) => Promise<void>;
+}
+
+const CHOICE: readonly Case[] = [
+  {
+    name: "Cloud Run alone: no setting but what is mounted",
+    test: async (rig) => {
+      const since = rig.google.seen.length;
+      succeeds(await start(rig), "cluster of Google Cloud found", `the only one in ${REGION}`);
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
+    name: "nothing asks for a cluster, and the program has its service account all the same",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const script = "cut -d. -f2 <var/run/secrets/kubernetes.io/serviceaccount/token | base64 -d 2>/dev/null";
+      const { stdout, stderr } = await rig.run(folder.path, CLOUD_RUN, sh(script));
+      assert.ok(stdout.includes("system:serviceaccount:shop:default"), stderr);
+    },
+  },
+  {
+    name: "CLUSTER_NAME, CLUSTER_LOCATION and PROJECT_ID choose among several",
+    test: async (rig) => {
+      rig.google.clusters = [rig.cluster({ name: "dev", endpoint: "34.118.224.99" }), rig.cluster()];
+      const place = { CLUSTER_NAME: "prod", CLUSTER_LOCATION: REGION, PROJECT_ID: rig.google.project.id };
+      succeeds(await start(rig, place), `the only one named prod in ${REGION}`);
+    },
+  },
+  {
+    name: "several are equally good: an error that lists them, and no guess",
+    test: async (rig) => {
+      rig.google.clusters = [rig.cluster({ name: "dev" }), rig.cluster()];
+      fails(
+        await start(rig),
+        "ClusterAmbiguous",
+        "dev (us-central1), prod (us-central1)",
+        "CLUSTER_NAME=dev CLUSTER_LOCATION",
+      );
+    },
+  },
+  {
+    name: "a label mesh_id decides, and with MESH=gke:// it does not",
+    test: async (rig) => {
+      rig.google.clusters = [
+        rig.cluster({ name: "other", location: "europe-west1", resourceLabels: { mesh_id: "m" } }),
+        rig.cluster(),
+      ];
+      succeeds(
+        await start(rig),
+        "locations/europe-west1/clusters/other",
+        "the only one labelled mesh_id of the project",
+      );
+      const mesh = { MESH: `gke://${rig.google.project.id}`, XDS_ADDR: "-" };
+      succeeds(await start(rig, mesh), `the only one in ${REGION}`);
+    },
+  },
+  {
+    name: "MESH names the cluster by its resource",
+    test: async (rig) => {
+      rig.google.clusters = [rig.cluster({ name: "dev" }), rig.cluster()];
+      const mesh = `//container.googleapis.com/projects/${rig.google.project.id}/locations/${REGION}/clusters/prod`;
+      succeeds(await start(rig, { MESH: mesh, XDS_ADDR: "-" }), "MESH names it");
+      fails(
+        await start(rig, { MESH: mesh.replace("/prod", "/gone"), XDS_ADDR: "-" }),
+        "ClusterNotFound",
+        "there is no such cluster",
+      );
+    },
+  },
+  {
+    name: "a name goes before ~/.kube/config, which goes before what is merely there",
+    test: async (rig) => {
+      await using home = await RigFolder.create();
+      await Deno.mkdir(join(home.path, ".kube"));
+      const kubeconfig = await rig.server.kubeconfig("nobody", { token: "nobody" });
+      await Deno.copyFile(kubeconfig, join(home.path, ".kube", "config"));
+      succeeds(await start(rig, { HOME: home.path, CLUSTER_NAME: "prod" }), "named prod");
+      const since = rig.google.seen.length;
+      fails(await start(rig, { HOME: home.path }), "ClusterUnreachable", "https://127.0.0.1:");
+      assert.deepEqual(asked(rig, since), []);
+    },
+  },
+  {
+    name: "a cluster that is being made is told, not waited for in silence",
+    test: async (rig) => {
+      rig.google.clusters = [rig.cluster({ status: "PROVISIONING", endpoint: "" })];
+      fails(await start(rig, { CLUSTER_NAME: "prod", KRUN_START_TIMEOUT: "0" }), "ClusterNotFound", "is PROVISIONING");
+    },
+  },
+  {
+    name: "who may not list clusters learns which role is missing, and for whom",
+    test: async (rig) => {
+      rig.google.revoke(rig.google.account!, "container.clusters.list");
+      const role = `grant roles/container.clusterViewer to ${rig.google.account}`;
+      fails(await start(rig), "GoogleForbidden", "container.clusters.list", role);
+    },
+  },
+  {
+    name: "a program that asks for no cluster starts without one that may not be seen",
+    test: async (rig) => {
+      rig.google.revoke(rig.google.account!, "container.clusters.list");
+      await using folder = await RigFolder.create();
+      const { code, stdout, stderr } = await rig.run(folder.path, CLOUD_RUN, sh("echo started"));
+      assert.deepEqual([code, stdout], [0, "started\n"], stderr);
+      assert.match(stderr, /starting without a service account/);
+    },
+  },
+  {
+    name: "CLUSTER_NAME=- looks up none",
+    test: async (rig) => {
+      const since = rig.google.seen.length;
+      await using folder = await RigFolder.create();
+      const { code } = await rig.run(folder.path, { ...CLOUD_RUN, CLUSTER_NAME: "-" }, sh("true"));
+      assert.equal(code, 0);
+      assert.deepEqual(asked(rig, since), []);
+    },
+  },
+];
+
+const ENDPOINTS: readonly Case[] = [
+  {
+    name: "private endpoint: the cluster's CA",
+    test: async (rig) => {
+      const address = await rig.network.relay({ port: rig.server.port, address: "34.118.224.8" });
+      const ip = { enabled: true, enablePublicEndpoint: false, privateEndpoint: address };
+      rig.google.clusters = [
+        rig.cluster({ endpoint: "34.118.224.77", controlPlaneEndpointsConfig: { ipEndpointsConfig: ip } }),
+      ];
+      succeeds(await start(rig), `server=https://${address}`);
+    },
+  },
+  {
+    name: "DNS endpoint: the public CAs, and IAM before RBAC",
+    test: async (rig) => {
+      const dns = { endpoint: DNS_NAME, allowExternalTraffic: true };
+      const ip = { enabled: false };
+      rig.google.clusters = [
+        rig.cluster({ controlPlaneEndpointsConfig: { dnsEndpointConfig: dns, ipEndpointsConfig: ip } }),
+      ];
+      fails(await start(rig), "Forbidden", "container.clusters.connect");
+      rig.google.grant(rig.google.account!, "container.clusters.connect");
+      succeeds(await start(rig), `server=https://${DNS_NAME}`, "takes no service account tokens");
+    },
+  },
+  {
+    name: "an address with another CA than GKE gives is not believed",
+    test: async (rig) => {
+      const { pem } = rig.network.ca;
+      rig.google.clusters = [rig.cluster({ masterAuth: { clusterCaCertificate: btoa(pem) } })];
+      fails(await start(rig), "CertificateInvalid", "is not signed by the CA that krun was given");
+    },
+  },
+  {
+    name: "a host that no cluster of Google's has gets no token",
+    test: async (rig) => {
+      rig.google.clusters = [rig.cluster({ endpoint: "evil.example" })];
+      fails(await start(rig), "GoogleApiFailed", "an address that no cluster can have");
+    },
+  },
+];
+
+const FLEET: readonly Case[] = [
+  {
+    name: "a member of the fleet, by Connect Gateway: membership, token, Secret",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const since = rig.google.seen.length;
+      succeeds(
+        await start(rig),
+        "a member of the fleet",
+        `projects/${rig.google.project.number}/locations/global/gkeMemberships/prod`,
+      );
+      assert.deepEqual(asked(rig, since), [GKE, HUB, "connectgateway.googleapis.com"]);
+    },
+  },
+  {
+    name: "the program is told that the gateway does not take its token",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const { stdout, stderr } = await start(rig, {}, sh("echo ${KUBERNETES_SERVICE_HOST:-none}"));
+      assert.equal(stdout, "none\n", stderr);
+      assert.ok(stderr.includes("Connect Gateway takes no service account tokens"), stderr);
+    },
+  },
+  {
+    name: "a member on the second page of the list",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.pageSize = 1;
+      rig.google.memberships = [rig.membership("dev"), rig.membership()];
+      succeeds(await start(rig, { CLUSTER_NAME: "prod" }), "named prod");
+      rig.google.pageSize = 100;
+    },
+  },
+  {
+    name: "KRUN_GKE_ENDPOINT=gateway for a cluster that has an address too",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.clusters = [rig.cluster()];
+      succeeds(await start(rig, { KRUN_GKE_ENDPOINT: "gateway" }), "connectgateway.googleapis.com");
+    },
+  },
+  {
+    name: "MESH names the membership",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const mesh = `//gkehub.googleapis.com/projects/${rig.google.project.id}/locations/global/memberships/prod`;
+      rig.google.grant(rig.google.account!, "gkehub.memberships.get");
+      succeeds(await start(rig, { MESH: mesh, XDS_ADDR: "-" }), "MESH names it");
+    },
+  },
+  {
+    name: "no role for the gateway: refused, with its words",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.revoke(rig.google.account!, "gkehub.gateway.post", "gkehub.gateway.get");
+      fails(await start(rig), "Forbidden", "gkehub.gateway.");
+    },
+  },
+  {
+    name: "neither GKE nor the fleet has it",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const said = "has no GKE cluster called gone, and no such member of its fleet";
+      fails(await start(rig, { CLUSTER_NAME: "gone" }), "ClusterNotFound", said);
+    },
+  },
+];
+
+function fleetOnly(rig: GoogleRig): void {
+  const { google } = rig;
+  google.clusters = [];
+  google.memberships = [rig.membership()];
+  google.grant(google.account!, "gkehub.memberships.list", "gkehub.gateway.get", "gkehub.gateway.post");
+}
+
+const CACHE: readonly Case[] = [
+  {
+    name: "the next start asks GKE nothing, and only the metadata server for a token",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      succeeds(await rig.run(folder.path, env, READ));
+      const file = join(folder.path, ".krun", "cluster.json");
+      const { mode } = await Deno.lstat(file);
+      assert.equal(mode! & 0o777, 0o600);
+      assert.doesNotMatch(await Deno.readTextFile(file), /ya29|token/);
+      const since = rig.google.seen.length;
+      succeeds(await rig.run(folder.path, env, READ));
+      assert.deepEqual(asked(rig, since), []);
+      // Another wish is another cluster.
+      succeeds(await rig.run(folder.path, { ...env, CLUSTER_NAME: "prod" }, READ));
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
+    name: "a cluster that has moved is looked up again",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
+      rig.google.clusters = [rig.cluster({ endpoint: old })];
+      succeeds(await rig.run(folder.path, env, READ), old);
+      await rig.network.close(old);
+      rig.google.clusters = [rig.cluster()];
+      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
+    },
+  },
+  {
+    name: "an address that is another cluster's now gets no token",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
+      rig.google.clusters = [rig.cluster({ endpoint: old })];
+      succeeds(await rig.run(folder.path, env, READ), old);
+      await rig.network.close(old);
+      const heard: string[] = [];
+      const stranger = await rig.network.stranger((request) => {
+        heard.push(request.headers.get("authorization") ?? "none");
+        return new Response("{}");
+      });
+      await rig.network.relay({ port: stranger.port, address: old });
+      rig.google.clusters = [rig.cluster()];
+      succeeds(await rig.run(folder.path, env, READ), "it is looked up again");
+      assert.deepEqual(heard, []);
+      await rig.network.close(old);
+      await stranger[Symbol.asyncDispose]();
+    },
+  },
+  {
+    name: "a membership is kept as well, and looked up again when it is gone",
+    test: async (rig) => {
+      fleetOnly(rig);
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      succeeds(await rig.run(folder.path, env, READ));
+      const since = rig.google.seen.length;
+      succeeds(await rig.run(folder.path, env, READ));
+      assert.deepEqual(asked(rig, since), ["connectgateway.googleapis.com"]);
+      rig.google.memberships = [];
+      rig.google.clusters = [rig.cluster()];
+      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
+    },
+  },
+  {
+    name: "a file that others may have written is passed over",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      succeeds(await rig.run(folder.path, env, READ));
+      await Deno.chmod(join(folder.path, ".krun", "cluster.json"), 0o666);
+      const since = rig.google.seen.length;
+      succeeds(await rig.run(folder.path, env, READ));
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+];
+
+const FAULTS: readonly Case[] = [
+  {
+    name: "a metadata server that is not up yet is tried again where something says that there is one",
+    test: async (rig) => {
+      rig.google.trouble({ host: METADATA, status: 503, times: 6 });
+      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
+    },
+  },
+  {
+    name: "a metadata server that is slow is waited for",
+    test: async (rig) => {
+      rig.google.trouble({ host: METADATA, delayMs: 2_000, times: 5 });
+      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
+    },
+  },
+  {
+    name: "429 and 503 of GKE are tried again, a Retry-After is obeyed",
+    test: async (rig) => {
+      rig.google.trouble({ host: GKE, status: 429, retryAfter: "1" }, { host: GKE, status: 503 }, {
+        host: GKE,
+        delayMs: 300,
+      });
+      const from = performance.now();
+      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
+      assert.ok(performance.now() - from > 1000);
+    },
+  },
+  {
+    name: "an access token that has ended is got anew",
+    test: async (rig) => {
+      rig.google.trouble({
+        host: GKE,
+        response:
+          () => (rig.google.tokens.revokeAll(),
+            Response.json({ error: { code: 401, status: "UNAUTHENTICATED", message: "ended" } }, { status: 401 })),
+      });
+      succeeds(await start(rig));
+    },
+  },
+  {
+    name: "a server at that address that is not Google's is not believed",
+    test: async (rig) => {
+      rig.google.trouble({ host: METADATA, times: 99, response: () => new Response("us-central1", { status: 200 }) });
+      fails(await start(rig), "GoogleCredentialsUnavailable", "what answers there is not Google's");
+      rig.google.clearTroubles();
+    },
+  },
+  {
+    name: "no proxy is used for the metadata server",
+    test: async (rig) => {
+      const nobody = "http://127.0.0.1:9";
+      succeeds(await start(rig, { HTTP_PROXY: nobody, http_proxy: nobody, ALL_PROXY: nobody, all_proxy: nobody }));
+      // The twin: an API beyond this machine is asked through the proxy that is named for it.
+      fails(await start(rig, { HTTPS_PROXY: nobody, KRUN_START_TIMEOUT: "1" }), "GoogleApiFailed", "127.0.0.1:9");
+    },
+  },
+  {
+    name: "only the machine's CAs count for Google's names: not DENO_CERT",
+    test: async (rig) => {
+      const { caFile } = rig.network;
+      fails(
+        await start(rig, { SSL_CERT_FILE: "/etc/hostname", DENO_CERT: caFile }),
+        "GoogleApiFailed",
+        "SSL_CERT_FILE",
+      );
+    },
+  },
+  {
+    name: "no variable but GCE_METADATA_HOST leads a request elsewhere",
+    test: async (rig) => {
+      const since = rig.google.seen.length;
+      const elsewhere = "https://127.0.0.1:9";
+      succeeds(
+        await start(rig, {
+          GOOGLE_CLOUD_UNIVERSE_DOMAIN: "evil.example",
+          CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: elsewhere,
+          CLOUDSDK_CORE_UNIVERSE_DOMAIN: "evil.example",
+          CLOUDSDK_CONFIG: "/nonexistent",
+          GOOGLE_API_USE_CLIENT_CERTIFICATE: "true",
+          GOOGLE_API_USE_MTLS_ENDPOINT: "always",
+          GOOGLE_CLOUD_PROJECT: "another-project",
+          GCE_METADATA_IP: "127.0.0.1:9",
+          GCE_METADATA_ROOT: "127.0.0.1:9",
+          CONTAINER_ENDPOINT: elsewhere,
+        }),
+      );
+      assert.deepEqual(asked(rig, since), [GKE]);
+      const there = await rig.network.metadataElsewhere(rig.google);
+      const before = rig.google.count(METADATA);
+      succeeds(await start(rig, { GCE_METADATA_HOST: there }));
+      assert.ok(rig.google.count(METADATA) > before);
+    },
+  },
+];
+
+Deno.test("krun finds its cluster on Google Cloud", async (t) => {
+  await using rig = await GoogleRig.create();
+  for (const { name, test } of [...CHOICE, ...ENDPOINTS, ...FLEET, ...CACHE, ...FAULTS]) {
+    await t.step(name, async () => {
+      rig.reset();
+      await test(rig);
+    });
+  }
+});

@@ -31,10 +31,12 @@ const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 
 /** A workload whose certificate callers show, on a host of its own. */
 class Caller implements AsyncDisposable {
+  static #count = 0;
+
   private constructor(readonly lab: MeshLab, readonly host: MeshHost, readonly workload: Workload) {}
 
   static async start(lab: MeshLab, name: string, more: Partial<WorkloadOptions> = {}): Promise<Caller> {
-    const host = await lab.network.host(name);
+    const host = await lab.network.host(`${name}${++Caller.#count}`);
     const args = ["/bin/sleep", "1000"];
     const workload = await lab.workload(host, { name, args, uid: ORDINARY, without: ["envoy"], ...more });
     await workload.krun.sees("stderr", /program started/);
@@ -133,7 +135,7 @@ interface Found {
   readonly because: string;
 }
 
-async function findings(lab: MeshLab, host: MeshHost, options: WorkloadOptions): Promise<Record<string, string>> {
+async function findings(host: MeshHost, options: WorkloadOptions): Promise<Record<string, string>> {
   await using check = await lab.workload(host, { ...options, args: ["--check=json", ...options.args] });
   const { stdout, stderr } = await check.krun.end;
   const report = JSON.parse(stdout || assert.fail(stderr)) as { findings: Found[]; warnings: string[] };
@@ -141,14 +143,19 @@ async function findings(lab: MeshLab, host: MeshHost, options: WorkloadOptions):
   return { ...Object.fromEntries(found), warnings: report.warnings.join("\n") };
 }
 
+let lab: MeshLab;
+Deno.test.beforeAll(async () => {
+  lab = await MeshLab.create();
+});
+Deno.test.afterAll(() => lab?.[Symbol.asyncDispose]());
+
 Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun opens, in each mode", async (t) => {
-  await using lab = await MeshLab.create();
   await using client = await Caller.start(lab, "client");
   for (const [mode, options] of Object.entries(MODES)) {
     await t.step(mode, async (t) => {
       const host = await lab.network.host(mode);
       await t.step("--check says where, for whom, and what is reached", async () => {
-        const found = await findings(lab, host, server(options));
+        const found = await findings(host, server(options));
         assert.match(found["mesh mode"]!, new RegExp(`^${mode}: `));
         assert.equal(found["HBONE endpoint"], "port 15008: nothing else holds it");
         assert.equal(found["HBONE peers"], "spiffe://cluster.local: the workload's own trust domain");
@@ -196,13 +203,12 @@ Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun ope
 });
 
 Deno.test("HBONE_ALLOW says who is let in by HBONE, and krun --connect says who is not", async (t) => {
-  await using lab = await MeshLab.create();
-  const host = await lab.network.host("web");
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("web1");
   const allowed = "spiffe://cluster.local/ns/shop/sa/client";
   const options = server({ ...MODES.proxyless, env: { HBONE_ALLOW: allowed } });
-  await using client = await Caller.start(lab, "client");
   await using stranger = await Caller.start(lab, "stranger");
-  assert.equal((await findings(lab, host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
+  assert.equal((await findings(host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
   await using web = await lab.workload(host, options);
   await web.krun.sees("stderr", /program started/);
   const sent = randomBytes(1000);
@@ -225,7 +231,7 @@ Deno.test("HBONE_ALLOW says who is let in by HBONE, and krun --connect says who 
   await t.step("HBONE_ALLOW=- has no endpoint", async () => {
     const closed = await lab.network.host("closed");
     const off = server({ ...MODES.proxyless, env: { HBONE_ALLOW: "-" } });
-    assert.equal((await findings(lab, closed, off))["HBONE endpoint"], "none: HBONE_ALLOW is -");
+    assert.equal((await findings(closed, off))["HBONE endpoint"], "none: HBONE_ALLOW is -");
     await using workload = await lab.workload(closed, off);
     await workload.krun.sees("stderr", /program started/);
     const { code, stderr } = await echoed(client, `${closed.address}:8090`, sent);
@@ -235,9 +241,8 @@ Deno.test("HBONE_ALLOW says who is let in by HBONE, and krun --connect says who 
 });
 
 Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so", async () => {
-  await using lab = await MeshLab.create();
   await using client = await Caller.start(lab, "client");
-  const host = await lab.network.host("web");
+  const host = await lab.network.host("web2");
   await using holder = await lab.workload(host, {
     name: "holder",
     args: ["python3", ECHO, "1"],
@@ -246,7 +251,7 @@ Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so",
   await holder.krun.sees("stdout", /ready/);
   const options = server(MODES.proxyless);
   assert.match(
-    (await findings(lab, host, options))["HBONE endpoint"]!,
+    (await findings(host, options))["HBONE endpoint"]!,
     /^port 15009: port 15008 is in use by .*(?:krun|deno)/,
   );
   await using web = await lab.workload(host, options);
@@ -258,9 +263,8 @@ Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so",
 });
 
 Deno.test("ssh reaches the workload's ssh server by HBONE, through krun --connect", async () => {
-  await using lab = await MeshLab.create();
   await using client = await Caller.start(lab, "client");
-  const host = await lab.network.host("web");
+  const host = await lab.network.host("web3");
   await using web = await lab.workload(host, server(MODES.proxy));
   await web.krun.sees("stderr", /program started/);
   await using sshd = await OpenSsh.start({ port: 15022, under: host.under });
@@ -273,9 +277,8 @@ Deno.test("ssh reaches the workload's ssh server by HBONE, through krun --connec
 });
 
 Deno.test("certificates are changed under an HBONE endpoint that is in use", async () => {
-  await using lab = await MeshLab.create();
   await using client = await Caller.start(lab, "client");
-  const host = await lab.network.host("web");
+  const host = await lab.network.host("web4");
   const PROXY_CONFIG = JSON.stringify({ proxyMetadata: { SECRET_TTL: "20s" } });
   await using web = await lab.workload(host, server({ ...MODES.proxyless, env: { PROXY_CONFIG } }));
   await web.krun.sees("stderr", /program started/);
@@ -296,7 +299,6 @@ Deno.test("certificates are changed under an HBONE endpoint that is in use", asy
 });
 
 Deno.test("a stop lets nobody new in by HBONE, and cuts nobody who is in before the program has ended", async (t) => {
-  await using lab = await MeshLab.create();
   await using client = await Caller.start(lab, "client");
   for (const [mode, options] of Object.entries(MODES)) {
     await t.step(mode, async () => {
@@ -323,8 +325,7 @@ Deno.test("a stop lets nobody new in by HBONE, and cuts nobody who is in before 
 });
 
 Deno.test("the binary's own Deno has no HBONE: one warning, and an error where HBONE_ALLOW asks for it", async () => {
-  await using lab = await MeshLab.create();
-  const host = await lab.network.host("web");
+  const host = await lab.network.host("web5");
   const options = { ...server(MODES.proxyless), args: ["/bin/true"], runtime: "2.6" } as const;
   // An empty value is none.
   await using usual = await lab.workload(host, { ...options, env: { HBONE_ALLOW: "" } });

@@ -21,7 +21,7 @@ export interface HboneLimits {
   readonly connectMs: number;
   /** Milliseconds without any stream after which the connection is closed. */
   readonly idleMs: number;
-  /** The same for a peer that is not let in. */
+  /** Milliseconds in all for a peer that is not let in. */
   readonly refusedIdleMs: number;
   /** Milliseconds of silence after which the kernel asks whether the peer's machine is still there. */
   readonly keepAliveMs: number;
@@ -101,6 +101,8 @@ export class HboneConnection {
   async #serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
     // Every failure of a stream is its own end, which the other side sees for itself.
     stream.on("error", () => {});
+    const { peer } = this.#options;
+    if ("refusal" in peer) return this.#refuse(stream, peer.refusal);
     this.#busy.abort();
     this.#open++;
     try {
@@ -115,9 +117,14 @@ export class HboneConnection {
     }
   }
 
+  /** Who is not let in hears why, once, and has no more of the time and descriptors that others need. */
+  #refuse(stream: ServerHttp2Stream, reason: string): void {
+    refuseStream(stream, { status: 403, reason: `this endpoint does not admit its caller: ${reason}` });
+    this.#session.close();
+  }
+
   #judge(headers: IncomingHttpHeaders): ReachablePort | Refusal {
-    const { peer, workload } = this.#options;
-    if ("refusal" in peer) return { status: 403, reason: `this endpoint does not admit its caller: ${peer.refusal}` };
+    const { workload } = this.#options;
     if (headers[":method"] !== "CONNECT") return { status: 405, reason: "this endpoint knows CONNECT only" };
     return connectTarget(`${headers[":authority"] ?? ""}`, workload);
   }
@@ -134,6 +141,9 @@ export class HboneConnection {
     const { signal } = this.#busy = new AbortController();
     if (this.#session.closed) return;
     await clock.sleep("refusal" in peer ? limits.refusedIdleMs : limits.idleMs, signal);
-    if (!signal.aborted) this.#session.close();
+    if (signal.aborted) return;
+    this.#session.close();
+    // Nor may one that is refused hold a stream open.
+    if ("refusal" in peer) this.#session.destroy();
   }
 }

@@ -78,6 +78,19 @@ for (const { name, certificate, authority, allow, status } of CASES) {
   });
 }
 
+Deno.test("serveHbone() has done with a peer that it refuses: by its first question, and without one in time", async () => {
+  const options = { workload: { hosts: [], ports: [80] }, ...allowing(workloadId("admin")) };
+  await using patient = await MeshRig.start({ ...options, limits: { refusedIdleMs: 600_000 } });
+  const asking = patient.peer();
+  // It leaves its own half open.
+  const { channel, status } = asking.open("localhost:80");
+  assert.equal(await status, 403);
+  await asking.closed;
+  channel.reset();
+  await using quick = await MeshRig.start({ ...options, limits: { refusedIdleMs: 200 } });
+  await quick.peer().closed;
+});
+
 Deno.test("serveHbone() lets a peer reach what the workload declares, and nothing else", async () => {
   await using program = await TcpProgram.echo();
   await using secret = await TcpProgram.echo();

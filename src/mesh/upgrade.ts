@@ -68,8 +68,18 @@ function ask(message: http.IncomingMessage, fields: readonly Field[], { port }: 
       upgraded.unshift(first);
       resolve({ answer, upgraded });
     });
-    // A caller who leaves before the program has answered.
-    message.socket.on("close", () => request.destroy());
+    const { socket } = message;
+    const leave = () => request.destroy(new Error("the caller has left"));
+    // Only who reads hears of an end; what a caller sends before the answer stays where it is.
+    const look = () => void (socket.readableLength === 0 && socket.read());
+    const asking: readonly (readonly [event: string, hear: () => void])[] = [
+      ["close", leave],
+      ["end", leave],
+      ["readable", look],
+    ];
+    for (const [event, hear] of asking) socket.on(event, hear);
+    const answered = () => asking.forEach(([event, hear]) => socket.off(event, hear));
+    for (const event of ["response", "upgrade", "error"]) request.on(event, answered);
     request.end();
   });
 }

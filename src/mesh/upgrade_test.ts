@@ -121,6 +121,18 @@ Deno.test("serveTunnel() says that there is no program to upgrade to", async () 
   assert.match(caller.got, new RegExp(`^HTTP/1.1 502 [^]*\r\n\r\nnothing answers on port ${port}\n$`));
 });
 
+Deno.test("serveTunnel() keeps nothing for a caller who leaves before the program has answered the upgrade", async () => {
+  // It reads, so that it hears of the end, and says nothing.
+  await using silent = await TcpProgram.start((socket) => socket.resume());
+  await using rig = await TunnelRig.start({ port: silent.port, protocol: "http/1.1" });
+  await using caller = new RawCaller(rig.server.port);
+  caller.send(upgrade("websocket"));
+  await waitFor("the request at the program", () => silent.sockets.length === 1);
+  caller.end();
+  await waitFor("its end", () => silent.sockets[0]!.readableEnded || silent.sockets[0]!.destroyed);
+  await caller.closed;
+});
+
 Deno.test("serveTunnel() keeps a connection of HTTP/1.1 for the next request", async () => {
   await using web = await program();
   await using rig = await TunnelRig.start(web);

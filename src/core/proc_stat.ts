@@ -30,13 +30,22 @@ export function parseProcStat(text: string): ProcessStat | undefined {
   return { pid: Number(match[1]), state: match[2] ?? "", parent, group, session, startTicks };
 }
 
-/** PF_KTHREAD of linux/sched.h. */
-const KERNEL_THREAD = 0x0020_0000;
+/** PF_KTHREAD and PF_EXITING of linux/sched.h. */
+const KERNEL_THREAD = 0x0020_0000, EXITING = 0x4;
 
 /** Whether a line of /proc/<pid>/stat is that of a thread of the kernel, which is nobody's process. */
 export function isKernelThread(text: string): boolean {
+  return (flagsOf(text) & KERNEL_THREAD) !== 0;
+}
+
+/** Whether it is that of a process in the midst of its end: it has left its namespaces, and is no zombie yet. */
+export function isExiting(text: string): boolean {
+  return (flagsOf(text) & EXITING) !== 0;
+}
+
+function flagsOf(text: string): number {
   const [, , , , , flags = "0"] = (/^\d+ \([^]*\) \S ([\d -]+)/.exec(text)?.[1] ?? "").split(" ");
-  return (Number(flags) & KERNEL_THREAD) !== 0;
+  return Number(flags);
 }
 
 /** True when the process can still do something. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   descendants,
+  isExiting,
   isKernelThread,
   isOrphanedGroup,
   parseProcStat,
@@ -35,6 +36,12 @@ Deno.test("isKernelThread() tells kthreadd from a process that calls itself so",
   assert.ok(!isKernelThread(LINE));
   assert.ok(!isKernelThread(LINE.replace("(sh)", "(kthreadd) S 0 0 0 0 -1 2129984)")));
   fc.assert(fc.property(fc.string(), (text) => assert.ok(!isKernelThread(text))));
+});
+
+Deno.test("isExiting() tells a process in the midst of its end", () => {
+  assert.ok(isExiting("9 (sh) R 1 9 9 0 -1 4194564 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0\n"));
+  assert.ok(!isExiting(LINE));
+  fc.assert(fc.property(fc.string(), (text) => assert.ok(!isExiting(text))));
 });
 
 function entry(pid: number, parent: number, rest: Partial<ProcessStat> = {}): ProcessStat {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { descendants, isAlive, isKernelThread, parseProcStat, type ProcessStat } from "../core/proc_stat.ts";
+import { descendants, isAlive, isExiting, isKernelThread, parseProcStat, type ProcessStat } from "../core/proc_stat.ts";
 import { printable } from "../core/setting_invalid.ts";
 import { type ListeningSocket, parseSocketTable } from "../core/socket_table.ts";
 
@@ -90,8 +90,10 @@ function isSame(proc: ProcReader, { pid, startTicks }: ProcessStat, own: Network
   const its = networkOf(proc, pid);
   if (its?.link !== undefined && own.link !== undefined) return its.link === own.link;
   if (its?.socket !== undefined && own.socket !== undefined) return its.socket === own.socket;
-  const now = parseProcStat(proc.readText(`/proc/${pid}/stat`) ?? "");
-  return now !== undefined && isAlive(now) && now.startTicks === startTicks ? undefined : false;
+  const text = proc.readText(`/proc/${pid}/stat`) ?? "";
+  const now = parseProcStat(text);
+  const isThere = now !== undefined && isAlive(now) && !isExiting(text) && now.startTicks === startTicks;
+  return isThere ? undefined : false;
 }
 
 /** Everything alive that is a process. */

@@ -74,6 +74,16 @@ Deno.test("networkScope() is own for a krun that is PID 1 and alone, with what i
   assert.deepEqual(networkScope(proc(1, table, { tcp: SSH }), 1), { ...OWN, otherGids: [] });
 });
 
+Deno.test("networkScope() takes a process in the midst of its end, which has left its namespaces, for nobody", () => {
+  const table = (flags: number) => ({
+    1: { parent: 0, net: "net:[2]" },
+    7: { parent: 1 },
+    8: { parent: 1, net: "", flags },
+  });
+  assert.deepEqual(networkScope(proc(7, table(0x4)), 7), { ...OWN, otherGids: [] });
+  assert.equal(networkScope(proc(7, table(0)), 7).scope, "shared", "one that does not let itself be asked");
+});
+
 Deno.test("networkScope() takes what a killed krun left, and krun is going to end, for nobody", () => {
   const table = {
     1: { parent: 0, net: "net:[2]" },

@@ -19,6 +19,17 @@ Deno.test("networkScope() is own for a krun alone in its network namespace, and 
   assert.equal(sharedWith, `process sleep (${net.pid}) is in it`);
 });
 
+Deno.test("networkScope() takes no process of another namespace for one of its own that is about to end", async () => {
+  await using net = await NetworkNamespace.create();
+  const going = await Deno.makeTempFile();
+  const script = 'for i in 1 2 3; do (while test -e "$0"; do true | cat; done) & done; wait';
+  const busy = new Deno.Command("sh", { args: ["-c", script, going], stdin: "null", stdout: "null" }).spawn();
+  const looks = Array.from({ length: 300 }, () => networkScope(net.proc, net.pid));
+  await Deno.remove(going);
+  await busy.status;
+  assert.deepEqual(looks.filter(({ scope }) => scope !== "own"), []);
+});
+
 Deno.test("networkScope() names another process, and its groups", async () => {
   await using net = await NetworkNamespace.create();
   const server = await net.serve("inner", ["tcp:127.0.0.1:8022:sshd"], { uid: 2000, gid: 2001 });

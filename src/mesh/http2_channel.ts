@@ -1,7 +1,7 @@
 /**
  * A channel on one stream of an HTTP/2 connection: a CONNECT tunnel, or a request and an answer that flow at once.
  *
- * Three things that Deno 2.9.6's node:http2 leaves to its user, each seen by trying:
+ * Four things that Deno 2.9.6's node:http2 leaves to its user, each seen by trying:
  *
  * - A stream that is closed with an error code first sends END_STREAM: the far side takes what it has for the whole. One that
  *   was opened with `waitForTrailers` ends by our hand alone, so it must be.
@@ -9,6 +9,8 @@
  *   pushed before the stream is closed.
  * - What the far side's window allows is written to the connection's socket at once, however much waits there: Envoy's window
  *   is 256 MiB. The socket tells how much waits.
+ * - When the connection ends, its streams are destroyed, with what nobody has read yet. What END_STREAM has made whole is read
+ *   before that.
  *
  * @module
  */
@@ -36,11 +38,12 @@ const MOST_QUEUED_BYTES = 1 << 20;
  */
 export function http2Channel(stream: Http2Stream, { resetCode, trailers }: Http2ChannelOptions = {}): Channel {
   const endedInOrder = watchEndStream(stream);
+  const unread = keepUnread(stream, endedInOrder);
   const half = new OwnHalf(stream, trailers ?? (() => ({})));
   const reset = () => half.reset(resetCode ?? constants.NGHTTP2_CANCEL);
   // Such a reset leaves what was sent before it as it is (RFC 9113, 8.1).
   const takesNoMore = () => endedInOrder() && stream.rstCode === constants.NGHTTP2_NO_ERROR;
-  return new DuplexChannel(stream, { endedInOrder, takesNoMore, reset, congestion: () => congestion(stream) });
+  return new DuplexChannel(stream, { endedInOrder, unread, takesNoMore, reset, congestion: () => congestion(stream) });
 }
 
 /** How our half of a stream ends: by END_STREAM, or by a reset and nothing else. */
@@ -92,6 +95,21 @@ function watchEndStream(stream: Http2Stream): () => boolean {
     return push(chunk, encoding);
   };
   return () => came;
+}
+
+/** What the stream held when it was destroyed after its end in order; taken once. */
+function keepUnread(stream: Http2Stream, endedInOrder: () => boolean): () => Uint8Array | undefined {
+  let kept: Uint8Array | undefined;
+  const destroy = stream.destroy.bind(stream);
+  stream.destroy = (error) => {
+    if (!stream.destroyed && endedInOrder()) kept = stream.read() ?? undefined;
+    return destroy(error);
+  };
+  return () => {
+    const taken = kept;
+    kept = undefined;
+    return taken;
+  };
 }
 
 /** The connection's socket while too much waits there. */

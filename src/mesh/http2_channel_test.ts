@@ -152,3 +152,18 @@ Deno.test("http2Channel() gives all that was sent before a stream takes no more"
   assert.equal(got, length);
   await assert.rejects(refused);
 });
+
+Deno.test("http2Channel() gives what was whole before its connection ended, however late it is read", async () => {
+  await using listening = await server(async (stream) => {
+    const channel = answered(stream);
+    const { session } = stream;
+    stream.once("close", () => session!.close());
+    await channel.write(new TextEncoder().encode("all of it"));
+    channel.end();
+    channel.reset();
+  });
+  await using asked = ask(listening.port);
+  await waitFor("the connection's end", () => asked.stream.destroyed);
+  assert.equal(text(await asked.channel.read()), "all of it");
+  assert.equal(await asked.channel.read(), undefined);
+});

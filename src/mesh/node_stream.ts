@@ -11,6 +11,8 @@ import type { ByteSink, ByteSource, Channel } from "./channel.ts";
 export interface SourceKind {
   /** Whether the far side has ended its half itself, now that the stream has nothing more to read. @default {it has} */
   readonly endedInOrder?: () => boolean;
+  /** What it held when it was closed after such an end; each part once. @default {nothing} */
+  readonly unread?: () => Uint8Array | undefined;
   /** Whether the stream that is aborted has ended in order, and only takes no more. @default {it has not} */
   readonly takesNoMore?: () => boolean;
 }
@@ -30,13 +32,16 @@ export interface SinkKind {
 /** A stream that is read piece by piece. */
 export class ReadableSource implements ByteSource {
   readonly #stream: Readable;
+  readonly #kind: SourceKind;
   readonly #cut: AbortController;
   #ended = false;
   #wake: () => void = () => {};
 
-  constructor(stream: Readable, { endedInOrder, takesNoMore }: SourceKind = {}, cut = new AbortController()) {
+  constructor(stream: Readable, kind: SourceKind = {}, cut = new AbortController()) {
     this.#stream = stream;
+    this.#kind = kind;
     this.#cut = cut;
+    const { endedInOrder, takesNoMore } = kind;
     const end = () => {
       this.#ended = true;
       this.#wake();
@@ -47,7 +52,7 @@ export class ReadableSource implements ByteSource {
     stream.on("end", () => endedInOrder?.() ?? true ? end() : fail());
     stream.on("aborted", () => takesNoMore?.() || fail());
     stream.on("error", fail);
-    stream.on("close", () => this.#ended || fail());
+    stream.on("close", () => this.#ended || (endedInOrder?.() ? end() : fail()));
     if (stream.destroyed) fail();
   }
 
@@ -58,8 +63,8 @@ export class ReadableSource implements ByteSource {
   async read(): Promise<Uint8Array | undefined> {
     for (;;) {
       requireWhole(this.broken);
-      const bytes = this.#stream.read() as Uint8Array | null;
-      if (bytes !== null) return bytes;
+      const bytes = (this.#stream.read() as Uint8Array | null) ?? this.#kind.unread?.();
+      if (bytes !== undefined) return bytes;
       if (this.#ended) return undefined;
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
@@ -136,13 +141,14 @@ export class DuplexChannel implements Channel {
   readonly #cut = new AbortController();
   readonly #reset: () => void;
 
-  constructor(stream: Duplex, { reset, takesNoMore, endedInOrder, ...kind }: DuplexKind) {
+  constructor(stream: Duplex, { reset, takesNoMore, endedInOrder, unread, ...kind }: DuplexKind) {
     const stops = () => {
       if (!takesNoMore?.()) return false;
       this.#sink.stop();
       return true;
     };
-    this.#source = new ReadableSource(stream, { takesNoMore: stops, ...(endedInOrder && { endedInOrder }) }, this.#cut);
+    const source = { takesNoMore: stops, ...(endedInOrder && { endedInOrder }), ...(unread && { unread }) };
+    this.#source = new ReadableSource(stream, source, this.#cut);
     this.#sink = new WritableSink(stream, kind, this.#cut);
     this.#reset = reset;
   }

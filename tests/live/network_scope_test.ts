@@ -22,7 +22,7 @@ Deno.test("networkScope() is own for a krun alone in its network namespace, and 
 Deno.test("networkScope() takes no process of another namespace for one of its own that is about to end", async () => {
   await using net = await NetworkNamespace.create();
   const going = await Deno.makeTempFile();
-  const script = 'for i in 1 2 3; do (while test -e "$0"; do true | cat; done) & done; wait';
+  const script = 'for i in 1 2 3; do (while test -e "$0"; do ip -V; done) & done; wait';
   const busy = new Deno.Command("sh", { args: ["-c", script, going], stdin: "null", stdout: "null" }).spawn();
   const looks = Array.from({ length: 300 }, () => networkScope(net.proc, net.pid));
   await Deno.remove(going);

@@ -195,12 +195,13 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
 /** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. Resolves to whether it is. */
 async function intercepting(
   outer: Surroundings,
-  { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
+  { plan, base, survivors, log, control, undo }: CarryOutOptions & Pick<Run, "base" | "survivors">,
 ): Promise<boolean> {
   const { interception } = plan.mesh ?? plan.trafficDirector ?? {};
-  if (!interception || !base) return false;
+  if (!interception || !base || !survivors) return false;
   const { intercept } = await import("./interception.ts");
-  await intercept(interception, { outer, base, log, signal: control.stop, undo });
+  const graceMs = graceOf(plan);
+  await intercept(interception, { outer, base, survivors, graceMs, log, signal: control.stop, undo });
   return true;
 }
 
@@ -214,10 +215,15 @@ async function takeBase(
   undo.defer(() => base.close({ keep: settings.keepFiles }));
   if (plan.clusterToKeep) base.keepFile(CLUSTER_CACHE, cacheText(plan.clusterToKeep));
   const survivors = new Survivors(base, log);
-  await survivors.stop((plan.planned.pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000);
+  await survivors.stop(graceOf(plan));
   if (base.read(INTERCEPTION_NOTE) !== undefined) {
     await (await import("./interception.ts")).takeBackInterception(base, { outer, log });
   }
   base.sweep();
   return { base, survivors };
+}
+
+/** From SIGTERM to SIGKILL, milliseconds. */
+function graceOf({ planned: { pod } }: Plan): number {
+  return (pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000;
 }

@@ -362,7 +362,7 @@ export class Container {
     const leftMs = () => Math.max(0, deadlineMs - clock.elapsedMs());
     await own?.end(AbortSignal.any([patience, clock.deadline(leftMs())]));
     process.kill(SIGTERM);
-    const remainingMs = Math.max(MIN_STOP_MS, leftMs());
+    const remainingMs = Math.max(own ? 0 : MIN_STOP_MS, leftMs());
     const ended = process.ended.then(() => true);
     if (await Promise.race([ended, clock.sleep(remainingMs, patience).then(() => false)])) return;
     process.kill(SIGKILL);

@@ -24,7 +24,10 @@ const ROOTS = {
 
 /** The values; one line where there is no mesh. */
 export function meshFindings(
-  { mesh: plan, trafficDirector, noMesh = "" }: Pick<Plan, "mesh" | "trafficDirector" | "noMesh">,
+  { mesh: plan, trafficDirector, noMesh = "", meshFault }: Pick<
+    Plan,
+    "mesh" | "trafficDirector" | "noMesh" | "meshFault"
+  >,
   proc: ProcReader,
 ): Finding[] {
   if (trafficDirector) {
@@ -36,6 +39,7 @@ export function meshFindings(
       ...(interception ? captureFindings(interception) : []),
     ];
   }
+  if (meshFault) return [{ what: "mesh", value: "unknown", because: "see what cannot be read or joined" }];
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
   const { mesh, mode, places, ports } = plan;
   const values: readonly [what: string, value: Decided | undefined][] = [

@@ -168,7 +168,11 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     return takeBase(outer, { plan, settings, log, undo });
   });
   const containers = import("./run_containers.ts");
-  const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
+  // A start that is refused a token has touched no rule.
+  const answers = Promise.withResolvers<boolean>();
+  const intercepted = Promise.all([taken, answers.promise]).then(([base, granted]) =>
+    granted && intercepting(outer, { ...options, ...base })
+  );
   intercepted.catch(() => {}); // It may fail long before it is waited for.
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
@@ -179,7 +183,12 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
     googleTokens: google?.tokens(plan),
-  }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
+    onAnswers: answers.resolve,
+  }).finally(() => {
+    answers.resolve(false);
+    // Nothing is undone while something is still made.
+    return intercepted.catch(() => {});
+  });
   phases.end("mount");
   // What it takes beyond the mounts, beside which it happens.
   if (await intercepted) phases.end("interception");

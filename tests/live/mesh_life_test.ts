@@ -203,10 +203,10 @@ Deno.test("a gateway of the mesh answers what is under way before it ends", asyn
 });
 
 /** Kills a program of the mesh's proxy, and waits until the proxy runs again, and nothing of the old one. */
-async function crash({ krun, pid }: Workload, program: "envoy" | "pilot-agent"): Promise<void> {
+async function crash({ krun, pid }: Workload, program: "envoy" | "pilot-agent", pauseS = 0): Promise<void> {
   const old = [pid("envoy"), pid("pilot-agent")];
   Deno.kill(pid(program), "SIGKILL");
-  await krun.sees("stderr", /container restarts container=istio-proxy seconds=0\n/);
+  await krun.sees("stderr", new RegExp(`container restarts container=istio-proxy seconds=${pauseS}\n`));
   await waitFor("agent and Envoy to run again", () => !old.includes(pid("envoy")) && !old.includes(pid("pilot-agent")));
   for (const one of old) await waitFor(`the end of ${one}`, () => !isAlive(one));
 }
@@ -261,4 +261,42 @@ Deno.test("a proxy of the mesh that dies is started again, and the program does 
   });
   client.krun.kill("SIGTERM");
   assert.equal((await client.krun.end).code, 0);
+});
+
+Deno.test("so is one in mode proxy, where agent and Envoy are the program's own user", async (t) => {
+  await service("kiosk", [18_080, 19_090]);
+  const port = (number: number, protocol: string) => ({
+    port: { number, protocol, name: protocol.toLowerCase() },
+    defaultEndpoint: `127.0.0.1:${number - 10_000}`,
+  });
+  const spec = {
+    workloadSelector: { labels: { app: "kiosk" } },
+    ingress: [port(18_080, "HTTP"), port(19_090, "TCP")],
+    egress: [{ hosts: ["istio-system/*"] }],
+  };
+  await lab.apply("Sidecar", "kiosk", { spec });
+  await using kiosk = await lab.workload(await lab.network.host("kiosk"), {
+    name: "kiosk",
+    args: [...MESH_SERVER, "8080", "9090"],
+    env: PORTS,
+    uid: ORDINARY,
+  });
+  const [, program] = await kiosk.krun.sees("stdout", /listening (\d+)/);
+  await kiosk.callable();
+  const host = await lab.network.host("kiosk-in");
+  const answered = async () => {
+    await using client = await lab.workload(host, { name: "client", args: [...PEER_CALLS, "http://kiosk/"] });
+    return callsIn((await client.krun.end).stdout)[0]?.status === 200;
+  };
+  assert.ok(await answered());
+  for (const [name, pauseS] of [["envoy", 0], ["pilot-agent", 10]] as const) {
+    await t.step(name, async () => {
+      await crash(kiosk, name, pauseS);
+      await waitFor("an answer", answered);
+    });
+  }
+  assert.deepEqual([...kiosk.krun.stdout.matchAll(/listening (\d+)/g)].map(([, pid]) => pid), [program]);
+  kiosk.krun.kill("SIGTERM");
+  const { code, stderr } = await kiosk.krun.end;
+  assert.equal(code, 0, stderr);
 });

@@ -39,7 +39,10 @@ export function meshFindings(
       ...(interception ? captureFindings(interception) : []),
     ];
   }
-  if (meshFault) return [{ what: "mesh", value: "unknown", because: "see what cannot be read or joined" }];
+  if (meshFault) {
+    const because = meshFault === "told" ? "see what cannot be read or joined" : noMesh;
+    return [{ what: "mesh", value: "unknown", because }];
+  }
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
   const { mesh, mode, places, ports } = plan;
   const values: readonly [what: string, value: Decided | undefined][] = [

@@ -58,6 +58,8 @@ Deno.test("krun --check tries what a start in the mesh needs, and says each thin
     for (const object of ["mesh-env", "istio"]) {
       assert.equal(said.match(new RegExp(`Cannot read configmaps "istio-system/${object}"`, "g"))?.length, 1, said);
     }
+    const optional = await run({ user: "ann", env: { MESH_OPTIONAL: "true", KRUN_LOG: "error" } });
+    assert.match(optional.said, /^ +mesh +unknown +Cannot read configmaps "istio-system/m);
   });
 
   await t.step("a port of a Sidecar's egress that somebody has, in mode proxy", async () => {

@@ -47,7 +47,7 @@ async function networkOf(lab: MeshLab, host: MeshHost): Promise<string> {
 }
 
 Deno.test("krun brings programs that know nothing of it into the mesh, in network namespaces of their own", async (t) => {
-  await using lab = await MeshLab.create();
+  await using lab = await MeshLab.create({ runtime: "2.9" });
   const clusterIp = await closedShop(lab);
   const [host, clientHost] = [await lab.network.host("web"), await lab.network.host("client")];
   const before = await networkOf(lab, host);
@@ -65,6 +65,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   };
   await using web = await lab.workload(host, server);
   await web.krun.sees("stderr", /program started/);
+  assert.match(web.krun.stderr, /info hbone endpoint listens port=15008 identity=\S+\/sa\/web/);
   await web.callable();
 
   const client = async (name: string, args: readonly string[]) => {

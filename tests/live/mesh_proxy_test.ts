@@ -50,7 +50,7 @@ async function checkOf(lab: MeshLab, host: MeshHost): Promise<{ code: number; re
 }
 
 Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY and local ports", async (t) => {
-  await using lab = await MeshLab.create();
+  await using lab = await MeshLab.create({ runtime: "2.9" });
   const clusterIp = await shopWithWeb(lab);
   const [host, clientHost] = [await lab.network.host("web"), await lab.network.host("client")];
 
@@ -75,6 +75,7 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
 
   await using web = await lab.workload(host, SERVER);
   await web.krun.sees("stderr", /program started/);
+  assert.match(web.krun.stderr, /info hbone endpoint listens port=15008 identity=\S+\/sa\/web/);
   await web.callable();
   const client = async (on: MeshHost, name: string, args: readonly string[]) => {
     await using workload = await lab.workload(on, { name, args, uid: ORDINARY });

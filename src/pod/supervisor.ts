@@ -41,7 +41,7 @@ const BEFORE_STOP_MS = 2_000;
  * What is left of the grace period for krun's own containers after all others, for their own end, and after them, for what krun
  * takes back of what it made for them; of a short one the given part. Milliseconds.
  */
-const OWN_END = { ms: 500, part: 0.05 }, TAKE_BACK = { ms: 1_000, part: 0.1 };
+const OWN_END = { ms: 500, part: 0.05 }, TAKE_BACK = { ms: 1_500, part: 0.1 };
 
 /** Runs the containers of one Pod, once. */
 export class Supervisor {

@@ -145,7 +145,7 @@ Deno.test("a workload of the mesh ends under load without losing a request, mode
 });
 
 Deno.test("a proxy whose agent hangs is ended within the grace period, and nothing of it is left", async () => {
-  const graceS = 12;
+  const graceS = 16;
   const host = await lab.network.host("hung");
   const rules = async () => (await lab.network.run(host, ["iptables-nft-save"])).stdout;
   await using hung = await lab.workload(host, {
@@ -157,13 +157,14 @@ Deno.test("a proxy whose agent hangs is ended within the grace period, and nothi
   assert.match(await rules(), /ISTIO_OUTPUT/);
   const agent = hung.pid("pilot-agent");
   Deno.kill(agent, "SIGSTOP");
-  const toldMs = performance.now();
+  const toldMs = Date.now();
   hung.krun.kill("SIGTERM");
   const { code, stderr } = await hung.krun.end;
-  const tookMs = performance.now() - toldMs;
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /warn container did not end in time and is killed container=istio-proxy/);
-  assert.ok(tookMs < graceS * 1000, `${tookMs} ms`);
+  const killed = /^(\S+) warn container did not end in time and is killed container=istio-proxy$/m.exec(stderr);
+  const [, at = ""] = killed ?? assert.fail(stderr);
+  // The rest is for the rules, which takes 0.3 s, and more on a machine that has much else to do.
+  assert.ok(Date.parse(at) - toldMs <= (graceS - 1) * 1000, stderr);
   assert.doesNotMatch(await rules(), /ISTIO|KRUN/);
   assert.ok(!isAlive(agent));
 });

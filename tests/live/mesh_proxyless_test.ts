@@ -94,7 +94,8 @@ Deno.test("krun makes a gRPC client and server talk by xds:/// with mTLS where t
     assert.equal(await entries(), 1);
     server.krun.kill("SIGTERM");
     const { code, stderr } = await server.krun.end;
-    assert.equal(code, 143, stderr);
+    // It listens to SIGTERM only some time after it serves.
+    assert.ok([0, 143].includes(code), stderr);
     await waitFor("istiod to remove the WorkloadEntry", async () => await entries() === 0);
     assert.deepEqual([...Deno.readDirSync(server.base)].map(({ name }) => name), ["kubeconfig"]);
   });

@@ -46,6 +46,8 @@ export interface PodStart<Base extends StartBase> {
   readonly inPlace: boolean;
   /** For the time of the first change. */
   readonly clock: Clock;
+  /** Told when all that the start asks for has been answered, and whether it was granted. */
+  onAnswers?: ((granted: boolean) => void) | undefined;
 }
 
 /** Folders are made for no longer than this before the network has its turn. */
@@ -73,8 +75,9 @@ function withNamespace(error: KrunError, { pod, namespaceRule: rule }: PlannedPo
   if (!["ObjectNotFound", "Forbidden"].includes(error.code) || rule === undefined) return error;
   const other = rule === "WORKLOAD_NAMESPACE" ? "" : ", and WORKLOAD_NAMESPACE sets another";
   const hint = `${error.hint}; namespace "${pod.metadata?.namespace}" is from ${rule}${other}`;
-  const { code, message, details } = error;
-  return new KrunError(code, message, hint, { cause: error, ...(details !== undefined && { details }) });
+  const { code, message, details, missing } = error;
+  const more = { ...(details !== undefined && { details }), ...(missing && { missing }) };
+  return new KrunError(code, message, hint, { cause: error, ...more });
 }
 
 /** Begins everything: all requests first, then, while the answers travel, the folders. */
@@ -87,6 +90,9 @@ function startParts<Base extends StartBase>(start: PodStart<Base>): StartPart[] 
   }));
   const loads = volumes.map((volume) => sources.load(volume.needs, retry));
   const known = Promise.all(environments.map(({ failures }) => failures)).then((all) => all.flat().length === 0);
+  void Promise.all([services.failures, known, ...loads]).then(([failed, isKnown, ...more]) =>
+    start.onAnswers?.(isKnown && [failed, ...more].flat().length === 0)
+  );
   const claimed = claimVolumes(start, known);
   const mounts = volumes.map((volume, i) => ({
     askedBy: volumeOrigin(planned, volume),

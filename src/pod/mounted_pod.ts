@@ -53,8 +53,6 @@ export interface MountPodOptions {
   readonly node: NodeFacts;
   /** As in `PodSourcesOptions`. */
   readonly googleTokens?: GoogleTokens | undefined;
-  /** Told when all objects and tokens have been answered, and whether none is wanting. @default {nobody is} */
-  onAnswers?(granted: boolean): void;
   /** For tests. @default {systemClock} */
   readonly clock?: Clock;
   /** A number from 0 to below 1. @default {Math.random} */
@@ -105,8 +103,8 @@ export async function mountPod(
   const sources = new PodSources(planned, cluster, { log, node, clock, random, googleTokens });
   const volumes = mountedVolumes(planned.pod).map((volume) => new MountedVolume(volume, planned));
   findSoleUsers(planned.pod, volumes);
-  const { base, basePath, inPlace = false, onAnswers } = options;
-  const starting = startPod({ planned, sources, volumes, retry, base, basePath, inPlace, clock, onAnswers });
+  const { base, basePath, inPlace = false } = options;
+  const starting = startPod({ planned, sources, volumes, retry, base, basePath, inPlace, clock });
   const [failures] = await Promise.all([starting, base]);
   signal.throwIfAborted();
   if (failures.length > 0) throw startFailure(failures);

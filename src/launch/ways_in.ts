@@ -15,7 +15,9 @@ import { DescriptorBudget } from "../mesh/descriptor_budget.ts";
 import type { HboneServer } from "../mesh/hbone_server.ts";
 import type { TunnelServer } from "../mesh/tunnel_server.ts";
 import { systemClock } from "../pod/clock.ts";
+import type { StopBeginning } from "../pod/container.ts";
 import { loadLibc } from "../pod/libc.ts";
+import { stopHandshakes, waitingToBeAccepted } from "../pod/listening_socket.ts";
 import { anyFile } from "../pod/special_files.ts";
 import { procReader } from "./interception.ts";
 import type { Run } from "./run.ts";
@@ -79,19 +81,23 @@ export class WaysIn implements AsyncDisposable {
     }
   }
 
-  /** Peers open nothing new from now on. */
-  drainHbone(): void {
-    this.#hbone?.drain();
+  /** Nobody new is let in from now on; resolves when the program has all that was. Never rejects. */
+  async drain({ over, othersRun }: StopBeginning): Promise<void> {
+    const servers = [this.#hbone, this.#tunnel].filter((server) => server !== undefined);
+    const libc = loadLibc();
+    for (const { port } of servers) stopHandshakes(libc, port);
+    const waiting = (port: number) => waitingToBeAccepted(libc, port);
+    const options = { over, clock: systemClock, programRuns: othersRun, waiting };
+    await Promise.all(servers.map((server) => server.drain(options)));
   }
 
   /**
    * Opens the front door as soon as the program accepts connections: a platform takes an open port for a program that is ready.
-   * From a stop on nobody new is let in. A front door that cannot be had ends the run.
+   * A front door that cannot be had ends the run.
    */
   openTunnel(): void {
     const { plan: { planned: { tunnel } }, control } = this.#run;
     if (!tunnel) return;
-    control.stop.addEventListener("abort", () => this.#tunnel?.drain());
     this.#opening = this.#openTunnel(tunnel).catch((cause) => control.fail(cause));
   }
 
@@ -106,9 +112,9 @@ export class WaysIn implements AsyncDisposable {
     await this.#untilAccepts(plan.program.port);
     if (this.#isOver) return;
     const { ports, program } = plan;
-    const server = await serveTunnel({ ...this.#listening({ ports }), program, sshPort: SSH_PORT });
-    this.#tunnel = server;
-    if (this.#isOver) server.drain();
+    this.#tunnel = await serveTunnel({ ...this.#listening({ ports }), program, sshPort: SSH_PORT });
+    // A stop that came meanwhile has not seen it.
+    if (this.#isOver) await this.#tunnel[Symbol.asyncDispose]();
   }
 
   get #isOver(): boolean {

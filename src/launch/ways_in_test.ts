@@ -8,7 +8,6 @@ import { waitFor } from "../../tests/wait.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { parseSettings } from "../core/settings.ts";
-import { SIGTERM } from "../core/signals.ts";
 import type { TunnelPlan } from "../core/tunnel.ts";
 import { Control } from "./control.ts";
 import type { MeshPlan } from "./mesh_plan.ts";
@@ -39,7 +38,7 @@ const isRefused = (port: number) =>
 Deno.test("WaysIn opens the front door when the program accepts, not before, and lets nobody new in from a stop on", async () => {
   const [port, behind] = [unusedPort(), unusedPort()];
   const tunnel = { ports: [port], program: { port: behind, protocol: "http/1.1" } } as const;
-  const { ways, log, control } = trial({ tunnel });
+  const { ways, log } = trial({ tunnel });
   await using _ways = ways;
   ways.openTunnel();
   await new Promise((resolve) => setTimeout(resolve, 200));
@@ -51,8 +50,8 @@ Deno.test("WaysIn opens the front door when the program accepts, not before, and
   await waitFor("the front door", () => log.lines.some(({ event }) => event === "tunnel listens"));
   const answer = await fetch(`http://127.0.0.1:${port}/`);
   assert.equal(await answer.text(), "hi");
-  control.signal(SIGTERM);
-  await waitFor("the front door to be shut", () => isRefused(port));
+  await ways.drain({ over: new AbortController().signal, othersRun: true });
+  assert.ok(await isRefused(port));
   void program;
 });
 
@@ -86,8 +85,8 @@ Deno.test("WaysIn opens the HBONE endpoint for peers, until it drains", async ()
   await using peer = new Peer(port, { certificate: issue("client"), rootPem: authority.pem });
   const { status, channel } = peer.open(`localhost:${program.port}`);
   assert.equal(await status, 200);
-  ways.drainHbone();
-  await waitFor("the endpoint to be shut", () => isRefused(port));
+  await ways.drain({ over: new AbortController().signal, othersRun: true });
+  assert.ok(await isRefused(port));
   await channel.write(new Uint8Array([1]));
   assert.deepEqual([...await channel.read() ?? []], [1]);
 });

@@ -9,7 +9,7 @@ import type { Clock } from "../core/clock.ts";
 import { connectTarget, type ReachablePort, type ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
-import { endBetweenTurns } from "./http2_session.ts";
+import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { PeerVerdict } from "./mesh_peer.ts";
 
@@ -84,7 +84,12 @@ export class HboneConnection {
     void this.#closeWhenIdle();
   }
 
-  /** Takes no new stream; those that are open go on, and with the last one the connection ends (RFC 9113, 6.8). */
+  /** Takes no new stream; those that are open go on. */
+  refuseStreams(): void {
+    refuseStreams(this.#session);
+  }
+
+  /** Takes no new stream, and ends the connection with the last one that is open (RFC 9113, 6.8). */
   drain(): void {
     this.#session.close();
   }

@@ -17,6 +17,7 @@ import { formatSpiffeId, type PeerPattern, sameTrustDomain } from "../core/spiff
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
+import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { DEFAULT_LIMITS, HboneConnection, type HboneLimits } from "./hbone_connection.ts";
 import { judgePeer, type PeerSocket } from "./mesh_peer.ts";
 import {
@@ -51,8 +52,11 @@ export interface HboneServerOptions {
 export interface HboneServer extends AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
-  /** Lets nobody in any more, neither by a new connection nor by a new stream; streams that are open go on. */
-  drain(): void;
+  /**
+   * Lets nobody in any more, neither by a new connection nor by a new stream; streams that are open go on. Peers hear of it by GOAWAY
+   * first. Resolves when the program has all that was accepted.
+   */
+  drain(options: ServerDrainOptions): Promise<void>;
 }
 
 /** Where HBONE is expected, and where the original listened. */
@@ -72,10 +76,10 @@ export async function serveHbone(options: HboneServerOptions): Promise<HboneServ
   const endpoint = new Endpoint(certificates, options);
   const port = await endpoint.listen();
   options.log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity) });
-  return { port, drain: () => endpoint.drain(), [Symbol.asyncDispose]: () => endpoint.close() };
+  return { port, drain: (options) => drainServer(endpoint, options), [Symbol.asyncDispose]: () => endpoint.close() };
 }
 
-class Endpoint {
+class Endpoint implements Drainable {
   readonly #options: HboneServerOptions;
   readonly #limits: HboneLimits;
   readonly #server: http2.Http2SecureServer;
@@ -114,6 +118,14 @@ class Endpoint {
     this.#server.on("session", (session) => this.#accept(session as http2.ServerHttp2Session));
   }
 
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get programPorts(): readonly number[] {
+    return this.#options.workload.ports;
+  }
+
   /** @throws {KrunError} `HboneUnavailable` */
   async listen(): Promise<number> {
     const { hostname, ports = PORTS, certificates, files, log } = this.#options;
@@ -127,22 +139,29 @@ class Endpoint {
           log,
           onChange: (found) => this.#renew(found),
         });
-        return (this.#server.address() as AddressInfo).port;
+        return this.port;
       }
       if ((fault as NodeJS.ErrnoException).code !== "EADDRINUSE") throw cannotListen(hostname, [port], fault);
     }
     throw cannotListen(hostname, ports, new Error("every one is taken"));
   }
 
-  drain(): void {
+  /** HTTP/2 has no such words for a server on node (see `refuseStreams`). */
+  announce(): void {}
+
+  shut(): void {
     if (this.#closed) return;
     this.#closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const connection of this.#connections) connection.refuseStreams();
+  }
+
+  finish(): void {
     for (const connection of this.#connections) connection.drain();
   }
 
   async close(): Promise<void> {
     this.#end.abort();
-    this.drain();
+    this.shut();
     await Promise.all([...this.#connections].map((connection) => connection.close()));
     // Who has not finished the handshake, or does not read, must not hold up the end.
     for (const socket of this.#sockets) socket.destroy();

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import assert from "node:assert/strict";
+import { AT_ONCE } from "../../tests/drain_at_once.ts";
 import { MeshRig, type Peer, readAll } from "../../tests/mesh_rig.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { waitFor } from "../../tests/wait.ts";
@@ -234,7 +235,7 @@ Deno.test("serveHbone() lets nobody in once it drains, and what is open goes on 
   const used = idle.open(authority);
   used.channel.end();
   assert.equal(await used.channel.read(), undefined);
-  rig.server.drain();
+  void rig.server.drain(AT_ONCE);
   await idle.closed;
   await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: rig.server.port }), Deno.errors.ConnectionRefused);
   await assert.rejects(async () => await peer.open(authority).status, "by an open connection neither");

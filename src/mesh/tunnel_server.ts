@@ -16,8 +16,9 @@ import type { Logger } from "../core/log.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
+import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { type FrontRequest, http1Request, http2Request } from "./front_request.ts";
-import { endBetweenTurns } from "./http2_session.ts";
+import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { Program } from "./program_request.ts";
 import { proxy, refuse } from "./proxy.ts";
@@ -43,8 +44,11 @@ export interface TunnelServerOptions {
 export interface TunnelServer extends AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
-  /** Takes no new connection; what is under way goes on, and a connection ends with it. */
-  drain(): void;
+  /**
+   * Takes no new connection and no new request; what is under way goes on, and a connection ends with it. Who is connected hears of
+   * it by `connection: close` or GOAWAY first. Resolves when the program has all that was accepted.
+   */
+  drain(options: ServerDrainOptions): Promise<void>;
 }
 
 /** What a client of HTTP/2 begins with (RFC 9113, 3.4). */
@@ -74,10 +78,10 @@ export async function serveTunnel(options: TunnelServerOptions): Promise<TunnelS
   const door = new FrontDoor(options);
   const port = await door.listen();
   options.log.info("tunnel listens", { port });
-  return { port, drain: () => door.drain(), [Symbol.asyncDispose]: () => door.close() };
+  return { port, drain: (options) => drainServer(door, options), [Symbol.asyncDispose]: () => door.close() };
 }
 
-class FrontDoor {
+class FrontDoor implements Drainable {
   readonly #options: TunnelServerOptions;
   readonly #timeoutMs: number;
   readonly #end = new AbortController();
@@ -86,12 +90,13 @@ class FrontDoor {
   readonly #unread = new Set<net.Socket>();
   /** Connections of HTTP/1.1, and how many requests of each are under way. */
   readonly #requests = new Map<net.Socket, number>();
-  readonly #sessions = new Set<http2.Http2Session>();
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
   /** It is the one that listens: Deno keeps no connection for a next request where it does not. */
   readonly #http1 = http.createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, noDelay: true });
   readonly #http2 = http2.createServer({
     settings: { maxConcurrentStreams: STREAMS, initialWindowSize: WINDOW_BYTES, enablePush: false },
   });
+  #isEnding = false;
   #closed: Promise<unknown> | undefined;
 
   constructor(options: TunnelServerOptions) {
@@ -106,6 +111,14 @@ class FrontDoor {
     this.#http2.on("stream", (stream: http2.ServerHttp2Stream, headers) => this.#serveStream(stream, headers));
   }
 
+  get port(): number {
+    return (this.#http1.address() as net.AddressInfo).port;
+  }
+
+  get programPorts(): readonly number[] {
+    return [this.#options.program.port];
+  }
+
   /** @throws {KrunError} `HboneUnavailable` */
   async listen(): Promise<number> {
     const { hostname, ports, log } = this.#options;
@@ -114,24 +127,33 @@ class FrontDoor {
       if (fault === undefined) {
         // One that nobody hears would end krun.
         this.#http1.on("error", ({ message }) => log.warn("tunnel failed", { reason: message }));
-        return (this.#http1.address() as net.AddressInfo).port;
+        return this.port;
       }
       if (fault.code !== "EADDRINUSE") throw cannotListen(hostname, [port], fault);
     }
     throw cannotListen(hostname, ports, new Error(ports.length > 1 ? "every one is taken" : "it is in use"));
   }
 
-  drain(): void {
+  announce(): void {
+    this.#isEnding = true;
+  }
+
+  shut(): void {
     if (this.#closed) return;
+    this.#isEnding = true;
     this.#closed = new Promise((resolve) => this.#http1.close(resolve));
     for (const socket of this.#unread) socket.destroy();
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions) refuseStreams(session);
     for (const [socket, requests] of this.#requests) if (requests === 0) socket.end();
+  }
+
+  finish(): void {
+    for (const session of this.#sessions) session.close();
   }
 
   async close(): Promise<void> {
     this.#end.abort();
-    this.drain();
+    this.shut();
     for (const socket of this.#sockets) socket.destroy();
     await this.#closed;
   }
@@ -195,9 +217,11 @@ class FrontDoor {
   #serve(message: http.IncomingMessage, response: http.ServerResponse): void {
     const { sshPort } = this.#options;
     const { socket } = message;
+    // It was told that it is over before this came.
+    if (socket.writableEnded) return void socket.destroy();
     const ended = this.#underWay(socket);
     response.once("close", () => ended());
-    const front = http1Request(message, response);
+    const front = http1Request(message, response, { isLast: () => this.#isEnding && this.#requests.get(socket) === 1 });
     const target = tunnelTarget(front.path, sshPort);
     if (target === undefined) this.#proxy(front);
     else refuse(front, "status" in target ? target : NEEDS_HTTP2);

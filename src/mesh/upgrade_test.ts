@@ -1,5 +1,6 @@
 import { connect, type Socket } from "node:net";
 import assert from "node:assert/strict";
+import { AT_ONCE } from "../../tests/drain_at_once.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { TunnelRig, WebProgram } from "../../tests/tunnel_rig.ts";
 import { waitFor } from "../../tests/wait.ts";
@@ -198,7 +199,7 @@ Deno.test("serveTunnel() takes nobody new once it drains, and what is under way 
       const answer = protocol === "h2c" ? rig.http2({ path: "/" }) : rig.http1({ path: "/" });
       await using idle = new RawCaller(rig.server.port);
       await waitFor("the request to be under way", () => slow.seen.length === 1);
-      rig.server.drain();
+      void rig.server.drain(AT_ONCE);
       await idle.closed;
       await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: rig.server.port }), { code: "ECONNREFUSED" });
       release.resolve();

@@ -86,6 +86,7 @@ const SYSTEM_CALLS = {
   setgroups: [116, 159],
   setresgid: [119, 149],
   setresuid: [117, 147],
+  setsockopt: [54, 208],
   statfs: [137, 43],
   statx: [332, 291],
   symlinkat: [266, 36],

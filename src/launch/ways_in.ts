@@ -35,7 +35,8 @@ export type WaysInRun = Pick<Run, "log" | "settings" | "plan" | "control">;
 /** Both of them, for one run. Disposing it cuts what is still open. */
 export class WaysIn implements AsyncDisposable {
   readonly #run: WaysInRun;
-  readonly #descriptors = new DescriptorBudget(callersDescriptors(loadLibc().procText("/proc/self/limits")));
+  /** Of each of them: callers of one keep nobody out of the other. */
+  readonly #mostDescriptors: number;
   readonly #over = new AbortController();
   #hbone: HboneServer | undefined;
   #tunnel: TunnelServer | undefined;
@@ -45,7 +46,9 @@ export class WaysIn implements AsyncDisposable {
   /** @throws {KrunError} `HboneUnavailable` where the front door could not be opened now */
   constructor(run: WaysInRun) {
     this.#run = run;
-    const { tunnel } = run.plan.planned;
+    const { mesh, planned: { tunnel } } = run.plan;
+    const ways = [plannedHbone(mesh), tunnel].filter((way) => way !== undefined);
+    this.#mostDescriptors = callersDescriptors(loadLibc().procText("/proc/self/limits")) / Math.max(1, ways.length);
     if (tunnel) requireTunnelPort(tunnel, procReader());
   }
 
@@ -138,7 +141,7 @@ export class WaysIn implements AsyncDisposable {
   #listening<Plan extends Pick<HbonePlan, "ports">>(plan: Plan) {
     const addresses = Deno.networkInterfaces();
     const hostname = addresses.some(({ family }) => family === "IPv6") ? "::" : "0.0.0.0";
-    return { ...plan, hostname, log: this.#run.log, descriptors: this.#descriptors };
+    return { ...plan, hostname, log: this.#run.log, descriptors: new DescriptorBudget(this.#mostDescriptors) };
   }
 }
 

@@ -8,6 +8,7 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import type { Clock } from "../core/clock.ts";
 import { connectTarget, type ReachablePort, type ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
+import type { Caller } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
@@ -49,6 +50,8 @@ export interface HboneConnectionOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly descriptors: DescriptorBudget;
+  /** Whose connection it is. */
+  readonly caller: Caller;
   readonly limits: HboneLimits;
 }
 
@@ -110,6 +113,7 @@ export class HboneConnection {
     if ("refusal" in peer) return this.#refuse(stream, peer.refusal);
     this.#busy.abort();
     this.#open++;
+    const ended = this.#options.caller.begin();
     try {
       const target = this.#judge(headers);
       const release = "port" in target ? this.#options.descriptors.stream() : undefined;
@@ -117,6 +121,7 @@ export class HboneConnection {
       else if (release === undefined) refuseStream(stream, FULL);
       else await this.#relay(stream, target).finally(release);
     } finally {
+      ended();
       this.#open--;
       if (this.#open === 0) void this.#closeWhenIdle();
     }

@@ -16,10 +16,12 @@ import type { Logger } from "../core/log.ts";
 import { formatSpiffeId, type PeerPattern, sameTrustDomain } from "../core/spiffe_id.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import { type Caller, Callers } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { DEFAULT_LIMITS, HboneConnection, type HboneLimits } from "./hbone_connection.ts";
 import { judgePeer, type PeerSocket } from "./mesh_peer.ts";
+import { addressOf } from "./tcp_channel.ts";
 import {
   followWorkloadCertificates,
   readWorkloadCertificates,
@@ -85,8 +87,9 @@ class Endpoint implements Drainable {
   readonly #server: http2.Http2SecureServer;
   readonly #end = new AbortController();
   readonly #sockets = new Set<Socket>();
-  /** By the peer's address, in the order in which they came. */
-  readonly #handshakes = new Map<string, Socket>();
+  readonly #callers: Callers;
+  /** By the peer's address. */
+  readonly #callerAt = new Map<string, Caller>();
   readonly #connections = new Set<HboneConnection>();
   readonly #refused = new Set<string>();
   #certificates: WorkloadCertificates;
@@ -97,6 +100,7 @@ class Endpoint implements Drainable {
     this.#certificates = certificates;
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#callers = new Callers(options.descriptors);
     const { handshakeMs, streams, windowBytes } = this.#limits;
     this.#server = http2.createSecureServer({
       ...secureContext(certificates),
@@ -169,27 +173,19 @@ class Endpoint implements Drainable {
   }
 
   #prepare(socket: Socket): void {
-    const release = this.#options.descriptors.connection();
-    if (release === undefined) this.#giveUpOldest();
-    // What was still in the queue of a listener that is closed.
-    if (release === undefined || this.#closed) return void socket.destroy();
+    const caller = this.#closed ? undefined : this.#callers.enter(() => socket.destroy());
+    if (caller === undefined) return void socket.destroy();
     const address = addressOf(socket);
     this.#sockets.add(socket);
-    this.#handshakes.set(address, socket);
+    this.#callerAt.set(address, caller);
     socket.once("close", () => {
-      release();
+      caller.left();
       this.#sockets.delete(socket);
-      if (this.#handshakes.get(address) === socket) this.#handshakes.delete(address);
+      if (this.#callerAt.get(address) === caller) this.#callerAt.delete(address);
     });
     socket.setNoDelay(true);
     // A peer whose machine is gone says nothing; its streams would stay for ever.
     socket.setKeepAlive(true, this.#limits.keepAliveMs);
-  }
-
-  /** Strangers who only knock must not keep out those who would be let in: their next try finds room. */
-  #giveUpOldest(): void {
-    const [oldest] = this.#handshakes.values();
-    oldest?.destroy();
   }
 
   #listenOn(port: number): Promise<Error | undefined> {
@@ -207,8 +203,8 @@ class Endpoint implements Drainable {
 
   #accept(session: http2.ServerHttp2Session): void {
     // Its socket is gone already.
-    if (session.destroyed) return;
-    this.#handshakes.delete(addressOf(session.socket));
+    const caller = session.destroyed ? undefined : this.#callerAt.get(addressOf(session.socket));
+    if (caller === undefined) return session.destroy();
     const { allow, log, clock, workload, descriptors } = this.#options;
     const { identity, roots } = this.#certificates;
     const peer = judgePeer(session.socket as PeerSocket, {
@@ -216,8 +212,11 @@ class Endpoint implements Drainable {
       roots,
       nowMs: clock.nowMs(),
     });
+    // Who is refused goes first when there is no room.
     if ("refusal" in peer) this.#tellRefused(peer);
-    const connection = new HboneConnection(session, { peer, workload, log, clock, descriptors, limits: this.#limits });
+    else caller.admit();
+    const options = { peer, workload, log, clock, descriptors, caller, limits: this.#limits };
+    const connection = new HboneConnection(session, options);
     this.#connections.add(connection);
     session.once("close", () => this.#connections.delete(connection));
     if (this.#closed) connection.drain();
@@ -236,11 +235,6 @@ const MOST_REFUSALS_TOLD = 100;
 
 /** As many connections may come in one turn of the event loop, and have a descriptor until they are refused. */
 const BACKLOG = 128;
-
-/** Names a connection while it is open. */
-function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
-  return `${remoteAddress} ${remotePort}`;
-}
 
 function secureContext({ keyPem, certPem, rootPem }: WorkloadCertificates): http2.SecureServerOptions {
   return { key: keyPem, cert: certPem, ca: rootPem, minVersion: "TLSv1.2" };

@@ -298,3 +298,21 @@ Deno.test("serveHbone() answers 503 to a stream for which it has no descriptor, 
   });
   third.channel.reset();
 });
+
+Deno.test("serveHbone() gives up an idle peer for a new one, and none that has a stream open", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await serving(program, { descriptors: new DescriptorBudget(6) });
+  const authority = `localhost:${program.port}`;
+  const [working, idle] = [rig.peer(), rig.peer()];
+  const { channel, status } = working.open(authority);
+  assert.equal(await status, 200);
+  for (const next of [() => idle, () => rig.peer(), () => rig.peer()]) {
+    const used = next().open(authority);
+    assert.equal(await used.status, 200);
+    used.channel.end();
+    assert.equal(await used.channel.read(), undefined);
+  }
+  await idle.closed;
+  await channel.write(bytes("still here"));
+  assert.equal(text(await channel.read()), "still here");
+});

@@ -64,6 +64,9 @@ export interface ProgramExchange {
   reset(): void;
 }
 
+/** A program answers 101 to a request that asked for no upgrade (RFC 9110, 7.8): what follows on its connection is no answer. */
+export class UnaskedUpgrade extends Error {}
+
 /** Sends a request's head. @throws {TypeError} when it holds what no head can hold. */
 export function askProgram(program: Program, request: ProgramRequest): ProgramExchange {
   return program.protocol === "h2c" ? askByHttp2(program, request) : askByHttp1(program, request);
@@ -90,6 +93,10 @@ function askByHttp1(
   const { promise, resolve, reject } = Promise.withResolvers<ProgramAnswer>();
   request.on("error", reject);
   request.on("response", (message) => resolve(http1Answer(message, method)));
+  request.on("upgrade", (_answer, socket) => {
+    socket.destroy();
+    reject(new UnaskedUpgrade("the program has switched protocols, which nobody asked for"));
+  });
   const sink = new WritableSink(request);
   if (hasBody) request.flushHeaders();
   const end = () => {

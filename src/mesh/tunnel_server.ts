@@ -15,10 +15,12 @@ import { tunnelTarget } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import { type Caller, Callers, type CallersOptions } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { type FrontRequest, http1Request, http2Request } from "./front_request.ts";
 import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
+import { addressOf } from "./tcp_channel.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { Program } from "./program_request.ts";
 import { proxy, refuse } from "./proxy.ts";
@@ -38,6 +40,8 @@ export interface TunnelServerOptions {
   readonly descriptors: DescriptorBudget;
   /** Milliseconds for the first bytes of a connection, and for the ssh server to accept. @default {10_000} */
   readonly timeoutMs?: number;
+  /** @default {a minute for the first request, 620 s without one} */
+  readonly limits?: CallersOptions;
 }
 
 /** A running front door; disposing it cuts every connection. */
@@ -58,6 +62,8 @@ const TIMEOUT_MS = 10_000;
 const STREAMS = 1000;
 const WINDOW_BYTES = 512 * 1024;
 const CONNECTION_WINDOW_BYTES = 8 * WINDOW_BYTES;
+/** For the first request, once the first bytes have come. */
+const KNOCK_MS = 60_000;
 /** Longer than Google's front ends keep a connection that they do not use, so that never both close it at once. */
 const KEEP_ALIVE_MS = 620_000;
 
@@ -88,6 +94,9 @@ class FrontDoor implements Drainable {
   readonly #sockets = new Set<net.Socket>();
   /** Connections of which nobody knows yet what they are. */
   readonly #unread = new Set<net.Socket>();
+  readonly #callers: Callers;
+  /** By the caller's address. */
+  readonly #callerAt = new Map<string, Caller>();
   /** Connections of HTTP/1.1, and how many requests of each are under way. */
   readonly #requests = new Map<net.Socket, number>();
   readonly #sessions = new Set<http2.ServerHttp2Session>();
@@ -102,6 +111,7 @@ class FrontDoor implements Drainable {
   constructor(options: TunnelServerOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+    this.#callers = new Callers(options.descriptors, { knockMs: KNOCK_MS, idleMs: KEEP_ALIVE_MS, ...options.limits });
     const [serveHttp1] = this.#http1.listeners("connection") as ((socket: net.Socket) => void)[];
     this.#http1.removeAllListeners("connection");
     this.#http1.on("connection", (socket) => this.#accept(socket, (ready) => serveHttp1!.call(this.#http1, ready)));
@@ -168,13 +178,15 @@ class FrontDoor implements Drainable {
 
   /** Looks at the first bytes: a server of either protocol then finds them as if nobody had. */
   #accept(socket: net.Socket, serveHttp1: (socket: net.Socket) => void): void {
-    const release = this.#options.descriptors.connection();
-    // What was still in the queue of a listener that is closed.
-    if (release === undefined || this.#closed) return void socket.destroy();
+    const caller = this.#closed ? undefined : this.#callers.enter(() => socket.destroy());
+    if (caller === undefined) return void socket.destroy();
+    const address = addressOf(socket);
+    this.#callerAt.set(address, caller);
     this.#sockets.add(socket);
     this.#unread.add(socket);
     socket.once("close", () => {
-      release();
+      caller.left();
+      if (this.#callerAt.get(address) === caller) this.#callerAt.delete(address);
       this.#sockets.delete(socket);
       this.#unread.delete(socket);
       this.#requests.delete(socket);
@@ -230,6 +242,8 @@ class FrontDoor implements Drainable {
   #serveStream(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
     const { sshPort, descriptors } = this.#options;
     stream.on("error", () => {});
+    const ended = this.#callerOf(stream.session?.socket)?.begin();
+    stream.once("close", () => ended?.());
     const target = tunnelTarget(headers[":path"] ?? "", sshPort);
     if (headers[":method"] === "CONNECT") return refuseStream(stream, { status: 405, reason: "this is no proxy" });
     if (target === undefined) return this.#proxy(http2Request(stream, headers));
@@ -260,6 +274,10 @@ class FrontDoor implements Drainable {
     ended();
   }
 
+  #callerOf(socket: Pick<net.Socket, "remoteAddress" | "remotePort"> | undefined): Caller | undefined {
+    return socket && this.#callerAt.get(addressOf(socket));
+  }
+
   /** Counts a request of HTTP/1.1 until what it gives is called. With the last one a connection ends that is not to have another. */
   #underWay(socket: net.Socket): () => void {
     const count = (more: number) => {
@@ -269,7 +287,11 @@ class FrontDoor implements Drainable {
       if (this.#closed && requests + more === 0) socket.end();
     };
     count(1);
-    return () => count(-1);
+    const ended = this.#callerOf(socket)?.begin();
+    return () => {
+      ended?.();
+      count(-1);
+    };
   }
 }
 

@@ -55,6 +55,11 @@ export function http1Request(
 ): FrontRequest {
   const fields = fieldsOfRaw(message.rawHeaders);
   const cut = new AbortController();
+  // An answer whose turn has not come, behind others of a pipeline, is not told that its connection has closed.
+  const { socket } = message;
+  const leave = () => cut.abort();
+  socket.once("close", leave);
+  for (const event of ["finish", "close"]) response.once(event, () => socket.off("close", leave));
   const sink = new WritableSink(response, {}, cut);
   return {
     method: message.method ?? "",

@@ -192,6 +192,8 @@ class FrontDoor implements Drainable {
       this.#requests.delete(socket);
     });
     socket.on("error", () => {});
+    // Of HTTP/1.1: the server leaves it half open, also before and between two requests.
+    socket.once("end", () => (this.#requests.get(socket) ?? 0) === 0 && socket.destroySoon());
     socket.setTimeout(this.#timeoutMs, () => socket.destroy());
     let head = Buffer.alloc(0);
     const look = () => {
@@ -205,6 +207,8 @@ class FrontDoor implements Drainable {
       socket.unshift(head);
       if (!isHttp2) {
         this.#requests.set(socket, 0);
+        // Each request of a pipeline has its own.
+        socket.setMaxListeners(0);
         return serveHttp1(socket);
       }
       // A server of HTTP/1.1 leaves its connections half open, and this one would stay so when its caller has left.

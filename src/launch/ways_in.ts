@@ -10,7 +10,7 @@ import { KrunError } from "../core/errors.ts";
 import type { HbonePlan } from "../core/hbone_plan.ts";
 import { SSH_PORT } from "../core/hbone_target.ts";
 import { callersDescriptors } from "../core/open_files.ts";
-import type { TunnelPlan } from "../core/tunnel.ts";
+import { isTunnelOpen, tunnelAddressText, type TunnelPlan } from "../core/tunnel.ts";
 import { DescriptorBudget } from "../mesh/descriptor_budget.ts";
 import type { HboneServer } from "../mesh/hbone_server.ts";
 import type { TunnelServer } from "../mesh/tunnel_server.ts";
@@ -21,7 +21,7 @@ import { stopHandshakes, waitingToBeAccepted } from "../pod/listening_socket.ts"
 import { anyFile } from "../pod/special_files.ts";
 import { procReader } from "./interception.ts";
 import type { Run } from "./run.ts";
-import { plannedHbone, requireTunnelPort } from "./ways_in_findings.ts";
+import { PAST_THE_MESH, plannedHbone, requireTunnelPort } from "./ways_in_findings.ts";
 
 /** How often it is looked whether the program accepts, milliseconds. */
 const POLL_MS = 50;
@@ -114,8 +114,17 @@ export class WaysIn implements AsyncDisposable {
     const { serveTunnel } = await import("../mesh/tunnel_server.ts");
     await this.#untilAccepts(plan.program.port);
     if (this.#isOver) return;
-    const { ports, program } = plan;
-    this.#tunnel = await serveTunnel({ ...this.#listening({ ports }), program, sshPort: SSH_PORT });
+    const { ports, program, address } = plan;
+    const listening = { ...this.#listening({ ports }), ...(address !== undefined && { hostname: address }) };
+    this.#tunnel = await serveTunnel({ ...listening, program, sshPort: SSH_PORT });
+    const { log, plan: { mesh, trafficDirector } } = this.#run;
+    if ((mesh || trafficDirector) && isTunnelOpen(plan)) {
+      log.warn(`the tunnel is open to others: ${PAST_THE_MESH}`, {
+        address: tunnelAddressText(plan),
+        hint:
+          "let nobody reach it but a front end that ends TLS; KRUN_TUNNEL_ADDRESS=127.0.0.1 keeps it on this machine",
+      });
+    }
     // A stop that came meanwhile has not seen it.
     if (this.#isOver) await this.#tunnel[Symbol.asyncDispose]();
   }

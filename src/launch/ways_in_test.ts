@@ -16,7 +16,7 @@ import { WaysIn } from "./ways_in.ts";
 
 interface TrialOptions {
   readonly env?: Env;
-  readonly tunnel?: Pick<TunnelPlan, "ports" | "program">;
+  readonly tunnel?: Pick<TunnelPlan, "ports" | "program" | "address">;
   /** Folder of the certificates, and port of the one program. */
   readonly mesh?: { readonly certificates: string; readonly ports: readonly number[]; readonly program: number };
 }
@@ -25,7 +25,10 @@ interface TrialOptions {
 function trial({ env = {}, tunnel, mesh }: TrialOptions) {
   const log = new RecordingLog();
   const control = new Control({ suspend: () => {} });
-  const planned = { ...plannedPod({}), ...(tunnel && { tunnel: { ...tunnel, rule: "", programRule: "" } }) };
+  const planned = {
+    ...plannedPod({}),
+    ...(tunnel && { tunnel: { address: "127.0.0.1", ...tunnel, rule: "", addressRule: "", programRule: "" } }),
+  };
   const hbone = mesh && { ports: mesh.ports, workload: { hosts: [], ports: [mesh.program] } };
   const meshPlan = mesh && { hbone, places: { certificates: mesh.certificates } } as unknown as MeshPlan;
   const plan = { planned, ...(meshPlan && { mesh: meshPlan }) } as Plan;
@@ -71,6 +74,39 @@ Deno.test("WaysIn refuses a start whose front door has no port left", () => {
     (error) =>
       error instanceof KrunError && error.code === "HboneUnavailable" && error.message.includes(`port ${port}`),
   );
+});
+
+Deno.test("WaysIn refuses a start whose front door is to listen on another machine's address", () => {
+  const tunnel = { ports: [unusedPort()], program: { port: 1, protocol: "http/1.1" }, address: "192.0.2.1" } as const;
+  assert.throws(
+    () => trial({ tunnel }),
+    (error) => error instanceof KrunError && error.code === "HboneUnavailable" && error.message.includes("192.0.2.1"),
+  );
+});
+
+Deno.test("WaysIn warns of a front door in a mesh that others reach, and of no other", async () => {
+  for (
+    const [address, inMesh, warns] of [["0.0.0.0", true, true], ["127.0.0.1", true, false], [
+      "0.0.0.0",
+      false,
+      false,
+    ]] as const
+  ) {
+    await using program = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => new Response("hi"));
+    const tunnel = {
+      ports: [unusedPort()],
+      program: { port: program.addr.port, protocol: "http/1.1" },
+      address,
+    } as const;
+    const mesh = { certificates: "/nowhere", ports: [unusedPort()], program: 1 };
+    const { ways, log } = trial({ tunnel, ...(inMesh && { mesh }) });
+    await using _ways = ways;
+    ways.openTunnel();
+    await waitFor("the front door", () => log.lines.some(({ event }) => event === "tunnel listens"));
+    const warned = () => log.lines.some(({ level, event }) => level === "warn" && /mTLS/.test(event));
+    if (warns) await waitFor("the warning", warned);
+    else assert.equal(warned(), false);
+  }
 });
 
 Deno.test("WaysIn opens the HBONE endpoint for peers, until it drains", async () => {

@@ -83,7 +83,7 @@ export async function serveTunnel(options: TunnelServerOptions): Promise<TunnelS
   requireRuntime("2.9.0", "KRUN_TUNNEL");
   const door = new FrontDoor(options);
   const port = await door.listen();
-  options.log.info("tunnel listens", { port });
+  options.log.info("tunnel listens", { port, address: options.hostname });
   return { port, drain: (options) => drainServer(door, options), [Symbol.asyncDispose]: () => door.close() };
 }
 

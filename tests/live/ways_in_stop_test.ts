@@ -20,7 +20,7 @@ interface Stop {
 async function stopUnderLoad(
   { host, folder }: { host: MeshHost; folder: string },
 ): Promise<Stop> {
-  const env = { KRUN_TUNNEL: "h2c", PORT: "8080", CLUSTER_NAME: "-" };
+  const env = { KRUN_TUNNEL: "h2c", KRUN_TUNNEL_ADDRESS: host.address, PORT: "8080", CLUSTER_NAME: "-" };
   await using krun = new KrunProcess({
     args: [...MESH_SERVER, "8080", "9090"],
     under: host.under,

@@ -20,7 +20,7 @@ import { type Caller, Callers } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { DEFAULT_LIMITS, HboneConnection, type HboneLimits } from "./hbone_connection.ts";
-import { judgePeer, type PeerSocket } from "./mesh_peer.ts";
+import { MeshPeer, type PeerSocket, type PeerVerdict } from "./mesh_peer.ts";
 import { addressOf } from "./tcp_channel.ts";
 import {
   followWorkloadCertificates,
@@ -67,8 +67,9 @@ const PORTS = [15008, 15009];
 /**
  * Listens until it is disposed. A peer must show a certificate that the mesh's roots verify and that names an admitted
  * workload (else the handshake fails, or its requests are answered 403); what it may reach is `connectTarget`'s rule; a program
- * that does not accept is 503. New certificates count from the next connection on. Needs read permission for the folder, and
- * net permission for the address and 127.0.0.1.
+ * that does not accept is 503. The workload's own certificate counts from the next connection on; each stream is
+ * judged by the roots that are in force then, and by the time. Needs read permission for the folder, and net permission for the
+ * address and 127.0.0.1.
  *
  * @throws {KrunError} `HboneUnavailable` when the certificates cannot be used or every port is taken, `RuntimeTooOld`
  */
@@ -195,7 +196,7 @@ class Endpoint implements Drainable {
     return promise.finally(() => this.#server.off("error", resolve));
   }
 
-  /** Connections that are open keep what they were made with. */
+  /** Connections that are open keep the certificate that they were shown; who opens a stream is judged by the new roots. */
   #renew(certificates: WorkloadCertificates): void {
     this.#certificates = certificates;
     this.#server.setSecureContext(secureContext(certificates));
@@ -206,16 +207,18 @@ class Endpoint implements Drainable {
     const caller = session.destroyed ? undefined : this.#callerAt.get(addressOf(session.socket));
     if (caller === undefined) return session.destroy();
     const { allow, log, clock, workload, descriptors } = this.#options;
-    const { identity, roots } = this.#certificates;
-    const peer = judgePeer(session.socket as PeerSocket, {
-      allow: allow ?? sameTrustDomain(identity),
-      roots,
-      nowMs: clock.nowMs(),
-    });
+    const peer = new MeshPeer(session.socket as PeerSocket);
+    const judge = (): PeerVerdict => {
+      const { identity, roots } = this.#certificates;
+      const verdict = peer.judge({ allow: allow ?? sameTrustDomain(identity), roots, nowMs: clock.nowMs() });
+      if ("refusal" in verdict) this.#tellRefused(verdict);
+      return verdict;
+    };
     // Who is refused goes first when there is no room.
-    if ("refusal" in peer) this.#tellRefused(peer);
-    else caller.admit();
-    const options = { peer, workload, log, clock, descriptors, caller, limits: this.#limits };
+    const isRefused = "refusal" in judge();
+    if (!isRefused) caller.admit();
+    const { endsMs } = peer;
+    const options = { isRefused, judge, endsMs, workload, log, clock, descriptors, caller, limits: this.#limits };
     const connection = new HboneConnection(session, options);
     this.#connections.add(connection);
     session.once("close", () => this.#connections.delete(connection));

@@ -7,7 +7,7 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import type { HbonePlan } from "../core/hbone_plan.ts";
+import { type HbonePlan, pastEnvoyText } from "../core/hbone_plan.ts";
 import { SSH_PORT } from "../core/hbone_target.ts";
 import { callersDescriptors } from "../core/open_files.ts";
 import { isTunnelOpen, tunnelAddressText, type TunnelPlan } from "../core/tunnel.ts";
@@ -73,6 +73,7 @@ export class WaysIn implements AsyncDisposable {
     try {
       this.#hbone = await serveHbone({
         ...this.#listening(plan),
+        note: mesh.mode.mode === "proxyless" ? undefined : pastEnvoyText(plan),
         certificates: mesh.places.certificates,
         // They lie in memory, below /dev.
         files: anyFile,

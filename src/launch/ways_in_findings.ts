@@ -4,7 +4,7 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import { hbonePeersText, type HbonePlan } from "../core/hbone_plan.ts";
+import { hbonePeersText, type HbonePlan, pastEnvoyText } from "../core/hbone_plan.ts";
 import { isTunnelOpen, tunnelAddressText, type TunnelPlan } from "../core/tunnel.ts";
 import { isOwnAddress, isPortFree, portHolder } from "../mesh/ports.ts";
 import type { ProcReader } from "../mesh/network_namespace.ts";
@@ -17,12 +17,13 @@ export function plannedHbone(mesh: MeshPlan | undefined): HbonePlan | undefined 
 }
 
 /** The HBONE endpoint of a workload in a mesh. */
-export function hboneFindings({ hbone, mesh }: MeshPlan, proc: ProcReader): Finding[] {
+export function hboneFindings({ hbone, mesh, mode }: MeshPlan, proc: ProcReader): Finding[] {
   if (!("ports" in hbone)) return [{ what: "HBONE endpoint", value: "none", because: hbone.because }];
-  const port = placeOf(hbone, proc);
+  const { value, because } = placeOf(hbone, proc);
+  const isBesideEnvoy = mode.mode !== "proxyless";
   const rule = hbone.allow ? "HBONE_ALLOW" : "the workload's own trust domain";
   return [
-    { what: "HBONE endpoint", ...port },
+    { what: "HBONE endpoint", value, because: isBesideEnvoy ? `${because}; ${pastEnvoyText(hbone)}` : because },
     { what: "HBONE peers", value: hbonePeersText(hbone, mesh.trustDomain.value), because: rule },
     {
       what: "HBONE reaches",

@@ -7,6 +7,7 @@ import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Env } from "../core/pod_inputs.ts";
+import type { MeshMode } from "../core/mesh_settings.ts";
 import { parseSettings } from "../core/settings.ts";
 import type { TunnelPlan } from "../core/tunnel.ts";
 import { Control } from "./control.ts";
@@ -18,7 +19,13 @@ interface TrialOptions {
   readonly env?: Env;
   readonly tunnel?: Pick<TunnelPlan, "ports" | "program" | "address">;
   /** Folder of the certificates, and port of the one program. */
-  readonly mesh?: { readonly certificates: string; readonly ports: readonly number[]; readonly program: number };
+  readonly mesh?: {
+    readonly certificates: string;
+    readonly ports: readonly number[];
+    readonly program: number;
+    /** @default {"proxyless"} */
+    readonly mode?: MeshMode;
+  };
 }
 
 /** The ways in of a run, of which there is nothing else. */
@@ -30,7 +37,8 @@ function trial({ env = {}, tunnel, mesh }: TrialOptions) {
     ...(tunnel && { tunnel: { address: "127.0.0.1", ...tunnel, rule: "", addressRule: "", programRule: "" } }),
   };
   const hbone = mesh && { ports: mesh.ports, workload: { hosts: [], ports: [mesh.program] } };
-  const meshPlan = mesh && { hbone, places: { certificates: mesh.certificates } } as unknown as MeshPlan;
+  const mode = { mode: mesh?.mode ?? "proxyless" };
+  const meshPlan = mesh && { hbone, mode, places: { certificates: mesh.certificates } } as unknown as MeshPlan;
   const plan = { planned, ...(meshPlan && { mesh: meshPlan }) } as Plan;
   return { log, control, ways: new WaysIn({ log, control, plan, settings: parseSettings(env) }) };
 }
@@ -125,6 +133,22 @@ Deno.test("WaysIn opens the HBONE endpoint for peers, until it drains", async ()
   assert.ok(await isRefused(port));
   await channel.write(new Uint8Array([1]));
   assert.deepEqual([...await channel.read() ?? []], [1]);
+});
+
+Deno.test("WaysIn says of an HBONE endpoint beside Envoy that it is past Envoy, and of no other", async () => {
+  const authority = new TestAuthority();
+  const certificate = authority.issue({ uris: [workloadId("web")] });
+  await using folder = await CertificateFolder.create(certificate, authority.pem);
+  for (const mode of ["intercept", "proxy", "proxyless"] as const) {
+    const { ways, log } = trial({ mesh: { certificates: folder.path, ports: [unusedPort()], program: 1, mode } });
+    await using _ways = ways;
+    await ways.openHbone();
+    const listens = log.lines.find(({ event }) => event === "hbone endpoint listens");
+    assert.equal(
+      /AuthorizationPolicy does not count.*HBONE_ALLOW/.test(`${listens?.fields?.note}`),
+      mode !== "proxyless",
+    );
+  }
 });
 
 Deno.test("WaysIn goes on without an HBONE endpoint, unless HBONE_ALLOW asks for it", async () => {

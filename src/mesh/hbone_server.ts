@@ -42,6 +42,8 @@ export interface HboneServerOptions {
   readonly allow?: readonly PeerPattern[] | undefined;
   /** What they reach. */
   readonly workload: ReachableWorkload;
+  /** What the line that says where it listens says besides. @default {nothing} */
+  readonly note?: string | undefined;
   readonly log: Logger;
   readonly clock: Clock;
   /** What all peers together may have. */
@@ -78,7 +80,8 @@ export async function serveHbone(options: HboneServerOptions): Promise<HboneServ
   const certificates = await readWorkloadCertificates(options.certificates, options.files);
   const endpoint = new Endpoint(certificates, options);
   const port = await endpoint.listen();
-  options.log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity) });
+  const { log, note } = options;
+  log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity), ...(note && { note }) });
   return { port, drain: (options) => drainServer(endpoint, options), [Symbol.asyncDispose]: () => endpoint.close() };
 }
 

@@ -295,3 +295,22 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
     await shut.krun.sees("stderr", /hbone peer refused .*\/sa\/client/);
   });
 });
+
+Deno.test("strangers who fill the tunnel keep no peer from HBONE", async () => {
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("full");
+  // So few descriptors that a test can take them all.
+  const narrow = { ...host, under: [...host.under, "prlimit", "--nofile=256:256"] };
+  const env = { KRUN_TUNNEL: "h2c", KRUN_TUNNEL_ADDRESS: host.address };
+  await using web = await lab.workload(narrow, server({ ...MODES.proxyless, env }));
+  await web.krun.sees("stderr", /tunnel listens/);
+  await using strangers = new AsyncDisposableStack();
+  for (let i = 0; i < 150; i++) {
+    const stranger = await Deno.connect({ hostname: host.address, port: 15009 });
+    strangers.defer(() => stranger.close());
+    await stranger.write(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: web\r\n\r\n")).catch(() => {});
+  }
+  const sent = randomBytes(1000);
+  const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
+  assert.deepEqual([code, got], [0, digest(sent)], stderr);
+});

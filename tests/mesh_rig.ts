@@ -51,6 +51,8 @@ export class CertificateFolder implements AsyncDisposable {
 export interface PeerOptions {
   readonly certificate?: MadeCertificate | undefined;
   readonly rootPem: string;
+  /** Address of the endpoint. @default {"127.0.0.1"} */
+  readonly host?: string;
   /** Bytes that may come at once on a stream. @default {65_535} */
   readonly windowBytes?: number;
 }
@@ -64,8 +66,8 @@ export class Peer implements AsyncDisposable {
   /** Serial number of the certificate that the server has shown. */
   serial: string | undefined;
 
-  constructor(port: number, { certificate, rootPem, windowBytes = 65_535 }: PeerOptions) {
-    this.#session = http2.connect(`https://127.0.0.1:${port}`, {
+  constructor(port: number, { certificate, rootPem, host = "127.0.0.1", windowBytes = 65_535 }: PeerOptions) {
+    this.#session = http2.connect(`https://${host}:${port}`, {
       ca: rootPem,
       settings: { initialWindowSize: windowBytes },
       ...(certificate === undefined ? {} : { cert: certificate.certPem, key: certificate.keyPem }),
@@ -83,6 +85,11 @@ export class Peer implements AsyncDisposable {
   /** Settles when the connection is over. */
   get closed(): Promise<void> {
     return this.#closed;
+  }
+
+  /** It takes no new stream. */
+  get isOver(): boolean {
+    return this.#session.closed || this.#session.destroyed;
   }
 
   /** Asks for a tunnel; the answer, and the channel whatever the answer was. */

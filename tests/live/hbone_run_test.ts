@@ -2,17 +2,16 @@
  * krun's HBONE endpoint as a run has it: in each mode of the mesh, with the certificates that istiod signs; called by Istio's own test
  * client, by `krun --connect`, and by OpenSSH through that.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { join } from "node:path";
+import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import { waitFor } from "../wait.ts";
-import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
-import type { HostOutput, MeshHost } from "./mesh_network.ts";
+import { Caller, digest, echoed } from "./hbone_caller.ts";
+import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type WorkloadOptions } from "./mesh_lab.ts";
+import type { MeshHost } from "./mesh_network.ts";
 import { OpenSsh } from "./openssh.ts";
 
 const ECHO = fileURLToPath(new URL("../programs/tcp_echo.py", import.meta.url));
-const CERTIFICATES = "var/lib/istio/data";
 
 /** HTTP by Istio's test server, and TCP. */
 const BOTH = ["/bin/sh", "-c", `python3 ${ECHO} 8090 & exec echo-server --port 8080 --bind-localhost 8080`];
@@ -25,113 +24,6 @@ const MODES: Readonly<Record<string, Partial<WorkloadOptions>>> = {
 
 function server(more: Partial<WorkloadOptions> = {}): WorkloadOptions {
   return { name: "web", args: BOTH, runtime: "2.9", ...more, env: { PORT: "8080", PORT_tcp: "8090", ...more.env } };
-}
-
-const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-
-/** A workload whose certificate callers show, on a host of its own. */
-class Caller implements AsyncDisposable {
-  static #count = 0;
-
-  private constructor(readonly lab: MeshLab, readonly host: MeshHost, readonly workload: Workload) {}
-
-  static async start(lab: MeshLab, name: string, more: Partial<WorkloadOptions> = {}): Promise<Caller> {
-    const host = await lab.network.host(`${name}${++Caller.#count}`);
-    const args = ["/bin/sleep", "1000"];
-    const workload = await lab.workload(host, { name, args, uid: ORDINARY, without: ["envoy"], ...more });
-    await workload.krun.sees("stderr", /program started/);
-    return new Caller(lab, host, workload);
-  }
-
-  /** The words that run `krun --connect` as the workload's user, and their environment. */
-  async connectArgv(address: string): Promise<{ argv: string[]; env: Record<string, string> }> {
-    const { argv, env } = await this.lab.krunOn29(ORDINARY);
-    const become = ["setpriv", `--reuid=${ORDINARY}`, `--regid=${ORDINARY}`, "--clear-groups"];
-    return {
-      argv: [...this.host.under, ...become, ...argv, "--connect", address],
-      env: { PATH: "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", MESH_BASE_DIR: this.workload.base, ...env },
-    };
-  }
-
-  async connect(address: string): Promise<Connection> {
-    const { argv: [program = "", ...args], env } = await this.connectArgv(address);
-    return new Connection(program, args, env);
-  }
-
-  /** Istio's client, which shows the workload's certificate unless told otherwise. */
-  async call(
-    url: string,
-    hbone: string,
-    { anonymous = false, fields = [] }: { anonymous?: boolean; fields?: readonly string[] } = {},
-  ): Promise<HostOutput> {
-    const file = (name: string) => join(this.workload.base, CERTIFICATES, name);
-    const shown = ["--hbone-client-cert", file("cert-chain.pem"), "--hbone-client-key", file("key.pem")];
-    const programs = await this.lab.programs();
-    return await this.lab.network.run(this.host, [
-      ...[join(programs, "echo-client"), url, "--hbone", hbone, "--timeout", "10s"],
-      // A SPIFFE id is no name of a host: the client has no other way to take it.
-      ...["--hbone-ca", file("root-cert.pem"), "--hbone-insecure-skip-verify", ...anonymous ? [] : shown],
-      ...fields.flatMap((field) => ["-H", field]),
-    ]);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.workload[Symbol.asyncDispose]();
-  }
-}
-
-/** A `krun --connect` that runs. */
-class Connection implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #reading: Promise<void>;
-  readonly #complaining: Promise<void>;
-  readonly got: Uint8Array[] = [];
-  stderr = "";
-
-  constructor(program: string, args: string[], env: Record<string, string>) {
-    const options = { args, env, clearEnv: true, stdin: "piped", stdout: "piped", stderr: "piped" } as const;
-    this.#child = new Deno.Command(program, options).spawn();
-    this.#writer = this.#child.stdin.getWriter();
-    this.#reading = this.#child.stdout.pipeTo(new WritableStream({ write: (part) => void this.got.push(part) }));
-    this.#complaining = this.#child.stderr.pipeThrough(new TextDecoderStream())
-      .pipeTo(new WritableStream({ write: (part) => void (this.stderr += part) }));
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    await this.#writer.write(bytes);
-  }
-
-  /** Everything, once it is there. */
-  async bytes(count: number): Promise<Uint8Array> {
-    const all = () => Uint8Array.from(this.got.flatMap((part) => [...part]));
-    return await waitFor(`${count} bytes; ${this.stderr}`, () => all().length >= count ? all() : undefined);
-  }
-
-  /** Ends the input; the exit status. */
-  async end(): Promise<number> {
-    await this.#writer.close().catch(() => {});
-    const { code } = await this.#child.status;
-    await Promise.all([this.#reading, this.#complaining]);
-    return code;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.end();
-  }
-}
-
-/** What comes back of what is sent. */
-async function echoed(
-  caller: Caller,
-  address: string,
-  sent: Uint8Array,
-): Promise<{ code: number; got: string; stderr: string }> {
-  await using connection = await caller.connect(address);
-  await connection.write(sent).catch(() => {});
-  const code = await connection.end();
-  const got = Uint8Array.from(connection.got.flatMap((part) => [...part]));
-  return { code, got: digest(got), stderr: connection.stderr };
 }
 
 interface Found {
@@ -402,4 +294,23 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
     assert.doesNotMatch(stdout, /StatusCode=200/);
     await shut.krun.sees("stderr", /hbone peer refused .*\/sa\/client/);
   });
+});
+
+Deno.test("strangers who fill the tunnel keep no peer from HBONE", async () => {
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("full");
+  // So few descriptors that a test can take them all.
+  const narrow = { ...host, under: [...host.under, "prlimit", "--nofile=256:256"] };
+  const env = { KRUN_TUNNEL: "h2c", KRUN_TUNNEL_ADDRESS: host.address };
+  await using web = await lab.workload(narrow, server({ ...MODES.proxyless, env }));
+  await web.krun.sees("stderr", /tunnel listens/);
+  await using strangers = new AsyncDisposableStack();
+  for (let i = 0; i < 150; i++) {
+    const stranger = await Deno.connect({ hostname: host.address, port: 15009 });
+    strangers.defer(() => stranger.close());
+    await stranger.write(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: web\r\n\r\n")).catch(() => {});
+  }
+  const sent = randomBytes(1000);
+  const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
+  assert.deepEqual([code, got], [0, digest(sent)], stderr);
 });

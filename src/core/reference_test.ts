@@ -28,8 +28,23 @@ for (const { id, why, input, expect } of loadVectors<string, Reference | Failure
 
 const prefix = fc.constantFrom(...Object.values(REFERENCE_PREFIXES));
 const piece = fc.oneof(
-  fc.string({ unit: "binary" }),
-  fc.constantFrom("/", "?", "#", "&", "=", "%2F", "%", "projects/p", "/zones/z", "/clusters/c", "/namespaces/n"),
+  fc.string({ unit: "binary-ascii" }),
+  fc.string({ unit: "grapheme" }),
+  fc.constantFrom(
+    "\udc80",
+    "\ud800",
+    "/",
+    "?",
+    "#",
+    "&",
+    "=",
+    "%2F",
+    "%",
+    "projects/p",
+    "/zones/z",
+    "/clusters/c",
+    "/namespaces/n",
+  ),
   fc.constantFrom("/secrets/s", "/keys/k", "destination=", "tempfile", "json=.a", "mode=0600", "0x1", "..", "\0"),
 );
 const rest = fc.array(piece).map((pieces) => pieces.join(""));

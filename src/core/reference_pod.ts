@@ -8,6 +8,7 @@
  * @module
  */
 import type { V1Container, V1EnvVar, V1Pod, V1Secret, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
+import type { Cluster } from "./cluster.ts";
 import { dnsLabelOf } from "./mount_volume.ts";
 import type { PlannedPod } from "./pod_from_settings.ts";
 import { resolve } from "./posix_path.ts";
@@ -32,6 +33,9 @@ export interface PlacedReference extends Reference {
   /** Absolute; unset: the value goes into the variable. */
   readonly path?: string;
 }
+
+/** Who gives what stands for references, as a cluster gives its objects. */
+export type ReferenceSource = Pick<Cluster, "get" | "follow">;
 
 /** Options of {@linkcode withReferences}. */
 export interface WithReferencesOptions {

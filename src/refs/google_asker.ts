@@ -1,0 +1,41 @@
+/**
+ * Google's APIs for references: each request once, since whoever starts the Pod tries again, and as krun's own account.
+ *
+ * @module
+ */
+import type { GoogleAccount } from "../gcp/google_account.ts";
+import type { GoogleRequest } from "../gcp/google_http.ts";
+
+/** Options of {@linkcode GoogleAsker}. */
+export interface GoogleAskerOptions {
+  /** Made when the first reference needs it. */
+  account(): Promise<GoogleAccount>;
+  /** Milliseconds for one answer. @default {20_000} */
+  readonly timeoutMs?: number;
+}
+
+const TIMEOUT_MS = 20_000;
+
+/** One account, asked for references. */
+export class GoogleAsker {
+  readonly #options: GoogleAskerOptions;
+
+  constructor(options: GoogleAskerOptions) {
+    this.#options = options;
+  }
+
+  /** The answer's object; `undefined` for a 404 when `absent` is set. @throws {KrunError} as `GoogleAccount.json` */
+  async json<T>(request: GoogleRequest, signal: AbortSignal | undefined): Promise<T | undefined> {
+    return await (await this.#options.account()).json<T>(request, this.#once(signal));
+  }
+
+  /** The answer's text. @throws as {@linkcode GoogleAsker.json} */
+  async text(request: GoogleRequest, signal: AbortSignal | undefined): Promise<string | undefined> {
+    return await (await this.#options.account()).text(request, this.#once(signal));
+  }
+
+  #once(signal: AbortSignal | undefined) {
+    const { timeoutMs = TIMEOUT_MS } = this.#options;
+    return { signal, deadlineMs: Date.now() + timeoutMs, isSingle: true };
+  }
+}

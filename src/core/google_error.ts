@@ -66,6 +66,7 @@ const ROLES: Readonly<Record<string, string>> = {
   "resourcemanager.projects.get": "roles/browser",
   "secretmanager.versions.access": "roles/secretmanager.secretAccessor",
   "storage.objects.get": "roles/storage.objectViewer",
+  "storage.objects.list": "roles/storage.objectViewer",
   "cloudkms.cryptoKeyVersions.useToDecrypt": "roles/cloudkms.cryptoKeyDecrypter",
   "run.revisions.get": "roles/run.viewer",
   "run.executions.get": "roles/run.viewer",

@@ -26,8 +26,9 @@ export async function checkReferences(
 }
 
 async function check(reference: PlacedReference, pod: CheckedPod, namespace: string): Promise<CheckedReference> {
-  const { variable, object, optional, path = "environment" } = reference;
-  const row = { variable, object: referenceText(object, namespace), to: path };
+  const { variable, object, optional, destination, path = "environment" } = reference;
+  const to = destination?.kind === "temporary" ? "a temporary file" : path;
+  const row = { variable, object: referenceText(object, namespace), to };
   const read = await pod.object({ kind: "Secret", name: referenceSecret(variable), optional });
   if ("failure" in read) return { ...row, resolves: "no", problem: read.failure.message };
   if (read.value === undefined) return { ...row, resolves: "not set" };

@@ -45,7 +45,7 @@ export interface CheckedReference {
   readonly variable: string;
   /** What it names. */
   readonly object: string;
-  /** `environment`, or the path of its file. */
+  /** `environment`, or the path of its file; that of a temporary file is another one at each start. */
   readonly to: string;
   /** `yes`, `default`, `not set` (it is optional), or `no`. */
   readonly resolves: "yes" | "default" | "not set" | "no";

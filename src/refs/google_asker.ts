@@ -9,7 +9,7 @@ import type { GoogleRequest } from "../gcp/google_http.ts";
 /** Options of {@linkcode GoogleAsker}. */
 export interface GoogleAskerOptions {
   /** Made when the first reference needs it. */
-  account(): Promise<GoogleAccount>;
+  account(): Promise<Pick<GoogleAccount, "json" | "text" | "email">>;
   /** Milliseconds for one answer. @default {20_000} */
   readonly timeoutMs?: number;
 }
@@ -19,6 +19,7 @@ const TIMEOUT_MS = 20_000;
 /** One account, asked for references. */
 export class GoogleAsker {
   readonly #options: GoogleAskerOptions;
+  #made: ReturnType<GoogleAskerOptions["account"]> | undefined;
 
   constructor(options: GoogleAskerOptions) {
     this.#options = options;
@@ -26,12 +27,20 @@ export class GoogleAsker {
 
   /** The answer's object; `undefined` for a 404 when `absent` is set. @throws {KrunError} as `GoogleAccount.json` */
   async json<T>(request: GoogleRequest, signal: AbortSignal | undefined): Promise<T | undefined> {
-    return await (await this.#options.account()).json<T>(request, this.#once(signal));
+    return await (await this.#account()).json<T>(request, this.#once(signal));
   }
 
   /** The answer's text. @throws as {@linkcode GoogleAsker.json} */
   async text(request: GoogleRequest, signal: AbortSignal | undefined): Promise<string | undefined> {
-    return await (await this.#options.account()).text(request, this.#once(signal));
+    return await (await this.#account()).text(request, this.#once(signal));
+  }
+
+  /** Its name is asked for beside the first request: whoever is to be granted a role is then known. */
+  #account() {
+    return this.#made ??= this.#options.account().then((account) => {
+      account.email({ deadlineMs: Date.now() + TIMEOUT_MS }).catch(() => {});
+      return account;
+    });
   }
 
   #once(signal: AbortSignal | undefined) {

@@ -23,7 +23,7 @@ export interface ReferenceSettings {
   readonly source: "process" | "cloudrun";
   /** KRUN_REFS_POLL; 0: never. */
   readonly pollMs: number;
-  /** Variables of krun's own environment whose values are references to be resolved. */
+  /** Variables of krun's own environment whose values are references to be resolved, in the order of their names. */
   readonly variables: readonly string[];
   /** Those of them that need the workload's own cluster. */
   readonly ofOwnCluster: readonly string[];
@@ -38,7 +38,7 @@ export function readReferences(
 ): ReferenceSettings {
   const listed = read("KRUN_REFS", (setting) => setting.text === "off" ? "off" : readNames(setting));
   const settings = { off: listed === "off", names: listed === "off" ? undefined : listed };
-  const variables = Object.keys(env).filter((name) => isReference(env[name]!) && mayResolve(name, settings));
+  const variables = Object.keys(env).sort().filter((name) => isReference(env[name]!) && mayResolve(name, settings));
   return {
     ...settings,
     source: read("KRUN_ENV_SOURCE", (setting) => readChoice(setting, ["process", "cloudrun"])) ?? "process",

@@ -56,7 +56,7 @@ export async function findReferences(outer: Surroundings, options: FindReference
   const { references: settings } = options.settings;
   if (settings.source === "process") return { ...parsed(outer.env, settings.variables), warnings: [] };
   const env = await deployed(outer, options);
-  const variables = Object.keys(env).filter((name) => isReference(env[name]!) && mayResolve(name, settings));
+  const variables = Object.keys(env).sort().filter((name) => isReference(env[name]!) && mayResolve(name, settings));
   const untrusted = settings.variables.filter((name) => !variables.includes(name));
   const warnings = untrusted.map((name) =>
     `${printable(name)} is not resolved: it was not deployed with that value, says the Cloud Run API`

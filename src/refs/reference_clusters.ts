@@ -98,7 +98,11 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
 
   async #ofContext(context: string): Promise<Cluster> {
     const { kubeconfig, files, ...options } = this.#options;
-    const config = await loadKubeconfig(kubeconfig, { context, files });
+    const config = await loadKubeconfig(kubeconfig, { context, files }).catch((error) => {
+      if (!(error instanceof KrunError) || error.code !== "KubeconfigInvalid") throw error;
+      const hint = "correct the context in the reference, or KUBECONFIG";
+      throw new KrunError(error.code, error.message, hint, { cause: error.cause });
+    });
     return await openApiCluster(config, { ...options, files });
   }
 }

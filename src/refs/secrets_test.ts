@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { FakeAccount } from "../../tests/fake_account.ts";
 import { FakeGoogle } from "../../tests/fakes/google_cloud.ts";
 import { FakeSecrets, SECRET_REGION } from "../../tests/fakes/google_secrets.ts";
+import { loadVectors } from "../../tests/vectors.ts";
 import { KrunError } from "../core/errors.ts";
 import { parseReference } from "../core/reference.ts";
 import { BerglasSecret } from "./berglas_secret.ts";
@@ -88,6 +89,26 @@ Deno.test("BerglasSecret decrypts the live object and a pinned generation", asyn
   assert.equal(await rig.text("berglas://bkt/db/pass#v2"), "two");
   assert.equal(await rig.access("berglas://bkt/gone"), undefined);
 });
+
+interface Envelope {
+  readonly bucket: string;
+  readonly object: string;
+  /** Base64. */
+  readonly kmsKey: string;
+  readonly body: string;
+}
+
+for (const { id, why, input, expect } of loadVectors<Envelope, string>("berglas_envelope")) {
+  Deno.test(`BerglasSecret decrypts what Python has encrypted (tests/programs/berglas_envelope.py): ${id}: ${why}`, async () => {
+    const rig = Rig.create();
+    const key = rig.secrets.makeKey("independent", Uint8Array.fromBase64(input.kmsKey));
+    rig.secrets.putObject(`${input.bucket}/${input.object}`, input.body, { "berglas-kms-key": key });
+    const content = await rig.access(
+      `berglas://${input.bucket}/${encodeURIComponent(input.object)}?destination=tempfile`,
+    );
+    assert.deepEqual((content as SecretContent).bytes, Uint8Array.fromBase64(expect));
+  });
+}
 
 Deno.test("BerglasSecret reads the content of the very generation whose attributes it has seen", async () => {
   const rig = Rig.create();

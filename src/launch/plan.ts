@@ -350,6 +350,8 @@ async function locateCluster(
       return { leftOut };
     }
     if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+    // Each of them is told with all that fails.
+    if (asksForReferences(settings)) return { leftOut: { reason: cause.message } };
     const isAbsent = cause.code === "ClusterNotFound";
     if (settings.clusterAskedBy.length === 0) {
       if (isAbsent) return {};
@@ -361,6 +363,11 @@ async function locateCluster(
     const askedBy = settings.clusterAskedBy.join(", ");
     throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
   }
+}
+
+/** Whether references are all that asks for a cluster. */
+function asksForReferences({ clusterAskedBy, references }: Settings): boolean {
+  return clusterAskedBy.length > 0 && clusterAskedBy.every((name) => references.ofOwnCluster.includes(name));
 }
 
 /** A cluster that nobody asked for is not looked for long. */

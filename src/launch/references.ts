@@ -110,7 +110,7 @@ export function planReferences(
 
 /** Options of {@linkcode openReferences}. */
 export interface OpenReferencesOptions {
-  readonly plan: Pick<Plan, "cluster" | "identity" | "planned">;
+  readonly plan: Pick<Plan, "cluster" | "leftOut" | "identity" | "planned">;
   readonly settings: Settings;
   readonly google: LazyGoogle;
   readonly log: Logger;
@@ -126,6 +126,7 @@ export function openReferences(outer: Surroundings, options: OpenReferencesOptio
   const clusters = undo.use(
     new OpenClusters({
       own: plan.cluster,
+      noOwn: plan.leftOut?.reason,
       google: cloud,
       settings: settings.google,
       kubeconfig: kubeconfig ?? [join(home ?? "/", ".kube", "config")],

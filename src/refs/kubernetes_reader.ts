@@ -56,11 +56,11 @@ function found(object: WatchedObject | undefined): FoundObject | undefined {
   return object && { kind: "object", object };
 }
 
-/** The failure of a reference to a cluster that is not there. */
-export function noOwnCluster(): KrunError {
+/** The failure of a reference to a cluster that is not there. @param reason why it is not. @default {"there is none"} */
+export function noOwnCluster(reason = "there is none"): KrunError {
   return new KrunError(
     "ClusterNotFound",
-    "Cannot read from the workload's own cluster: there is none",
+    `Cannot read from the workload's own cluster: ${reason.replace(/^Cannot /, "cannot ")}`,
     "set KUBECONFIG or KRUN_MANIFESTS, or name the cluster in the reference",
   );
 }

@@ -30,6 +30,8 @@ export interface ReferenceGoogle {
 export interface OpenClustersOptions {
   /** The workload's; it is not closed here. */
   readonly own: Cluster | undefined;
+  /** Why there is none. */
+  readonly noOwn?: string | undefined;
   readonly google: () => Promise<ReferenceGoogle>;
   readonly settings: GoogleSettings;
   /** Files of the kubeconfig, in order. */
@@ -52,10 +54,10 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
   }
 
   async open(cluster: ReferenceCluster, signal: AbortSignal | undefined): Promise<Cluster> {
-    const { own } = this.#options;
+    const { own, noOwn } = this.#options;
     if (cluster.kind === "own") {
       if (own) return own;
-      throw noOwnCluster();
+      throw noOwnCluster(noOwn);
     }
     if (own && isIt(own, cluster)) return own;
     const id = JSON.stringify(cluster);

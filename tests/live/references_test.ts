@@ -203,7 +203,7 @@ Deno.test("a start refuses with every failing reference at once: variable, objec
   names(details, "Cannot resolve BAD as a reference", "write for example $SecretKeyRef:/secrets/NAME/keys/KEY");
   names(details, `Cannot resolve KEY: Secret "${near.namespace}/db" has no key "pasword" (it has "password")`);
   names(details, "Cannot resolve JSON:", "its value is not JSON");
-  names(details, "Cannot resolve SHUT: cannot read Secret", "kind: Role", `namespace: ${far.namespace}-shut`);
+  names(details, "Cannot resolve SHUT: cannot read Secret", "kind: Role", `namespace: "${far.namespace}-shut"`);
   names(details, "Cannot resolve OPTIONAL: cannot read Secret");
   names(
     details,

@@ -66,6 +66,8 @@ Deno.test("readable() waits for many at once, also for one that comes while it w
         assert.equal(first.isDone, false);
         stopWaiting(one.readFd);
         await first.done;
+        // Its call has ended too once a later wait has: this one has something to read.
+        await readable(three.readFd);
       })
     )
   );

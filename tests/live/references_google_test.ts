@@ -5,10 +5,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { FakeSecrets, SECRET_REGION } from "../fakes/google_secrets.ts";
-import { KrunProcess } from "../krun_process.ts";
+import { KrunProcess, runKrun } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { exists } from "../workspace.ts";
 import { type ApiServer, startApiServer } from "./api_server.ts";
+import { NOBODY } from "./compiled.ts";
 import { CLOUD_RUN, GoogleRig, REGION, type RigEnd, RigFolder } from "./google_rig.ts";
 import { names, sh } from "./shop.ts";
 
@@ -289,6 +290,46 @@ Deno.test("references to Google are in place when the program starts", async (t)
       await test(rig);
     });
   }
+});
+
+Deno.test("an ordinary user in a folder where nothing can be written gets files all the same, and nothing stays", async (t) => {
+  await using rig = await SecretsRig.create();
+  await rig.reset();
+  await using folder = await RigFolder.create();
+  await Deno.chmod(folder.path, 0o1777);
+  await using shut = await RigFolder.create();
+  await Deno.chmod(shut.path, 0o755);
+  const caFile = join(shut.path, "ca.pem");
+  await Deno.copyFile(rig.rig.network.caFile, caFile);
+  await Deno.chmod(caFile, 0o644);
+  const { under = [], ...options } = rig.rig.krun({
+    args: sh('cat "$A"; stat -Lc " %a %u" "$A"'),
+    cwd: shut.path,
+    env: {
+      ...ALONE,
+      SSL_CERT_FILE: caFile,
+      TMPDIR: folder.path,
+      A: "sm://acme-shop-prod/api-key?destination=tempfile",
+    },
+  });
+  const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+  const run = () => runKrun({ ...options, under: [...under, ...asNobody] });
+  const own = join(folder.path, `krun-${NOBODY}`);
+  await t.step("beside temporary files", async () => {
+    const { code, stdout, stderr } = await run();
+    assert.deepEqual([code, stdout], [0, `${SECRET} 600 ${NOBODY}\n`], stderr);
+    assert.deepEqual([...Deno.readDirSync(folder.path)], []);
+  });
+  await t.step("and nowhere where that name is somebody else's", async () => {
+    await Deno.mkdir(own);
+    const { code, stderr } = await run();
+    assert.equal(code, 125, stderr);
+    names(stderr, "TargetUnwritable");
+    await Deno.remove(own);
+    await Deno.symlink("/", own);
+    assert.equal((await run()).code, 125);
+    await Deno.remove(own);
+  });
 });
 
 Deno.test("files of references that are not pinned are polled, and pinned ones never", async () => {

@@ -5,6 +5,7 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
+import { DEFAULT_SCOPES } from "../core/google_token.ts";
 import type { Logger } from "../core/log.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
@@ -54,7 +55,11 @@ export interface FindReferencesOptions {
  */
 export async function findReferences(outer: Surroundings, options: FindReferencesOptions): Promise<FoundReferences> {
   const { references: settings } = options.settings;
-  if (settings.source === "process") return { ...parsed(outer.env, settings.variables), warnings: [] };
+  if (settings.source === "process") {
+    const found = parsed(outer.env, settings.variables);
+    if (found.references.some(needsGoogle)) fetchToken(options);
+    return { ...found, warnings: [] };
+  }
   const env = await deployed(outer, options);
   const variables = Object.keys(env).sort().filter((name) => isReference(env[name]!) && mayResolve(name, settings));
   const untrusted = settings.variables.filter((name) => !variables.includes(name));
@@ -62,6 +67,15 @@ export async function findReferences(outer: Surroundings, options: FindReference
     `${printable(name)} is not resolved: it was not deployed with that value, says the Cloud Run API`
   );
   return { ...parsed(env, variables), warnings };
+}
+
+function needsGoogle({ object }: Reference): boolean {
+  return object.system !== "kubernetes" || object.cluster.kind === "gke";
+}
+
+/** Beside the rest of the planning; whoever needs it gets it then, or learns why there is none. */
+function fetchToken({ google, signal }: FindReferencesOptions): void {
+  google?.cloud().then(({ account }) => account.accessToken(DEFAULT_SCOPES, { signal })).catch(() => {});
 }
 
 function parsed(env: Env, variables: readonly string[]): Pick<FoundReferences, "references" | "faults"> {

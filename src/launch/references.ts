@@ -12,7 +12,7 @@ import type { PlannedPod } from "../core/pod_from_settings.ts";
 import { join } from "../core/posix_path.ts";
 import { proxySettings } from "../core/proxy_choice.ts";
 import { parseReference, type Reference } from "../core/reference.ts";
-import { type PlacedReference, type ReferenceSource, withReferences } from "../core/reference_pod.ts";
+import { type ReferenceSource, withReferences } from "../core/reference_pod.ts";
 import { isReference } from "../core/reference_prefix.ts";
 import { mayResolve } from "../core/reference_settings.ts";
 import { printable } from "../core/setting_invalid.ts";
@@ -21,13 +21,9 @@ import type { StartFailure } from "../core/start_failure.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { systemClock } from "../pod/clock.ts";
 import { anyFile } from "../pod/special_files.ts";
-import { BerglasSecret } from "../refs/berglas_secret.ts";
-import { GoogleAsker } from "../refs/google_asker.ts";
-import { KubernetesReader } from "../refs/kubernetes_reader.ts";
-import { PolledReader } from "../refs/polled_reader.ts";
 import { OpenClusters } from "../refs/reference_clusters.ts";
+import { referenceReader } from "../refs/reference_reader.ts";
 import { References } from "../refs/references.ts";
-import { SecretManagerSecret } from "../refs/secret_manager.ts";
 import type { LazyGoogle } from "./lazy_google.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -148,19 +144,14 @@ export function openReferences(outer: Surroundings, options: OpenReferencesOptio
       roots: () => machineRoots(certFile),
     }),
   );
-  const asker = new GoogleAsker({ account: async () => (await cloud()).account });
   const namespace = plan.identity.namespace.value;
   return new References({
     references: [...plan.planned.references?.bySecret.values() ?? []],
     namespace,
     log,
-    reader: ({ object }: PlacedReference, { isPolled }) => {
-      if (object.system === "kubernetes") return new KubernetesReader(object, { clusters, namespace });
-      const secret = object.system === "storage"
-        ? new BerglasSecret(object, asker)
-        : new SecretManagerSecret(object, asker);
-      const pollMs = isPolled ? settings.references.pollMs : 0;
-      return new PolledReader(secret, { pollMs, clock: systemClock, random: Math.random });
-    },
+    reader: referenceReader({
+      ...{ clusters, namespace, pollMs: settings.references.pollMs, clock: systemClock },
+      account: async () => (await cloud()).account,
+    }),
   });
 }

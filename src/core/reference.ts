@@ -116,6 +116,10 @@ class Parser {
 
   parse(): Reference {
     const value = this.#value;
+    // As every variable of a Pod (core/container_env.ts).
+    if (!/^[ -<>-~]+$/.test(this.#variable)) {
+      throw this.#invalid("its name is not one that a Pod's variable may have", "give it another name");
+    }
     if (value.length > LONGEST) throw this.#invalid(`it is longer than ${LONGEST} characters`, "shorten it");
     // deno-lint-ignore no-control-regex
     if (!value.isWellFormed() || /[\0-\x1f\x7f]/.test(value)) {

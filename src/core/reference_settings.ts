@@ -23,6 +23,8 @@ export interface ReferenceSettings {
   readonly source: "process" | "cloudrun";
   /** KRUN_REFS_POLL; 0: never. */
   readonly pollMs: number;
+  /** TMPDIR. */
+  readonly tempFolder: string;
   /** Variables of krun's own environment whose values are references to be resolved, in the order of their names. */
   readonly variables: readonly string[];
   /** Those of them that need the workload's own cluster. */
@@ -43,6 +45,7 @@ export function readReferences(
     ...settings,
     source: read("KRUN_ENV_SOURCE", (setting) => readChoice(setting, ["process", "cloudrun"])) ?? "process",
     pollMs: read("KRUN_REFS_POLL", readDurationMs) ?? POLL_MS,
+    tempFolder: read("TMPDIR", ({ text }) => text) ?? "/tmp",
     variables,
     ofOwnCluster: variables.filter((name) => asksForOwnCluster(env[name]!)),
   };

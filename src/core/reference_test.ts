@@ -83,6 +83,18 @@ Deno.test("parseReference() gives names alone that are safe in a URL and in a ho
   }));
 });
 
+Deno.test("parseReference() refuses a variable that no Pod can have, and a value that is too long", () => {
+  for (
+    const [name, value] of [["é", "sm://p/a"], ["a\nb", "sm://p/a"], [
+      "V",
+      `sm://p/a?default=${"x".repeat(40_000)}`,
+    ]] as const
+  ) {
+    assert.throws(() => parseReference(name, value), { code: "ReferenceInvalid" });
+  }
+  assert.ok(parseReference("a.b-c d", "sm://p/a"), "the control");
+});
+
 Deno.test("referenceObjectId() is one for all keys of an object, and tells clusters, kinds and versions apart", () => {
   const id = (value: string) => referenceObjectId(parseReference("V", value).object);
   assert.equal(id("$SecretKeyRef:/secrets/a/keys/x"), id("$SecretKeyRef:secrets/a/keys/y?optional=true"));

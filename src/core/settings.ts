@@ -264,7 +264,7 @@ class Variables {
     if (this.#hidden.includes(name)) return undefined;
     const text = (Object.hasOwn(this.#env, name) && this.#env[name]) || undefined;
     // Nobody has set these for krun; where HOME is no UTF-8, there is just no kubeconfig below it.
-    if (text !== undefined && name !== "HOME" && name !== "PWD") checkUtf8({ env: name, text });
+    if (text !== undefined && !["HOME", "PWD", "TMPDIR"].includes(name)) checkUtf8({ env: name, text });
     return text;
   };
 

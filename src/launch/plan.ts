@@ -254,7 +254,8 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
 async function findReferences(outer: Surroundings, { settings, google, deadlineMs, signal }: PlanOptions) {
   const { findReferences, planReferences } = await import("./references.ts");
   const found = await findReferences(outer, { settings, google, deadlineMs, signal });
-  return (planned: PlannedPod, isSideProcess: boolean) => planReferences(planned, found, { outer, isSideProcess });
+  return (planned: PlannedPod, isSideProcess: boolean) =>
+    planReferences(planned, found, { outer, settings, isSideProcess });
 }
 
 /**
@@ -262,7 +263,7 @@ async function findReferences(outer: Surroundings, { settings, google, deadlineM
  * written in, krun's own folder lies beside temporary files. A program that reads a file from there needs no other.
  */
 async function baseOfFiles(
-  { self, env }: Surroundings,
+  { self }: Surroundings,
   { settings, planned, base, baseRule }: Pick<Plan, "planned" | "base" | "baseRule"> & { settings: Settings },
 ): Promise<Pick<Plan, "base" | "baseRule">> {
   const { pod, references } = planned;
@@ -270,7 +271,7 @@ async function baseOfFiles(
   const isOnly = volumes.length > 0 && volumes.every(({ name }) => references?.volumes.has(name));
   if (!isOnly || settings.baseDir !== undefined || self.uid === 0) return { base, baseRule };
   const { ownTempFolder } = await import("./own_temp_folder.ts");
-  const folder = ownTempFolder({ cwd: base, tempFolder: env.TMPDIR || "/tmp", uid: self.uid });
+  const folder = ownTempFolder({ cwd: base, tempFolder: settings.references.tempFolder, uid: self.uid });
   return folder === undefined
     ? { base, baseRule }
     : { base: folder, baseRule: "the working directory cannot be written in, and there are only files of references" };

@@ -106,12 +106,16 @@ async function deployed(
 export function planReferences(
   planned: PlannedPod,
   { references, faults, warnings }: FoundReferences,
-  { outer, isSideProcess }: { readonly outer: Surroundings; readonly isSideProcess: boolean },
+  { outer, settings, isSideProcess }: {
+    readonly outer: Surroundings;
+    readonly settings: Settings;
+    readonly isSideProcess: boolean;
+  },
 ): PlannedPod {
   const made = withReferences(planned, {
     ...{ references, faults, isSideProcess },
     cwd: outer.cwd,
-    tempFolder: outer.env.TMPDIR || "/tmp",
+    tempFolder: settings.references.tempFolder,
     runId: crypto.randomUUID().replaceAll("-", "").slice(0, 16),
     self: outer.self,
   });

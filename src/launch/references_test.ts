@@ -19,7 +19,7 @@ async function seen(env: Env): Promise<Env> {
   const outer = surroundings(env);
   const settings = parseSettings(env);
   const found = await findReferences(outer, { settings, google: undefined });
-  const { references } = planReferences(plannedPod({}), found, { outer, isSideProcess: false });
+  const { references } = planReferences(plannedPod({}), found, { outer, settings, isSideProcess: false });
   return programEnv(env, {}, { passEnv: [], ownsKubernetesEnv: false, references: references!.variables });
 }
 

@@ -99,9 +99,12 @@ async function versionOf(program: string): Promise<string> {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ args: Deno.args, options: { deno: { type: "string" }, out: { type: "string" } } });
   const started = performance.now();
   try {
+    const { values } = parseArgs({ args: Deno.args, options: { deno: { type: "string" }, out: { type: "string" } } });
+    for (const [name, value] of Object.entries(values)) {
+      if (value === "") throw new Error(`--${name} names no file; give a path, or leave it out`);
+    }
     const out = await compileProgram(values);
     const megabytes = Math.round((await Deno.stat(out)).size / 1e6);
     console.error(`compile: ${out}, ${megabytes} MB, after ${((performance.now() - started) / 1000).toFixed(1)} s`);

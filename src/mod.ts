@@ -10,6 +10,7 @@
  *
  * @module
  */
+export type { MissingAccess } from "./core/access_role.ts";
 export { type ErrorCode, type ErrorMeaning, ERRORS, KrunError, type KrunErrorOptions } from "./core/errors.ts";
 export type * from "./core/cluster.ts";
 export type { WorkloadProvider } from "./core/google_resource.ts";

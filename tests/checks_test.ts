@@ -250,6 +250,18 @@ Deno.test("every task that CONTRIBUTING.md names exists", async () => {
   assert.deepEqual(named.filter((task) => !(task in tasks)), []);
 });
 
+Deno.test("the compile task says in one line what is wrong with its arguments", async (t) => {
+  for (const args of [["--deno", ""], ["--deno"], ["--nothing"]]) {
+    await t.step(args.join(" "), async () => {
+      const script = new URL("../scripts/compile.ts", import.meta.url).pathname;
+      const command = new Deno.Command(Deno.execPath(), { args: ["run", "-q", "--frozen", "-A", script, ...args] });
+      const { code, stderr } = await command.output();
+      assert.equal(code, 1);
+      assert.match(new TextDecoder().decode(stderr), /^compile: [^\n]*--(deno|nothing)[^\n]*\n$/);
+    });
+  }
+});
+
 Deno.test("explainFailure() says what to do when the compiler has no base executable", async (t) => {
   const cases = {
     "the download fails":

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { accessRole } from "./access_role.ts";
+import { accessRole, accessRoles } from "./access_role.ts";
 
 Deno.test("accessRole() binds a service account when the identity is one", () => {
   const yaml = accessRole({
@@ -42,4 +42,18 @@ Deno.test("accessRole() binds a user, names no object when none is given, and qu
 Deno.test("accessRole() gives a name without a slash for a subresource", () => {
   const missing = { identity: "ann", namespace: "a", verbs: ["create"], apiGroup: "", name: "web" };
   assert.match(accessRole({ ...missing, resource: "serviceaccounts/token" }), /name: "krun-serviceaccounts-token-web"/);
+});
+
+Deno.test("accessRoles() is one Role for each user and namespace, named by what it grants", () => {
+  const secret = { identity: "ann", namespace: "a", verbs: ["get"], apiGroup: "", resource: "secrets", name: "db" };
+  const others = [{ ...secret, name: "ca" }, { ...secret, resource: "services", name: undefined }, secret];
+  const [first = "", second = "", ...more] = accessRoles([secret, ...others, { ...secret, namespace: "b" }]);
+  assert.deepEqual(more, []);
+  assert.equal(second, accessRole({ ...secret, namespace: "b" }));
+  assert.match(first, /resources: \["secrets"\]\n {2}resourceNames: \["ca", "db"\]\n {2}verbs: \["get"\]\n- apiGroups/);
+  assert.equal(first.match(/^kind: Role$/gm)?.length, 1);
+  const nameOf = (yaml = "") => /metadata: \{namespace: "a", name: "([^"]+)"/.exec(yaml)?.[1];
+  assert.match(nameOf(first) ?? "", /^krun-[0-9a-f]{8}$/);
+  assert.equal(nameOf(accessRoles([...others])[0]), nameOf(first), "the same rights");
+  assert.notEqual(nameOf(accessRoles([secret, { ...secret, name: "tls" }])[0]), nameOf(first), "other rights");
 });

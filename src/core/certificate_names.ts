@@ -7,6 +7,8 @@
  * @module
  */
 
+import { printable } from "./setting_invalid.ts";
+
 /** One element of DER (ITU-T X.690, 8.1). */
 interface Element {
   readonly tag: number;
@@ -20,6 +22,8 @@ const OCTET_STRING = 0x04;
 const EXTENSIONS = 0xa3;
 /** `[6] IA5String`, the URI among the GeneralNames (RFC 5280, 4.2.1.6). */
 const URI = 0x86;
+/** `[2] IA5String`, a DNS name, and `[7] OCTET STRING`, an address, among them. */
+const DNS_NAME = 0x82, IP_ADDRESS = 0x87;
 /** 2.5.29.17, subjectAltName. */
 const SUBJECT_ALT_NAME = [0x55, 0x1d, 0x11];
 
@@ -30,17 +34,47 @@ const ascii = new TextDecoder();
  * certificate, when it has the extension twice, or when a URI is not ASCII. Never throws.
  */
 export function certificateUris(der: Uint8Array): readonly string[] | undefined {
+  const value = subjectAltName(der);
+  return value === "none" ? [] : value && urisOf(value);
+}
+
+/**
+ * All names of a certificate that a server is known by, for a person to read: DNS names, IP addresses, URIs, in order. What cannot
+ * be read is left out. Nothing is to be decided by them. Never throws.
+ */
+export function certificateNames(der: Uint8Array): string[] {
+  const value = subjectAltName(der);
+  const names = value === "none" ? [] : elements(value && only(value, SEQUENCE)) ?? [];
+  return names.flatMap(({ tag, content }) => {
+    if (tag === IP_ADDRESS) return content.length === 4 ? [content.join(".")] : [ip6Text(content)];
+    return tag === DNS_NAME || tag === URI ? [printable(ascii.decode(content))] : [];
+  });
+}
+
+/** Names as a list for one line. */
+export function namesText(names: readonly string[]): string {
+  const LISTED = 6;
+  if (names.length === 0) return "no name";
+  return names.slice(0, LISTED).join(", ") + (names.length > LISTED ? ` and ${names.length - LISTED} more` : "");
+}
+
+function ip6Text(bytes: Uint8Array): string {
+  return (bytes.toHex().match(/.{1,4}/g) ?? []).join(":");
+}
+
+/** The content of the extension; `none`: there is none. `undefined`: the bytes are no certificate, or have it twice. */
+function subjectAltName(der: Uint8Array): Uint8Array | "none" | undefined {
   const certificate = only(der, SEQUENCE);
   const parts = certificate && elements(certificate);
   if (parts === undefined || parts[0]?.tag !== SEQUENCE) return undefined;
   const fields = elements(parts[0].content);
   const list = fields?.filter(({ tag }) => tag === EXTENSIONS) ?? [];
   if (fields === undefined || list.length > 1) return undefined;
-  if (list.length === 0) return [];
+  if (list.length === 0) return "none";
   const extensions = elements(only(list[0]!.content, SEQUENCE));
   const values = extensions?.map(subjectAltNameOf).filter((value) => value !== undefined);
   if (values === undefined || values.length > 1) return undefined;
-  return values.length === 0 ? [] : urisOf(values[0]!);
+  return values[0] ?? "none";
 }
 
 /** The content of an extension's value if it is the one that is looked for. */

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { der, TestAuthority } from "../../tests/certificates.ts";
-import { certificateUris } from "./certificate_names.ts";
+import { certificateNames, certificateUris } from "./certificate_names.ts";
 
 const authority = new TestAuthority();
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
@@ -70,4 +70,16 @@ Deno.test("certificateUris() never throws, and reads no cut certificate", () => 
   fc.assert(fc.property(fc.nat(whole.length - 1), fc.nat(255), (at, byte) => {
     void certificateUris(whole.with(at, byte));
   }));
+});
+
+Deno.test("certificateNames() gives DNS names, addresses and URIs, and nothing of what cannot be read", () => {
+  const { der } = authority.issue({
+    uris: [WEB],
+    dnsNames: ["istiod.istio-system.svc"],
+    emails: ["a@b"],
+    addresses: ["10.0.0.5"],
+  });
+  assert.deepEqual(certificateNames(der).toSorted(), ["10.0.0.5", "istiod.istio-system.svc", WEB]);
+  assert.deepEqual(certificateNames(new Uint8Array(new X509Certificate(authority.pem).raw)), []);
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => void certificateNames(bytes)));
 });

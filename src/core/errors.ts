@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { MissingAccess } from "./access_role.ts";
+
 /** One row of {@linkcode ERRORS}. */
 export interface ErrorMeaning {
   /** The state of the world that this code stands for, one sentence. */
@@ -246,6 +248,8 @@ export interface KrunErrorOptions extends ErrorOptions {
   readonly details?: string;
   /** The end of the message that names the cause alone, not what met it: failures of one cause are told together. */
   readonly sharedEnd?: string;
+  /** The right that is wanting, where `details` is the Role for it: the rights of several failures are one Role. */
+  readonly missing?: MissingAccess;
 }
 
 /**
@@ -269,6 +273,8 @@ export class KrunError extends Error {
   readonly details: string | undefined;
   /** The end of the message that names the cause alone. */
   readonly sharedEnd: string | undefined;
+  /** The right that is wanting. */
+  readonly missing: MissingAccess | undefined;
 
   /** A failure with its code, its words, and what to do. */
   constructor(code: ErrorCode, message: string, hint: string, options: KrunErrorOptions = {}) {
@@ -278,6 +284,7 @@ export class KrunError extends Error {
     this.transient = options.transient ?? false;
     this.retryAfterMs = options.retryAfterMs;
     this.details = options.details;
+    this.missing = options.missing;
     this.sharedEnd = options.sharedEnd === undefined ? undefined : oneLine(options.sharedEnd);
   }
 }

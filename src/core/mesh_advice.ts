@@ -6,6 +6,7 @@
  */
 import type { Identity } from "./identity.ts";
 import type { Mesh } from "./mesh.ts";
+import type { Sidecar } from "./mesh_objects.ts";
 import type { MeshMode } from "./mesh_settings.ts";
 
 /** What is looked at. */
@@ -68,14 +69,19 @@ export function meshAdvice(options: MeshAdviceOptions): MeshAdvice {
   };
 }
 
-/** Istio takes the Sidecars that select the workload, and where there is none, that of the whole namespace. */
 function hasIngress({ mesh, labels }: MeshAdviceOptions): boolean {
-  const all = mesh.sidecars ?? [];
+  return countingSidecars(mesh.sidecars ?? [], labels).some(({ ingressPorts }) => ingressPorts.length > 0);
+}
+
+/** Istio takes the Sidecars that select the workload, and where there is none, that of the whole namespace. */
+export function countingSidecars(
+  all: readonly Sidecar[],
+  labels: Readonly<Record<string, string>>,
+): readonly Sidecar[] {
   const selecting = all.filter(({ selector }) =>
     Object.keys(selector).length > 0 && Object.entries(selector).every(([key, value]) => labels[key] === value)
   );
-  const counting = selecting.length > 0 ? selecting : all.filter(({ selector }) => Object.keys(selector).length === 0);
-  return counting.some(({ ingressPorts }) => ingressPorts.length > 0);
+  return selecting.length > 0 ? selecting : all.filter(({ selector }) => Object.keys(selector).length === 0);
 }
 
 const quoted = JSON.stringify;
@@ -111,6 +117,9 @@ function sidecar({ identity, groupName, ports }: MeshAdviceOptions): string {
       `  - port: {number: ${meshPort(port)}, protocol: ${protocolOf(port)}, name: ${quoted(nameOf(port))}}`,
       `    defaultEndpoint: 127.0.0.1:${port.containerPort}`,
     ]),
+    "  egress:",
+    "  # The Services that are called from here: the proxy takes the port of each of them on 127.0.0.1, and no other.",
+    '  - hosts: ["./*", "istio-system/*"]',
     "",
   ].join("\n");
 }

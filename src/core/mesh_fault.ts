@@ -57,9 +57,12 @@ const REMEDIES: readonly (readonly [said: RegExp, remedy: string])[] = [
   ],
   [
     /certificate signed by unknown authority/,
-    "give the root of that control plane in CAROOT_ISTIOD, or correct ConfigMap istio-ca-root-cert",
+    "give the root of that control plane in CAROOT_ISTIOD, or correct ConfigMap istio-ca-root-cert; if another server is there, correct XDS_ADDR",
   ],
-  [/certificate is (?:not )?valid for|cannot validate certificate for/, "set ISTIOD_SAN to a name in that certificate"],
+  [
+    /certificate is (?:not )?valid for|cannot validate certificate for/,
+    "set ISTIOD_SAN to a name in the control plane's certificate; if another server is there, correct XDS_ADDR",
+  ],
   [
     /Unauthenticated|authenticat\w+ failure/,
     "see that istiod knows the workload's cluster (ISTIO_META_CLUSTER_ID) and takes tokens for istio-ca (its TOKEN_AUDIENCES)",

@@ -46,6 +46,8 @@ export interface Sidecar {
   readonly selector: Readonly<Record<string, string>>;
   /** Ports of its own listeners for traffic that comes in. */
   readonly ingressPorts: readonly number[];
+  /** Ports of its own listeners for calls that go out. */
+  readonly egressPorts: readonly number[];
 }
 
 /** A value as a JSON object; an empty one when it is none. */
@@ -97,11 +99,13 @@ export function sidecarsOf(value: unknown): Sidecar[] | undefined {
   const { items } = jsonObject(value);
   if (!Array.isArray(items)) return undefined;
   return items.map((item) => {
-    const { workloadSelector, ingress } = jsonObject(jsonObject(item).spec);
-    const ports = (Array.isArray(ingress) ? ingress : []).map((entry) => jsonObject(jsonObject(entry).port).number);
+    const { workloadSelector, ingress, egress } = jsonObject(jsonObject(item).spec);
+    const ports = (listeners: unknown) =>
+      (Array.isArray(listeners) ? listeners : []).map((entry) => jsonObject(jsonObject(entry).port).number);
     return {
       selector: entriesOf(jsonObject(workloadSelector).labels, isText),
-      ingressPorts: ports.filter(isNumber),
+      ingressPorts: ports(ingress).filter(isNumber),
+      egressPorts: ports(egress).filter(isNumber),
     };
   });
 }

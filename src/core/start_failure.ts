@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { accessRoles } from "./access_role.ts";
 import { KrunError } from "./errors.ts";
 
 /** One failure. */
@@ -48,7 +49,15 @@ export function startFailure(failures: readonly StartFailure[]): KrunError {
     transient: error.transient,
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
     ...(details !== "" && { details }),
+    ...(errors.length === 1 && error.missing && { missing: error.missing }),
   });
+}
+
+/** The failures that are told as one, each by itself. */
+export function singleFailures(error: KrunError): KrunError[] {
+  const { cause } = error;
+  const errors = cause instanceof AggregateError ? cause.errors.filter((one) => one instanceof KrunError) : [];
+  return errors.length > 0 ? errors : [error];
 }
 
 /** All failures for a report: a line each, with what to do, and what each would have liked to say besides. */
@@ -107,9 +116,9 @@ function lineOf(failure: AskedFailure): string {
 
 /** What each failure would have liked to say, once. */
 function allDetails(failures: readonly AskedFailure[]): string[] {
-  const texts = [...new Set(failures.flatMap((failure) => errorOf(failure).details ?? []))];
+  const errors = failures.map(errorOf);
+  const words = [...new Set(errors.flatMap(({ details, missing }) => missing === undefined ? details ?? [] : []))];
   // Roles come last and as YAML documents, so that all of them are applied together as they are printed.
-  const roles = texts.filter((text) => text.startsWith("apiVersion:"));
-  const words = texts.filter((text) => !roles.includes(text));
+  const roles = accessRoles(errors.flatMap(({ missing }) => missing ?? []));
   return roles.length > 0 ? [...words, roles.join("---\n")] : words;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { accessRole } from "./access_role.ts";
 import { KrunError, type KrunErrorOptions } from "./errors.ts";
-import { type StartFailure, startFailure } from "./start_failure.ts";
+import { failureTexts, singleFailures, type StartFailure, startFailure } from "./start_failure.ts";
 
 function forbidden(name: string, options: KrunErrorOptions = {}): KrunError {
   return new KrunError("Forbidden", `Cannot read Secret "shop/${name}": 403`, "grant it", options);
@@ -81,14 +82,29 @@ Deno.test("startFailure() lists every failure and each Role once when there are 
   assert.ok(all.cause instanceof AggregateError);
 });
 
-Deno.test("startFailure() puts Roles last, as YAML documents of their own", () => {
-  const all = startFailure([
-    { error: forbidden("db", { details: "apiVersion: v1\nkind: Role\n" }), askedBy: "K_A" },
+/** What a 403 lacks, with the Role for it. */
+function lacking(name: string, resource = "secrets"): KrunErrorOptions {
+  const missing = { identity: "ann", namespace: "shop", verbs: ["get"], apiGroup: "", resource, name };
+  return { details: accessRole(missing), missing };
+}
+
+Deno.test("startFailure() puts the rights that lack last, as one Role", () => {
+  const failures = [
+    { error: forbidden("db", lacking("db")), askedBy: "K_A" },
     { error: forbidden("tls", { details: "words" }), askedBy: "K_B" },
-    { error: forbidden("ca", { details: "apiVersion: v1\nkind: Other\n" }), askedBy: "K_C" },
-  ]);
-  const details = all.details ?? "";
-  assert.ok(details.endsWith("\nwords\napiVersion: v1\nkind: Role\n---\napiVersion: v1\nkind: Other\n"), details);
+    { error: forbidden("ca", lacking("ca")), askedBy: "K_C" },
+    { error: forbidden("app", lacking("app", "configmaps")), askedBy: "K_D" },
+  ];
+  for (const details of [startFailure(failures).details ?? "", failureTexts(failures).details.join("\n")]) {
+    assert.equal(details.match(/^kind: Role$/gm)?.length, 1, details);
+    assert.match(details, /words\napiVersion: /);
+    assert.match(details, /resourceNames: \["ca", "db"\]/);
+    assert.match(details, /resources: \["configmaps"\]/);
+  }
+  const one = startFailure(failures.slice(0, 1));
+  assert.equal(one.details, lacking("db").details, "one right is one Role of its own name");
+  assert.deepEqual(singleFailures(startFailure(failures)), failures.map(({ error }) => error));
+  assert.deepEqual(singleFailures(one), [one]);
 });
 
 Deno.test("startFailure() counts what a person would not read", () => {

@@ -101,9 +101,8 @@ function forbidden(
   const object = access.name === undefined ? "" : ` "${access.name}"`;
   const state = `user "${identity}" may not ${verb} ${access.resource}${object} in namespace "${access.namespace}"`;
   const hint = `apply the Role and RoleBinding that follow${otherwise === undefined ? "" : `, or ${otherwise}`}`;
-  return new KrunError("Forbidden", say(state), hint, {
-    details: accessRole({ ...access, identity }),
-  });
+  const missing = { ...access, identity };
+  return new KrunError("Forbidden", say(state), hint, { details: accessRole(missing), missing });
 }
 
 interface StatusDetails {

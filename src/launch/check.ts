@@ -12,7 +12,7 @@ import { jwtClaims } from "../core/jwt.ts";
 import { mountPath } from "../core/mount_path.ts";
 import type { ObjectNeed } from "../core/pod_inputs.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
-import { failureTexts, type StartFailure } from "../core/start_failure.ts";
+import { failureTexts, singleFailures, type StartFailure } from "../core/start_failure.ts";
 import { distinctMounts, mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { volumeNeeds } from "../core/volume.ts";
 import { type CheckedPod, checkPod } from "../pod/checked_pod.ts";
@@ -24,6 +24,7 @@ import { procReader } from "./interception.ts";
 import { LazyGoogle } from "./lazy_google.ts";
 import { adviceOf, meshFindings } from "./mesh_findings.ts";
 import { meshMachine } from "./mesh_machine.ts";
+import { meshReach } from "./mesh_reach.ts";
 import { nodeFacts } from "./node_facts.ts";
 import { print } from "./output.ts";
 import { type Plan, planStart } from "./plan.ts";
@@ -79,7 +80,8 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
     const plan = await planStart(outer, {
       ...{ settings, argv, log, google, keepKey: false },
       machine: meshMachine(outer),
-      onMeshFailure: (error) => ofMesh.push({ error, askedBy: "" }),
+      onMeshFailure: (failure) =>
+        ofMesh.push(...singleFailures(failure).map((error) => ({ error, askedBy: "the mesh" }))),
     });
     if (plan.cluster) undo.use(plan.cluster);
     return await reportOfPlan(outer, { plan, settings, ofMesh, google, log, undo });
@@ -121,16 +123,18 @@ async function reportOfPlan(
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
   const servers = [...await serverFailures(settings), ...tunnelFailures(plan)];
-  const verdict = verdictOf([...failures, ...ofMesh, ...servers]);
+  const reach = await meshReach(plan, procReader());
+  const optional = settings.mesh.optional ? reach.failures.map(({ error }) => error.message) : [];
+  const verdict = verdictOf([...failures, ...ofMesh, ...servers, ...optional.length > 0 ? [] : reach.failures]);
   const advice = adviceOf(plan, outer);
   return {
     ...verdict,
     details: [...verdict.details, ...(advice.manifests.length > 0 ? [advice.manifests.join("---\n")] : [])],
-    findings: [...findings(plan), ...waysInFindings(plan)],
+    findings: [...findings(plan), ...waysInFindings(plan), ...reach.findings],
     objects,
     tokens,
     references,
-    warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings],
+    warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings, ...optional],
   };
 }
 

@@ -97,7 +97,13 @@ function objectRow(object: CheckedObject): string[] {
 function tokenRow({ serviceAccount, audience, claims, paths, secondsLeft, askedBy }: CheckedToken): string[] {
   const aud = Array.isArray(claims["aud"]) ? claims["aud"].join(",") : audience;
   const left = secondsLeft === undefined ? "none" : `${secondsLeft} s left`;
-  return [String(claims["sub"] ?? serviceAccount), `aud ${aud}`, paths.join(" "), left, askedBy];
+  return [
+    String(claims["sub"] ?? serviceAccount),
+    `aud ${aud || "the API server's own"}`,
+    paths.join(" "),
+    left,
+    askedBy,
+  ];
 }
 
 /** The report for a person at a terminal; ends with one line that says whether a start would succeed. */

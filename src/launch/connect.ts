@@ -6,7 +6,8 @@
  */
 import { readConnectAddress } from "../core/connect_address.ts";
 import { MESH_PATHS } from "../core/istio_proxy.ts";
-import { resolve } from "../core/posix_path.ts";
+import { KrunError } from "../core/errors.ts";
+import { join, resolve } from "../core/posix_path.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
 import { MetadataServer } from "../gcp/metadata_server.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
@@ -28,6 +29,7 @@ export async function connect(outer: Surroundings, address: string): Promise<num
   const settings = parseSettings(outer.env);
   const { hbonePeers } = settings.mesh;
   const { signal } = new AbortController();
+  if (to.kind === "mesh") await requireCertificate(outer, settings);
   await connectStdio({
     address: to,
     mesh: {
@@ -53,6 +55,20 @@ function certificateFolder(outer: Surroundings, settings: Settings): string {
   if (ownFolder !== undefined) return resolve(outer.cwd, ownFolder);
   const [base] = baseFolder(outer, settings);
   return resolve(base, `.${MESH_PATHS.certificates}`);
+}
+
+/** A base folder in which no krun is in a mesh is told as what it is, rather than as a file. @throws {KrunError} `HboneUnavailable` */
+async function requireCertificate(outer: Surroundings, settings: Settings): Promise<void> {
+  if (settings.mesh.certificates?.ownFolder !== undefined) return;
+  const file = join(certificateFolder(outer, settings), "cert-chain.pem");
+  const isAbsent = await anyFile.text(file).then(() => false, (cause) => cause instanceof Deno.errors.NotFound);
+  if (!isAbsent) return;
+  const [base, rule] = baseFolder(outer, settings);
+  throw new KrunError(
+    "HboneUnavailable",
+    `Cannot connect to a peer of the mesh: no krun in a mesh runs in base "${base}" (${rule}), whose workload would be the caller`,
+    "set MESH_BASE_DIR to the base folder of one, or PROV_CERT to a folder with a certificate of the mesh",
+  );
 }
 
 /** Of the account that this machine of Google Cloud runs as. @throws {KrunError} `GoogleCredentialsUnavailable` */

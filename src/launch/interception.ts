@@ -7,22 +7,26 @@ import { KrunError } from "../core/errors.ts";
 import { interceptionArgs, type InterceptionPlan } from "../core/interception.ts";
 import { ipCapture } from "../core/ip_capture.ts";
 import { interceptionError } from "../core/iptables_backend.ts";
+import { claimName } from "../core/interception_note.ts";
 import type { Logger } from "../core/log.ts";
 import type { MeshMachine } from "../core/mesh_mode.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { Settings } from "../core/settings.ts";
 import { podContainers } from "../core/volume_mounts.ts";
 import { applyInterception } from "../mesh/interception.ts";
+import { deadRuns } from "../mesh/interception_leftovers.ts";
 import { type InterceptionOptions, removeInterception } from "../mesh/interception_removal.ts";
 import { chooseBackend } from "../mesh/iptables_backend.ts";
-import { networkScope, type ProcReader } from "../mesh/network_namespace.ts";
+import { type NetworkScope, networkScope, type ProcReader } from "../mesh/network_namespace.ts";
 import { isPortFree, portHolder } from "../mesh/ports.ts";
 import { runCommand } from "../mesh/run_command.ts";
 import type { BaseFolder } from "../pod/base_folder.ts";
+import { claimNetworkName } from "../pod/claimed_name.ts";
 import { loadLibc } from "../pod/libc.ts";
+import { findSurvivors } from "../pod/survivor.ts";
 import { machineRunAs } from "./machine_run_as.ts";
 import { INTERCEPTION_NOTE, mayIntercept } from "./mesh_machine.ts";
-import { survivorsIn } from "./survivors.ts";
+import { anyMarked, endRun, type Survivors, survivorsIn } from "./survivors.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** What is captured, and by whom. */
@@ -77,7 +81,7 @@ async function networkFacts(
   const proc = procReader();
   const addresses = Deno.networkInterfaces().map(({ address }) => address);
   const { families } = ipCapture(addresses, { dualStack: false });
-  const { scope, ...others } = networkScope(proc, pid, { leftovers: survivorsIn(base) });
+  const { scope, ...others } = await scopeOf(proc, { pid, base, path: env.PATH });
   try {
     const options = { ...programs(env.PATH), readText: proc.readText, ipv6: families.includes(6) };
     const backend = await chooseBackend(options);
@@ -85,6 +89,20 @@ async function networkFacts(
   } catch (cause) {
     return faultOf(cause);
   }
+}
+
+/** Whose the network namespace is, once what killed kruns left in it is gone. */
+async function scopeOf(
+  proc: ProcReader,
+  { pid, base, path }: { pid: number; base: string; path: string | undefined },
+): Promise<NetworkScope> {
+  const ofBase = survivorsIn(base);
+  const scope = networkScope(proc, pid, { leftovers: ofBase });
+  // Nearly always there is no such process, and no program has to be asked.
+  if (scope.scope === "own" || !anyMarked()) return scope;
+  const dead = await deadRuns(proc, programs(path));
+  const leftovers = [...ofBase, ...dead.flatMap((run) => findSurvivors({ programs: [], run }))];
+  return networkScope(proc, pid, { leftovers });
 }
 
 /**
@@ -139,6 +157,9 @@ function notRoot(): KrunError {
 export interface InterceptOptions {
   readonly outer: Surroundings;
   readonly base: BaseFolder;
+  readonly survivors: Survivors;
+  /** From SIGTERM to SIGKILL, for what a killed krun left running, milliseconds. */
+  readonly graceMs: number;
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Takes what must be undone at the end. */
@@ -152,13 +173,16 @@ export interface InterceptOptions {
  */
 export async function intercept(plan: PlannedInterception, options: InterceptOptions): Promise<void> {
   const { agent } = plan;
-  const { outer, base, log, signal, undo } = options;
+  const { outer, base, survivors, graceMs, log, signal, undo } = options;
   const means = { ...programs(outer.env.PATH), proc: procReader(), log };
-  requirePorts(means.proc);
   const note = await applyInterception(plan, {
     ...means,
     agent,
     signal,
+    runMark: survivors.run,
+    endRun: (run) => endRun(run, { graceMs, log }),
+    requireFree: () => requirePorts(means.proc),
+    claim: (mark) => void undo.use(claimNetworkName(claimName(mark))),
     note: (value) => base.record(INTERCEPTION_NOTE, value),
   });
   // The network namespace of a container ends with its PID 1, and the rules with it: that costs no time.

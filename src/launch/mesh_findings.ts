@@ -24,7 +24,10 @@ const ROOTS = {
 
 /** The values; one line where there is no mesh. */
 export function meshFindings(
-  { mesh: plan, trafficDirector, noMesh = "" }: Pick<Plan, "mesh" | "trafficDirector" | "noMesh">,
+  { mesh: plan, trafficDirector, noMesh = "", meshFault }: Pick<
+    Plan,
+    "mesh" | "trafficDirector" | "noMesh" | "meshFault"
+  >,
   proc: ProcReader,
 ): Finding[] {
   if (trafficDirector) {
@@ -35,6 +38,10 @@ export function meshFindings(
       { what: "configuration", value: configuration.value, because: configuration.rule },
       ...(interception ? captureFindings(interception) : []),
     ];
+  }
+  if (meshFault) {
+    const because = meshFault === "told" ? "see what cannot be read or joined" : noMesh;
+    return [{ what: "mesh", value: "unknown", because }];
   }
   if (plan === undefined) return [{ what: "mesh", value: "none", because: noMesh }];
   const { mesh, mode, places, ports } = plan;

@@ -4,11 +4,12 @@
  * @module
  */
 import { agentLogLine, parseAgentLine, type ProxyPhase } from "../core/agent_log.ts";
+import { namesText } from "../core/certificate_names.ts";
 import { KrunError } from "../core/errors.ts";
 import type { MeshPorts } from "../core/istio_proxy.ts";
 import { LastWords, meshRemedy, takenAddress } from "../core/mesh_fault.ts";
 import type { DecidedMode } from "../core/mesh_mode.ts";
-import { hostPortText } from "../core/mesh_settings.ts";
+import { hostPort, hostPortText } from "../core/mesh_settings.ts";
 import { join } from "../core/posix_path.ts";
 import { askAgent, configDump, drainProxy, listeners, proxyReady, quitEnvoy } from "../mesh/proxy_status.ts";
 import { systemClock } from "../pod/clock.ts";
@@ -159,7 +160,7 @@ export class MeshProxy implements OwnContainer {
     await systemClock.sleep(LINE_MS, signal);
     const dump = await this.#saveDump(signal);
     const { lines, cause } = this.#last;
-    const why = cause === undefined ? "" : `: ${cause}${await holderOf(cause)}`;
+    const why = cause === undefined ? "" : `: ${cause}${await holderOf(cause)}${await this.#shownBy(cause)}`;
     const state = `its proxy is not ready after ${startTimeoutMs / 1000} s${why}`;
     const remedy = meshRemedy(trafficDirector ? undefined : cause);
     const said = lines.length > 0 ? lines : [`the agent said nothing; is port ${ports.status} its own?`];
@@ -170,6 +171,14 @@ export class MeshProxy implements OwnContainer {
       `${remedy}; MESH_START_TIMEOUT gives it more time, MESH_OPTIONAL=true starts without it`,
       { details: [...said, ...saved].join("\n") },
     );
+  }
+
+  /** Whose certificate it is that is not believed, to be added to the cause: the server there may be anybody. */
+  async #shownBy(cause: string): Promise<string> {
+    if (!/certificate/.test(cause) || this.#run.settings.mesh.trafficDirector) return "";
+    const { lookAtControlPlane } = await import("../mesh/control_plane_probe.ts");
+    const look = await lookAtControlPlane(hostPort(this.#mesh.address.value)!);
+    return "names" in look ? ` (the certificate there is for ${namesText(look.names)})` : "";
   }
 
   /** Envoy's configuration as a file of krun's user; its path. It stays when krun has ended. */

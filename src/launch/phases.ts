@@ -17,8 +17,9 @@ export class Phases {
     this.#last = now;
   }
 
-  /** `cluster 3 ms, fetch 41 ms, …` */
+  /** `cluster 3 ms, fetch 41 ms, …`, without what took no time of its own. */
   toString(): string {
-    return [...this.#spans].map(([name, ms]) => `${name} ${Math.round(ms)} ms`).join(", ");
+    return [...this.#spans].map(([name, ms]) => [name, Math.round(ms)] as const).filter(([, ms]) => ms > 0)
+      .map(([name, ms]) => `${name} ${ms} ms`).join(", ");
   }
 }

@@ -54,6 +54,8 @@ export interface Plan {
   readonly trafficDirector?: TrafficDirectorPlan;
   /** Why it is in no mesh, in one clause. */
   readonly noMesh?: string;
+  /** Whether there is a mesh could not be found out, or it cannot be joined: `told` elsewhere, or passed over by MESH_OPTIONAL. */
+  readonly meshFault?: "told" | "passed over";
   /** Where the cluster was found just now, for the next start. */
   readonly clusterToKeep?: CachedCluster;
 }
@@ -147,7 +149,7 @@ function withoutMesh(plan: Plan, { settings, log, onMeshFailure, cause }: PlanOp
   if (settings.mesh.optional) log.warn("starting without the mesh", { reason: cause.message });
   else if (onMeshFailure) onMeshFailure(cause);
   else throw cause;
-  return { ...plan, noMesh: cause.message };
+  return { ...plan, noMesh: cause.message, meshFault: settings.mesh.optional ? "passed over" : "told" };
 }
 
 /** As {@linkcode planRun}, without a cluster that nobody asked for and that is of no use. */

@@ -176,7 +176,11 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   });
   const containers = import("./run_containers.ts");
   const referenceSource = await openReferences(outer, options);
-  const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
+  // A start that is refused a token has touched no rule.
+  const answers = Promise.withResolvers<boolean>();
+  const intercepted = Promise.all([taken, answers.promise]).then(([base, granted]) =>
+    granted && intercepting(outer, { ...options, ...base })
+  );
   intercepted.catch(() => {}); // It may fail long before it is waited for.
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
@@ -188,7 +192,12 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     node: nodeFacts(),
     googleTokens: google?.tokens(plan),
     referenceSource,
-  }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
+    onAnswers: answers.resolve,
+  }).finally(() => {
+    answers.resolve(false);
+    // Nothing is undone while something is still made.
+    return intercepted.catch(() => {});
+  });
   phases.end("mount");
   // What it takes beyond the mounts, beside which it happens.
   if (await intercepted) phases.end("interception");
@@ -211,12 +220,13 @@ async function openReferences(outer: Surroundings, { google, ...options }: Carry
 /** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. Resolves to whether it is. */
 async function intercepting(
   outer: Surroundings,
-  { plan, base, log, control, undo }: CarryOutOptions & Pick<Run, "base">,
+  { plan, base, survivors, log, control, undo }: CarryOutOptions & Pick<Run, "base" | "survivors">,
 ): Promise<boolean> {
   const { interception } = plan.mesh ?? plan.trafficDirector ?? {};
-  if (!interception || !base) return false;
+  if (!interception || !base || !survivors) return false;
   const { intercept } = await import("./interception.ts");
-  await intercept(interception, { outer, base, log, signal: control.stop, undo });
+  const graceMs = graceOf(plan);
+  await intercept(interception, { outer, base, survivors, graceMs, log, signal: control.stop, undo });
   return true;
 }
 
@@ -230,10 +240,15 @@ async function takeBase(
   undo.defer(() => base.close({ keep: settings.keepFiles }));
   if (plan.clusterToKeep) base.keepFile(CLUSTER_CACHE, cacheText(plan.clusterToKeep));
   const survivors = new Survivors(base, log);
-  await survivors.stop((plan.planned.pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000);
+  await survivors.stop(graceOf(plan));
   if (base.read(INTERCEPTION_NOTE) !== undefined) {
     await (await import("./interception.ts")).takeBackInterception(base, { outer, log });
   }
   base.sweep();
   return { base, survivors };
+}
+
+/** From SIGTERM to SIGKILL, milliseconds. */
+function graceOf({ planned: { pod } }: Plan): number {
+  return (pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000;
 }

@@ -9,8 +9,9 @@ import type { Logger } from "../core/log.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
 import { join } from "../core/posix_path.ts";
 import type { BaseFolder } from "../pod/base_folder.ts";
-import { newRunMark } from "../pod/container_mark.ts";
+import { isRunMark, markOf, newRunMark } from "../pod/container_mark.ts";
 import { JOURNAL_NAME } from "../pod/journal_file.ts";
+import { loadLibc } from "../pod/libc.ts";
 import { findSurvivors, type Former, type ProgramIdentity, programIdentity, stopSurvivors } from "../pod/survivor.ts";
 
 /** Keys of the records in the base's journal: the mark of a run, and its containers' processes. */
@@ -38,12 +39,7 @@ export class Survivors {
   async stop(graceMs: number): Promise<void> {
     const former = formerRun((key) => this.#base.read(key));
     const { programs, run } = former;
-    if (programs.length > 0 || run !== undefined) {
-      const onFound = (pids: readonly number[]) =>
-        this.#log.warn("stopping what a killed krun left running", { pids: pids.join() });
-      const left = await stopSurvivors(former, { graceMs, onFound });
-      if (left.length > 0) this.#log.warn("what a killed krun left running cannot be stopped", { pids: left.join() });
-    }
+    if (programs.length > 0 || run !== undefined) await stopFormer(former, { graceMs, log: this.#log });
     // The mark last: a kill in between must not lose the former one.
     if (programs.length > 0) this.#base.record(PROGRAMS, undefined);
     this.#base.record(RUN, String(this.run));
@@ -55,6 +51,31 @@ export class Survivors {
     if (identity) this.#running.set(container, identity);
     this.#base.record(PROGRAMS, Object.fromEntries(this.#running));
   }
+}
+
+/** Options of {@linkcode endRun}. */
+export interface EndRunOptions {
+  /** From SIGTERM to SIGKILL, milliseconds. */
+  readonly graceMs: number;
+  readonly log: Logger;
+}
+
+/** Stops what a krun that was killed left running, by the mark of its run alone. */
+export async function endRun(run: bigint, options: EndRunOptions): Promise<void> {
+  await stopFormer({ programs: [], run }, options);
+}
+
+async function stopFormer(former: Former, { graceMs, log }: EndRunOptions): Promise<void> {
+  const onFound = (pids: readonly number[]) =>
+    log.warn("stopping what a killed krun left running", { pids: pids.join() });
+  const left = await stopSurvivors(former, { graceMs, onFound });
+  if (left.length > 0) log.warn("what a killed krun left running cannot be stopped", { pids: left.join() });
+}
+
+/** Whether there is a process of any krun's containers. */
+export function anyMarked(): boolean {
+  const libc = loadLibc();
+  return libc.pids().some((pid) => isRunMark(markOf(libc, pid) ?? 0n));
 }
 
 /**

@@ -60,6 +60,8 @@ export interface ConnectOptions {
 }
 
 const ENDPOINTS = [15008, 15009];
+/** Either means the workload's ssh server. */
+const SSH_PORTS = [22, 15022];
 const TIMEOUT_MS = 10_000;
 /** Enough of a refusal's words for one line. */
 const REFUSAL_BYTES = 200;
@@ -180,7 +182,7 @@ async function accepted(dialed: Dialed, address: MeshAddress | FrontEndAddress, 
   throw new KrunError(
     "ConnectRefused",
     `Cannot reach ${nameOf(address)}: ${origin} answers ${dialed.status}${said && `, ${said}`}`,
-    hintFor(dialed.status, address.kind),
+    hintFor(dialed.status, address),
   );
 }
 
@@ -191,7 +193,10 @@ async function firstLine(channel: Channel): Promise<string> {
   return new TextDecoder().decode(bytes?.subarray(0, REFUSAL_BYTES)).split("\n")[0]!.trim();
 }
 
-function hintFor(status: number, kind: (MeshAddress | FrontEndAddress)["kind"]): string {
+function hintFor(status: number, { kind, port }: MeshAddress | FrontEndAddress): string {
+  if ([404, 502, 503].includes(status) && SSH_PORTS.includes(port)) {
+    return "start an ssh server at the far side that listens on 127.0.0.1:15022: krun brings none";
+  }
   if (status === 503 || status === 502) return "see whether the program at the far side runs";
   if (status === 404) return "name a port that the far side has";
   return kind === "mesh"

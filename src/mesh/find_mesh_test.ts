@@ -84,15 +84,17 @@ Deno.test("findMesh() does not start in plain text when it may not see whether t
   }
 });
 
-Deno.test("findMesh() tells of both refusals at once, with the Role for each", async () => {
+Deno.test("findMesh() tells of both refusals at once, with one Role for both", async () => {
   const trial = new Trial();
-  let count = 0;
-  trial.cluster.fails(({ what }) =>
-    what.startsWith("configmaps/") ? fakeError("Forbidden", { what, details: `${ROLE}${++count}\n` }) : undefined
-  );
+  trial.cluster.fails(({ what }) => {
+    if (!what.startsWith("configmaps/")) return undefined;
+    const right = { identity: "ann", namespace: "istio-system", verbs: ["get"], apiGroup: "", resource: "configmaps" };
+    return fakeError("Forbidden", { what, details: ROLE, missing: { ...right, name: what.split("/").at(-1) } });
+  });
   const error = await failure(trial.find(), "Forbidden");
   assert.match(error.message, /and 1 more failure/);
-  assert.match(error.details ?? "", /kind: Role\n\d\n---\napiVersion.*kind: Role\n\d\n$/s);
+  assert.equal(error.details?.match(/^kind: Role$/gm)?.length, 1);
+  assert.match(error.details, /resourceNames: \["istio", "mesh-env"\]/);
 });
 
 Deno.test("findMesh() does without the objects that only refine it, and says so in the debug log", async () => {

@@ -10,23 +10,35 @@
 import { KrunError } from "../core/errors.ts";
 import { type InterceptionArgs, interceptionArgs, type InterceptionPlan } from "../core/interception.ts";
 import { guardAfter, guardBefore } from "../core/interception_guard.ts";
-import { familyBefore, type InterceptionNote, isMark, markOf } from "../core/interception_note.ts";
+import { familyBefore, type InterceptionNote, markContent, markOf } from "../core/interception_note.ts";
 import { ipCapture } from "../core/ip_capture.ts";
 import { interceptionError, iptablesProgram } from "../core/iptables_backend.ts";
-import { isIstioChain, istioChains, removalSteps, type SavedRules } from "../core/iptables_rules.ts";
+import { leftoversAmong } from "./interception_leftovers.ts";
 import {
   hasLoopback6,
   type InterceptionOptions,
   networkNamespace,
   removeInterception,
 } from "./interception_removal.ts";
-import { type Family, IptablesPrograms } from "./iptables_programs.ts";
+import type { Family, IptablesPrograms } from "./iptables_programs.ts";
 import type { CommandResult } from "./run_command.ts";
+import { lookAtRules, refuseIstio, requireRules, type SeenRules } from "./seen_rules.ts";
 
 /** Options of {@linkcode applyInterception}. */
 export interface ApplyInterceptionOptions extends InterceptionOptions {
   /** Path of pilot-agent. */
   readonly agent: string;
+  /** The mark of the processes of this run; its last 16 bits are 0. */
+  readonly runMark: bigint;
+  /** Ends the processes of a run that is gone, whose rules are then taken back. */
+  endRun(runMark: bigint): Promise<void>;
+  /** Called when nothing is left of runs that are gone, and before anything is changed: refuses where something else is wanting. */
+  requireFree?(): void;
+  /**
+   * Shows in this network namespace, by {@linkcode claimName}, that the krun of a mark lives, from before its first rule until after
+   * its last one. @throws {KrunError} where that cannot be shown
+   */
+  claim(mark: string): void;
   /** Keeps the note where the next run finds it. Nothing is changed before it has returned. */
   note(value: InterceptionNote): void | Promise<void>;
   /** What an earlier run noted; it is taken back first. */
@@ -39,8 +51,8 @@ export interface ApplyInterceptionOptions extends InterceptionOptions {
  * Intercepts the traffic that a plan names, in the network namespace of this process, and returns what it noted. When it
  * throws, everything is as it was.
  *
- * @throws {KrunError} `InterceptionConflict` when chains of Istio are there that this krun did not make, and what
- * `interceptionArgs` throws; `InterceptionUnavailable` when the namespace has no address; `InterceptionFailed` with the last
+ * @throws {KrunError} `InterceptionConflict` when chains of Istio are there that neither this krun nor one that is gone has
+ * made, and what `interceptionArgs` and the options throw; `InterceptionUnavailable` when the namespace has no address; `InterceptionFailed` with the last
  * words of the program that failed.
  */
 export async function applyInterception(
@@ -60,24 +72,14 @@ export async function applyInterception(
     const reason = "krun cannot see its network namespace in /proc";
     throw interceptionError("InterceptionUnavailable", { reason, hint: "mount /proc" });
   }
-  const programs = new IptablesPrograms(plan.backend.suffix, options);
-  // Each program costs milliseconds of the start: what does not depend on another runs beside it.
-  const others = (["-nft", "-legacy"] as const).filter((suffix) => suffix !== programs.suffix);
-  const [current, ...foreign] = await Promise.all([
-    currentRules(programs),
-    ...others.map((suffix) => seenRules(new IptablesPrograms(suffix, options))),
-  ]);
-  for (const seen of [current, ...foreign]) refuseIstio(seen);
-  const note: InterceptionNote = {
-    namespace,
-    backend: plan.backend,
-    mark: markOf(chance()),
-    before: current.rules.map(([family, saved]) => familyBefore(family, saved)),
-    loopback6: hasLoopback6(proc),
-  };
+  const current = await withoutLeftovers(plan, options);
+  const before = current.rules.map(([family, saved]) => familyBefore(family, saved));
+  const mark = markOf({ run: options.runMark, before, loopback6: hasLoopback6(proc) });
+  const note: InterceptionNote = { namespace, backend: plan.backend, mark };
+  options.claim(mark);
   await options.note(note);
   try {
-    await putRules(programs, { args, families, note, options });
+    await putRules(current.programs, { args, families, mark, options });
   } catch (error) {
     await takeBack(note, options);
     throw error;
@@ -89,62 +91,35 @@ export async function applyInterception(
   return note;
 }
 
-function chance(): string {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
-}
-
-type FamilyRules = readonly [family: Family, saved: SavedRules];
-
-interface SeenRules {
-  readonly programs: IptablesPrograms;
-  readonly rules: readonly FamilyRules[];
-}
-
-/** The rules of IPv4, and of IPv6 where there are programs for it: istio-iptables tries those even when it leaves IPv6 out. */
-async function currentRules(programs: IptablesPrograms): Promise<SeenRules> {
-  const seen = await seenRules(programs);
-  if (seen.rules[0]?.[0] === 4) return seen;
-  const reason = `${iptablesProgram(programs.suffix, 4, "save")} does not work any more`;
-  throw interceptionError("InterceptionFailed", { reason, hint: "start krun again" });
-}
-
-async function seenRules(programs: IptablesPrograms): Promise<SeenRules> {
-  const [ipv4, ipv6] = await Promise.all([programs.saved(4), programs.saved(6)]);
-  return { programs, rules: [...(ipv4 ? [[4, ipv4] as const] : []), ...(ipv6 ? [[6, ipv6] as const] : [])] };
-}
-
-/** Chains of Istio that are there, in either iptables: istio-iptables would fail over them, or take them for its own. */
-function refuseIstio({ programs: { suffix }, rules }: SeenRules): void {
-  for (const [family, saved] of rules) {
-    const chains = istioChains(saved);
-    if (chains.length === 0) continue;
-    const program = iptablesProgram(suffix, family, "change");
-    const steps = removalSteps(saved, { chain: (name) => isIstioChain(name) || isMark(name) });
-    const others = saved.chains.some(({ chain }) => isMark(chain));
-    throw interceptionError("InterceptionConflict", {
-      reason: `${program} has chains of ${others ? "another krun" : "an Istio"} that this krun did not make: ` +
-        [...new Set(chains.map(({ table, chain }) => `${table} ${chain}`))].join(", "),
-      hint: others
-        ? "stop that krun, or if it was killed start it again with its MESH_BASE_DIR; the lines below remove them by hand"
-        : "remove them if nothing needs them, with the lines below",
-      details: steps.map(({ table, args }) => `${program} -t ${table} ${args}`).join("\n"),
-    });
+/** The rules of the plan's iptables, once those of a krun that is gone are. @throws {KrunError} as {@linkcode applyInterception} */
+async function withoutLeftovers(plan: InterceptionPlan, options: ApplyInterceptionOptions): Promise<SeenRules> {
+  const { proc, log, endRun, requireFree } = options;
+  let { current, foreign } = await lookAtRules(plan.backend, options);
+  const leftovers = leftoversAmong([current, ...foreign], proc);
+  for (const { run, note } of leftovers) {
+    log.warn("taking back what a killed krun of another base folder has left", { rules: note.mark });
+    await endRun(run);
+    await removeInterception(note, options);
   }
+  if (leftovers.length > 0) ({ current, foreign } = await lookAtRules(plan.backend, options));
+  requireFree?.();
+  requireRules(current);
+  for (const seen of [current, ...foreign]) refuseIstio(seen);
+  return current;
 }
 
 interface PutOptions {
   readonly args: InterceptionArgs;
   /** What istio-iptables is going to capture. */
   readonly families: readonly Family[];
-  readonly note: InterceptionNote;
+  readonly mark: string;
   readonly options: ApplyInterceptionOptions;
 }
 
-async function putRules(programs: IptablesPrograms, { args, families, note, options }: PutOptions): Promise<void> {
+async function putRules(programs: IptablesPrograms, { args, families, mark, options }: PutOptions): Promise<void> {
   const { agent, run, path, signal } = options;
-  const { mark } = note;
   signal?.throwIfAborted();
-  const ends = await Promise.all(note.before.map(async ({ family }) => {
+  const ends = await Promise.all(markContent(mark)!.before.map(async ({ family }) => {
     const guard = await programs.restore(family, guardBefore(args.guard, { mark }));
     if (guard.code === 0) return [family];
     if (!families.includes(family)) return [];

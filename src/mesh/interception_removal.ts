@@ -5,7 +5,15 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import { hasMark, type InterceptionNote, madeBy, parseInterceptionNote, residues } from "../core/interception_note.ts";
+import {
+  hasMark,
+  type InterceptionNote,
+  madeBy,
+  type MarkContent,
+  markContent,
+  parseInterceptionNote,
+  residues,
+} from "../core/interception_note.ts";
 import { backendKind, iptablesProgram } from "../core/iptables_backend.ts";
 import { removalSteps, restoreText } from "../core/iptables_rules.ts";
 import type { Logger } from "../core/log.ts";
@@ -51,17 +59,20 @@ export type Removal =
  */
 export async function removeInterception(noted: unknown, options: InterceptionOptions): Promise<Removal> {
   const note = parseInterceptionNote(noted);
-  if (note === undefined) return "nothing";
+  const content = note && markContent(note.mark);
+  if (note === undefined || content === undefined) return "nothing";
   if (networkNamespace(options.proc) !== note.namespace) return "elsewhere";
   await untilAgentEnds(options.proc);
   const programs = await programsOf(note, options);
   const outcomes = await Promise.all(
-    note.before.map(({ family }) => removeFamily(programs, { family, note, proc: options.proc })),
+    content.before.map(({ family }) =>
+      removeFamily(programs, { ...content, family, mark: note.mark, proc: options.proc })
+    ),
   );
   // Only when all families were tried: one that fails does not keep the other.
   for (const outcome of outcomes) if (outcome instanceof KrunError) throw outcome;
   const removal = outcomes.includes(true) ? "removed" : "nothing";
-  if (note.backend.kind === "nft") await removeTables(programs, note);
+  if (note.backend.kind === "nft") await removeTables(programs, content);
   if (removal === "removed") options.log.info("traffic is no longer intercepted", { backend: note.backend.kind });
   return removal;
 }
@@ -95,9 +106,9 @@ async function programsOf({ backend }: InterceptionNote, options: InterceptionOp
   );
 }
 
-interface RemoveOptions {
+interface RemoveOptions extends Pick<MarkContent, "loopback6"> {
   readonly family: Family;
-  readonly note: InterceptionNote;
+  readonly mark: string;
   readonly proc: ProcReader;
 }
 
@@ -107,17 +118,17 @@ const TRIES = 5;
 /** Whether there was something to remove; the error when it could not be. */
 async function removeFamily(
   programs: IptablesPrograms,
-  { family, note, proc }: RemoveOptions,
+  { family, mark, loopback6, proc }: RemoveOptions,
 ): Promise<boolean | KrunError> {
   let words = "";
   for (let tries = 0; tries < TRIES; tries++) {
     const saved = await programs.saved(family);
-    if (saved !== undefined && !hasMark(saved, note.mark)) return false;
+    if (saved !== undefined && !hasMark(saved, mark)) return false;
     if (saved === undefined) continue;
-    if (family === 6 && !note.loopback6 && hasLoopback6(proc)) {
+    if (family === 6 && !loopback6 && hasLoopback6(proc)) {
       await programs.run(["ip", "-6", "address", "delete", "::6/128", "dev", "lo"]);
     }
-    const { code, stderr } = await programs.restore(family, restoreText(removalSteps(saved, madeBy(note.mark))));
+    const { code, stderr } = await programs.restore(family, restoreText(removalSteps(saved, madeBy(mark))));
     if (code === 0) return true;
     words = stderr;
   }
@@ -125,12 +136,12 @@ async function removeFamily(
   return new KrunError(
     "InterceptionFailed",
     `Cannot take interception back: ${program} does not work`,
-    `remove the chains ISTIO_* and ${note.mark} of this network namespace by hand`,
+    `remove the chains ISTIO_* and ${mark} of this network namespace by hand`,
     words === "" ? {} : { details: words },
   );
 }
 
-async function removeTables(programs: IptablesPrograms, { before }: InterceptionNote): Promise<void> {
+async function removeTables(programs: IptablesPrograms, { before }: MarkContent): Promise<void> {
   await Promise.all(before.map(async (one) => {
     const saved = await programs.saved(one.family);
     if (saved === undefined) return;

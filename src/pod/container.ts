@@ -5,6 +5,7 @@
  * @module
  */
 import type { V1Container, V1Pod } from "@kubernetes/client-node";
+import { AnySignal } from "../core/any_signal.ts";
 import type { Clock } from "../core/clock.ts";
 import { containerCommand } from "../core/container_env.ts";
 import { type ChildEnd, exitStatus } from "../core/exit_status.ts";
@@ -361,7 +362,7 @@ export class Container {
     const leftMs = () => Math.max(0, deadlineMs - clock.elapsedMs());
     await own?.end(AbortSignal.any([patience, clock.deadline(leftMs())]));
     process.kill(SIGTERM);
-    const remainingMs = Math.max(MIN_STOP_MS, leftMs());
+    const remainingMs = Math.max(own ? 0 : MIN_STOP_MS, leftMs());
     const ended = process.ended.then(() => true);
     if (await Promise.race([ended, clock.sleep(remainingMs, patience).then(() => false)])) return;
     process.kill(SIGKILL);
@@ -375,9 +376,9 @@ export class Container {
     const preStop = this.#spec.lifecycle?.preStop;
     if (!preStop || over.signal.aborted) return;
     const limit = new AbortController();
-    const cut = AbortSignal.any([over.signal, this.#hurry.signal, limit.signal]);
-    void clock.sleep(graceMs, cut).then(() => limit.abort());
-    const reason = await runHook(preStop, target, cut);
+    using cut = new AnySignal([over.signal, this.#hurry.signal, limit.signal]);
+    void clock.sleep(graceMs, cut.signal).then(() => limit.abort());
+    const reason = await runHook(preStop, target, cut.signal);
     limit.abort();
     if (reason !== undefined) log.warn("preStop hook failed", { container: this.name, reason });
   }

@@ -32,6 +32,11 @@ export function runOfMark(mark: bigint): bigint {
   return mark >> CONTAINER_BITS << CONTAINER_BITS;
 }
 
+/** Whether a mark is of some run's container: by its size, which nobody sets by chance. */
+export function isRunMark(mark: bigint): boolean {
+  return mark >> 62n === 1n && mark !== runOfMark(mark);
+}
+
 /** Calls `body` while krun has the mark: what it starts inherits it. */
 export function withMark<T>(libc: Libc, mark: bigint, body: () => T): T {
   const own = new BigUint64Array(2);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { containerMark, markOf, newRunMark, runOfMark, withMark } from "./container_mark.ts";
+import { containerMark, isRunMark, markOf, newRunMark, runOfMark, withMark } from "./container_mark.ts";
 import { loadLibc } from "./libc.ts";
 
 const libc = loadLibc();
@@ -38,6 +38,7 @@ Deno.test("containerMark() gives numbers that differ, tell their run, and that t
   for (const mark of marks) {
     assert.ok(mark >= 1n << 62n && mark < 1n << 63n);
     assert.ok(runs.includes(runOfMark(mark)));
+    assert.ok(isRunMark(mark));
     assert.equal(withMark(libc, mark, () => markOf(libc, Deno.pid)), mark);
   }
 });
@@ -49,4 +50,10 @@ Deno.test("withMark() gives back the limit when its body throws", () => {
   };
   assert.throws(() => withMark(libc, newRunMark(), fail), RangeError);
   assert.equal(markOf(libc, Deno.pid), before);
+});
+
+Deno.test("isRunMark() is no to what anybody else sets", () => {
+  for (const limit of [0n, 1024n, newRunMark(), 1n << 61n, (1n << 64n) - 1n]) {
+    assert.ok(!isRunMark(limit), `${limit}`);
+  }
 });

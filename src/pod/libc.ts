@@ -51,6 +51,7 @@ const SPAWN_FUNCTIONS = {
 
 /** System calls by name: their numbers on x86_64 and on aarch64 (asm/unistd_64.h, asm-generic/unistd.h). */
 const SYSTEM_CALLS = {
+  bind: [49, 200],
   capget: [125, 90],
   close: [3, 57],
   execve: [59, 221],
@@ -86,6 +87,7 @@ const SYSTEM_CALLS = {
   setgroups: [116, 159],
   setresgid: [119, 149],
   setresuid: [117, 147],
+  socket: [41, 198],
   statfs: [137, 43],
   statx: [332, 291],
   symlinkat: [266, 36],

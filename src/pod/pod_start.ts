@@ -47,6 +47,8 @@ export interface PodStart<Base extends StartBase> {
   readonly inPlace: boolean;
   /** For the time of the first change. */
   readonly clock: Clock;
+  /** Told when all that the start asks for has been answered, and whether it was granted. */
+  onAnswers?: ((granted: boolean) => void) | undefined;
 }
 
 /** Folders are made for no longer than this before the network has its turn. */
@@ -63,7 +65,7 @@ interface StartPart {
 export async function startPod<Base extends StartBase>(start: PodStart<Base>): Promise<StartFailure[]> {
   const references = resolveReferences(start);
   const failures = await Promise.all(
-    startParts(start).map(async ({ askedBy, failures }) =>
+    startParts(start, references).map(async ({ askedBy, failures }) =>
       (await failures).map((error) => ({ error: withNamespace(error, start.planned), askedBy }))
     ),
   );
@@ -100,12 +102,17 @@ function withNamespace(error: KrunError, { pod, namespaceRule: rule }: PlannedPo
   if (!["ObjectNotFound", "Forbidden"].includes(error.code) || rule === undefined) return error;
   const other = rule === "WORKLOAD_NAMESPACE" ? "" : ", and WORKLOAD_NAMESPACE sets another";
   const hint = `${error.hint}; namespace "${pod.metadata?.namespace}" is from ${rule}${other}`;
-  const { code, message, details } = error;
-  return new KrunError(code, message, hint, { cause: error, ...(details !== undefined && { details }) });
+  const { code, message, details, missing } = error;
+  const more = { ...(details !== undefined && { details }), ...(missing && { missing }) };
+  return new KrunError(code, message, hint, { cause: error, ...more });
 }
 
-/** Begins everything: all requests first, then, while the answers travel, the folders. */
-function startParts<Base extends StartBase>(start: PodStart<Base>): StartPart[] {
+/**
+ * Begins everything: all requests first, then, while the answers travel, the folders.
+ *
+ * @param references what of them fails
+ */
+function startParts<Base extends StartBase>(start: PodStart<Base>, references: Promise<StartFailure[]>): StartPart[] {
   const { planned, sources, volumes, retry } = start;
   const services = { askedBy: "enableServiceLinks", failures: sources.loadServices(retry) };
   const environments = podContainers(planned.pod).map((container) => ({
@@ -113,7 +120,10 @@ function startParts<Base extends StartBase>(start: PodStart<Base>): StartPart[] 
     failures: tryEnvironment(start, container, services.failures),
   }));
   const loads = volumes.map((volume) => loadNeeds(start, volume.needs));
-  const known = Promise.all(environments.map(({ failures }) => failures)).then((all) => all.flat().length === 0);
+  const known = Promise.all([references, ...environments.map(({ failures }) => failures)])
+    .then((all) => all.flat().length === 0);
+  void Promise.all([services.failures, known, ...loads.map(async (load) => (await load).failures)])
+    .then(([failed, isKnown, ...more]) => start.onAnswers?.(isKnown && [failed, ...more].flat().length === 0));
   const claimed = claimVolumes(start, known);
   const mounts = volumes.map((volume, i) => ({
     askedBy: volumeOrigin(planned, volume),

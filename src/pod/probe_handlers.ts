@@ -5,6 +5,7 @@
  * @module
  */
 import type { V1Container, V1GRPCAction, V1HTTPGetAction, V1Probe, V1TCPSocketAction } from "@kubernetes/client-node";
+import { AnySignal } from "../core/any_signal.ts";
 import type { Clock } from "../core/clock.ts";
 import { probeCommand } from "../core/container_env.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
@@ -43,7 +44,8 @@ export async function tryProbe(probe: V1Probe, target: ProbeTarget, over?: Abort
   const timeoutMs = (probe.timeoutSeconds || 1) * 1000;
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
-  const signal = over ? AbortSignal.any([over, abort.signal]) : abort.signal;
+  using until = new AnySignal([...over ? [over] : [], abort.signal]);
+  const { signal } = until;
   try {
     if (probe.exec) return await tryExec(probeCommand(probe.exec.command ?? [], target.container), target, signal);
     if (probe.httpGet) return await tryHttpGet(probe.httpGet, target, signal);

@@ -37,6 +37,12 @@ export interface SupervisorOptions {
 /** How long what krun's own containers do first may keep a stop waiting, milliseconds. */
 const BEFORE_STOP_MS = 2_000;
 
+/**
+ * What is left of the grace period for krun's own containers after all others, for their own end, and after them, for what krun
+ * takes back of what it made for them; of a short one the given part. Milliseconds.
+ */
+const OWN_END = { ms: 500, part: 0.05 }, TAKE_BACK = { ms: 1_500, part: 0.1 };
+
 /** Runs the containers of one Pod, once. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -119,8 +125,9 @@ export class Supervisor {
 
   /**
    * Stops everything. First krun's own containers do what they do then; then all containers at once get preStop and SIGTERM,
-   * sidecars get SIGTERM after the regular ones, in reverse order; SIGKILL after `terminationGracePeriodSeconds` in all. A
-   * second call joins the first.
+   * sidecars get SIGTERM after the regular ones, in reverse order; SIGKILL after `terminationGracePeriodSeconds` in all, and
+   * where krun has containers of its own so much earlier that these too have ended, and what was made for them is taken back,
+   * within that time. A second call joins the first.
    */
   stop(): Promise<void> {
     this.#stopAsked.abort();
@@ -177,11 +184,20 @@ export class Supervisor {
 
   async #stopAll(): Promise<void> {
     const { graceMs, hurry } = this.#stopOptions();
-    const options = { graceMs: graceMs - await this.#beforeStop(hurry), hurry };
-    const regular = Promise.all([...this.#regular, ...this.#init].map((c) => c.stop(options)));
+    const leftMs = graceMs - await this.#beforeStop(hurry);
+    const options = (c: Container) => ({ graceMs: leftMs - this.#reservedMs(c, graceMs), hurry });
+    const regular = Promise.all([...this.#regular, ...this.#init].map((c) => c.stop(options(c))));
     let turn: Promise<unknown> = regular;
-    for (const sidecar of this.#sidecars.toReversed()) turn = sidecar.stop({ ...options, turn });
+    for (const sidecar of this.#sidecars.toReversed()) turn = sidecar.stop({ ...options(sidecar), turn });
     await Promise.all([regular, turn]);
+  }
+
+  /** What of the grace period is not a container's. */
+  #reservedMs({ name }: Container, graceMs: number): number {
+    const { own } = this.#options;
+    if (!own?.size) return 0;
+    const parts = own.has(name) ? [TAKE_BACK] : [TAKE_BACK, OWN_END];
+    return parts.reduce((sum, { ms, part }) => sum + Math.min(ms, graceMs * part), 0);
   }
 
   /** Lets krun's own containers do what they do first. Resolves to the milliseconds that it took. */

@@ -6,9 +6,9 @@
  */
 import type { V1Secret } from "@kubernetes/client-node";
 import type { FollowOptions, ObjectRef } from "../core/cluster.ts";
-import { KrunError } from "../core/errors.ts";
+import { KrunError, type KrunErrorOptions } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { isPinned, referenceObjectId } from "../core/reference.ts";
+import { isPinned, referenceObjectId, referenceText } from "../core/reference.ts";
 import {
   type PlacedReference,
   referenceSecret,
@@ -103,11 +103,22 @@ export class References implements ReferenceSource {
 function ofVariable(reference: PlacedReference, error: KrunError): KrunError {
   const begin = opening(reference);
   if (error.message.startsWith(`${begin}:`)) return error;
-  const { code, message, hint, transient, retryAfterMs, details } = error;
+  const { code, message, hint, transient, retryAfterMs } = error;
   return new KrunError(code, `${begin}: ${message.replace(/^Cannot /, "cannot ")}`, hint, {
     cause: error,
     transient,
     ...(retryAfterMs !== undefined && { retryAfterMs }),
-    ...(details !== undefined && { details }),
+    ...rightsOf(reference, error),
   });
+}
+
+/** What would grant a right that is missing: for another cluster than the Pod's it is told by itself, with that cluster's name. */
+function rightsOf(
+  { object }: PlacedReference,
+  { details, missing }: KrunError,
+): Pick<KrunErrorOptions, "details" | "missing"> {
+  if (details === undefined) return {};
+  const isOwn = object.system !== "kubernetes" || object.cluster.kind === "own";
+  if (missing && !isOwn) return { details: `# In the cluster of ${referenceText(object, "")}:\n${details}---` };
+  return { details, ...(missing && { missing }) };
 }

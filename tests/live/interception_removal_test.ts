@@ -1,5 +1,6 @@
 /** Interception taken back: whole, half and after kill -9, beside other people's rules, and never theirs. */
 import assert from "node:assert/strict";
+import { markContent } from "../../src/core/interception_note.ts";
 import { applyInterception } from "../../src/mesh/interception.ts";
 import { removeInterception } from "../../src/mesh/interception_removal.ts";
 import { type RunCommand, runCommand } from "../../src/mesh/run_command.ts";
@@ -97,15 +98,16 @@ for (const kind of BACKENDS) {
     assert.doesNotMatch(await rig.saved(4) + await rig.saved(6), /^-A|- \[/m);
   });
 
-  Deno.test(`kill -9 at any time: the next krun cleans up by what was noted (${kind})`, async (t) => {
+  Deno.test(`kill -9 at any time: the next krun cleans up, also one that has not the note (${kind})`, async (t) => {
     await using rig = await withOthers(kind);
     const before = await state(rig);
     const folder = await Deno.makeTempDir({ prefix: "krun-ic-" });
     const [noteFile, flag] = [`${folder}/note`, `${folder}/flag`];
     await Deno.writeTextFile(`${folder}/iptables-${kind}-restore`, slowForIstio(kind, flag), { mode: 0o755 });
     try {
-      for (const point of ["noted", "restoring", "applied"]) {
-        await t.step(point, async () => {
+      const points = ["noted", "restoring", "applied"].flatMap((point) => [[point, true], [point, false]] as const);
+      for (const [point, hasNote] of points) {
+        await t.step(`${point}, ${hasNote ? "with" : "without"} its note`, async () => {
           const path = `${point === "restoring" ? `${folder}:` : ""}${PATH}`;
           const options = JSON.stringify({ plan: rig.plan(PLAN), agent: rig.agent, path, flag });
           const argv = [Deno.execPath(), "run", "-qA", "--no-lock", INTERCEPTOR, noteFile, options, point];
@@ -113,7 +115,13 @@ for (const kind of BACKENDS) {
           assert.equal(code, 137, stderr);
           if (point === "applied") assert.match(await rig.saved(), /ISTIO_OUTPUT/);
           const noted = JSON.parse(await Deno.readTextFile(noteFile));
-          assert.equal(await removeInterception(noted, rig.options), point === "noted" ? "nothing" : "removed");
+          if (hasNote) {
+            assert.equal(await removeInterception(noted, rig.options), point === "noted" ? "nothing" : "removed");
+          } else {
+            // A krun of another base folder, which knows of the rules by their mark alone.
+            await rig.apply(PLAN);
+            await rig.remove();
+          }
           // An agent that outlives krun, and the programs that it started, must not come after the clean-up.
           await waitFor("what was started to end", () => !startedFrom(folder));
           assert.equal(await state(rig), before);
@@ -129,7 +137,7 @@ for (const kind of BACKENDS) {
     const before = await state(rig);
     await rig.apply(PLAN);
     const first = await state(rig);
-    const unmarked = (text: string) => text.replaceAll(/KRUN_[0-9a-f]{8}/g, "KRUN");
+    const unmarked = (text: string) => text.replaceAll(/KRUN_\w+/g, "KRUN");
     await rig.apply(PLAN, { previous: rig.notes.at(-1) });
     assert.equal(unmarked(await state(rig)), unmarked(first));
     await rig.apply({ scope: "own" }, { previous: rig.notes.at(-1) });
@@ -191,13 +199,26 @@ Deno.test("Chains of an Istio that krun did not make are refused, in either ipta
       if (kind === "nft") assert.equal((await rig.saved()).replace(/^\*nat\n(:.*\n)*COMMIT\n/m, ""), before);
     });
   }
-  await t.step("those of another krun", async () => {
+  await t.step("those of another krun that runs", async () => {
     await using rig = await InterceptionRig.create();
     await rig.apply({});
     const refused = await fault(rig.apply({}));
-    assert.match(refused.message, /has chains of another krun/);
+    assert.match(refused.message, /has chains of another krun, which runs: /);
+    assert.deepEqual(rig.ended, []);
     for (const line of refused.details.split("\n")) await rig.net.must("inner", ...line.split(" "));
     assert.doesNotMatch(await rig.saved(), /ISTIO|KRUN/);
+  });
+  await t.step("those of a krun that is gone are taken back, and its processes end first", async () => {
+    await using rig = await InterceptionRig.create();
+    const before = await rig.saved();
+    await rig.apply({});
+    rig.alive.clear();
+    const { mark } = await rig.apply({});
+    assert.deepEqual(rig.ended, [markContent(rig.notes[0]!.mark)!.run]);
+    assert.doesNotMatch(await rig.saved(), new RegExp(rig.notes[0]!.mark));
+    assert.match(await rig.saved(), new RegExp(mark));
+    await rig.remove();
+    assert.equal(await rig.saved(), before);
   });
 });
 
@@ -209,7 +230,7 @@ Deno.test("A note is believed only in its own namespace, and only beside its own
   const cases = [
     ["another namespace", { ...note, namespace: note.namespace.replace("net:[", "net:[1") }, "elsewhere"],
     ["another boot", { ...note, namespace: note.namespace.slice(0, -1) }, "elsewhere"],
-    ["another krun's rules", { ...note, mark: "KRUN_00000000" }, "nothing"],
+    ["another krun's rules", { ...note, mark: "KRUN_000000000000_000" }, "nothing"],
     ["no note", { ...note, mark: "nat" }, "nothing"],
     ["nothing", null, "nothing"],
   ] as const;

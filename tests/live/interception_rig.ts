@@ -6,9 +6,10 @@
  */
 import { liveTool } from "../../scripts/live_tools.ts";
 import { interceptionArgs, type InterceptionPlan } from "../../src/core/interception.ts";
-import type { InterceptionNote } from "../../src/core/interception_note.ts";
+import { claimName, type InterceptionNote } from "../../src/core/interception_note.ts";
 import { applyInterception, type ApplyInterceptionOptions } from "../../src/mesh/interception.ts";
 import { type Removal, removeInterception } from "../../src/mesh/interception_removal.ts";
+import { newRunMark } from "../../src/pod/container_mark.ts";
 import { RecordingLog } from "../recording_log.ts";
 import { NetworkNamespace, type NetworkNamespaceOptions, PATH, type Server } from "./network_namespace.ts";
 
@@ -30,6 +31,10 @@ export class InterceptionRig implements AsyncDisposable {
   readonly log = new RecordingLog();
   /** What was noted, in order. */
   readonly notes: InterceptionNote[] = [];
+  /** Marks of kruns that live, as far as a krun in the namespace sees. */
+  readonly alive = new Set<string>();
+  /** Runs whose processes were to be ended. */
+  readonly ended: bigint[] = [];
 
   private constructor(
     readonly net: NetworkNamespace,
@@ -76,8 +81,16 @@ export class InterceptionRig implements AsyncDisposable {
 
   /** What krun would give. */
   get options(): ApplyInterceptionOptions {
-    const { net: { run, proc }, log, agent } = this;
-    return { run, proc, log, agent, path: PATH, note: (value) => void this.notes.push(value) };
+    const { net: { run, proc }, log, agent, alive, ended } = this;
+    const claims = () => [...alive].map((mark) => `0: 00000002 00000000 00000000 0001 01 7 @${claimName(mark)}\n`);
+    const readText = (path: string) =>
+      path === "/proc/self/net/unix" ? proc.readText(path) + claims().join("") : proc.readText(path);
+    const own = {
+      ...{ proc: { ...proc, readText }, runMark: newRunMark() },
+      endRun: (run: bigint) => Promise.resolve(void ended.push(run)),
+      claim: (mark: string) => void alive.add(mark),
+    };
+    return { run, log, agent, path: PATH, ...own, note: (value) => void this.notes.push(value) };
   }
 
   /** Intercepts, with these parts of a plan and options. */

@@ -1,5 +1,6 @@
 /** What istio-iptables captures in a namespace of its own and on Cloud Run, by the real one, with real connections. */
 import assert from "node:assert/strict";
+import { markContent } from "../../src/core/interception_note.ts";
 import type { InterceptionPlan } from "../../src/core/interception.ts";
 import { ipCapture } from "../../src/core/ip_capture.ts";
 import { waitFor } from "../wait.ts";
@@ -198,13 +199,13 @@ for (const kind of BACKENDS) {
         await rig.net.serve("outer", ["tcp:[fd09::1]:80:web6"]);
         const program = asker(rig, PROGRAM);
         assert.equal(await program("[fd09::1]:80"), "web6", "before");
-        const { loopback6 } = await rig.apply({ dualStack });
+        const { mark } = await rig.apply({ dualStack });
         assert.equal(await program("[fd09::1]:80"), ipv6);
         if (addresses.length > 1) assert.equal(await program("10.9.0.1:80"), "outbound");
         const { families, leavesOut } = ipCapture(rig.plan({}).addresses, { dualStack });
         assert.equal(families.includes(6), ipv6 === "outbound");
         assert.equal(leavesOut?.startsWith("IPv6 is not captured"), ipv6 === "outbound" ? undefined : true);
-        assert.equal(loopback6, false);
+        assert.equal(markContent(mark)!.loopback6, false);
         await rig.remove();
         assert.equal(await program("[fd09::1]:80"), "web6", "after");
         assert.doesNotMatch(await rig.net.must("inner", "ip", "-6", "address", "show", "dev", "lo"), /::6\/128/);

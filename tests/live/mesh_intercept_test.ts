@@ -43,11 +43,11 @@ async function networkOf(lab: MeshLab, host: MeshHost): Promise<string> {
     "lo",
   ]];
   const texts = await Promise.all(parts.map(async (argv) => (await lab.network.run(host, argv)).stdout));
-  return texts.join("\n").replaceAll(/^#.*\n|\[\d+:\d+\]/gm, "");
+  return texts.join("\n").replaceAll(/^#.*\n|\[\d+:\d+\]|(?<=counter )packets \d+ bytes \d+ /gm, "");
 }
 
 Deno.test("krun brings programs that know nothing of it into the mesh, in network namespaces of their own", async (t) => {
-  await using lab = await MeshLab.create();
+  await using lab = await MeshLab.create({ runtime: "2.9" });
   const clusterIp = await closedShop(lab);
   const [host, clientHost] = [await lab.network.host("web"), await lab.network.host("client")];
   const before = await networkOf(lab, host);
@@ -65,6 +65,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   };
   await using web = await lab.workload(host, server);
   await web.krun.sees("stderr", /program started/);
+  assert.match(web.krun.stderr, /info hbone endpoint listens port=15008 identity=\S+\/sa\/web/);
   await web.callable();
 
   const client = async (name: string, args: readonly string[]) => {
@@ -172,6 +173,44 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
     assert.equal(code, 0, stderr);
     assert.match(stderr, /info traffic is intercepted scope=own/, "what the killed one left is nobody else");
     assert.equal(await networkOf(lab, host), before);
+  });
+
+  await t.step("and one with another base folder, which ends what of it still runs", async () => {
+    await using killed = await lab.workload(host, server);
+    await killed.krun.sees("stderr", /program started/);
+    const left = [killed.pid("pilot-agent"), killed.pid("envoy")];
+    await killed.krun.murder();
+    await using next = await lab.workload(host, { ...server, args: ["/bin/true"] });
+    const { code, stderr } = await next.krun.end;
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /warn taking back what a killed krun of another base folder has left/);
+    assert.match(stderr, /info traffic is intercepted scope=own/, "what the killed one left is nobody else");
+    assert.equal(await networkOf(lab, host), before);
+    for (const pid of left) assert.throws(() => Deno.statSync(`/proc/${pid}`), Deno.errors.NotFound, `${pid}`);
+  });
+
+  await t.step("but nobody touches those of a krun that runs, or of an Istio", async () => {
+    await using running = await lab.workload(host, server);
+    await running.krun.sees("stderr", /program started/);
+    const rules = await networkOf(lab, host);
+    const proxy = [running.pid("pilot-agent"), running.pid("envoy")];
+    const refused = async () => {
+      const env = { ...server.env, MESH_MODE: "intercept", KRUN_RUN_AS: "3001" };
+      await using other = await lab.workload(host, { ...server, env, args: ["/bin/true"] });
+      const { code, stderr } = await other.krun.end;
+      assert.equal(code, 125, stderr);
+      return stderr;
+    };
+    assert.match(await refused(), /krun: Cannot intercept traffic: port 15001 of the proxy is in use by process envoy/);
+    assert.equal(await networkOf(lab, host), rules);
+    assert.deepEqual([running.pid("pilot-agent"), running.pid("envoy")], proxy);
+    running.krun.kill("SIGTERM");
+    await running.krun.end;
+    const { code } = await lab.network.run(host, ["iptables-nft", "-t", "nat", "-N", "ISTIO_OUTPUT"]);
+    assert.equal(code, 0);
+    const istios = await networkOf(lab, host);
+    assert.match(await refused(), /has chains of an Istio that this krun did not make: nat ISTIO_OUTPUT; remove them/);
+    assert.equal(await networkOf(lab, host), istios);
   });
 });
 

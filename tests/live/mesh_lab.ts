@@ -52,7 +52,7 @@ export function callsIn(stdout: string): PeerCall[] {
 }
 
 /** Options of {@linkcode MeshLab.create}. */
-export interface MeshLabOptions extends Pick<IstiodOptions, "meshConfig" | "env"> {
+export interface MeshLabOptions extends Pick<IstiodOptions, "meshConfig" | "env">, Pick<WorkloadOptions, "runtime"> {
   /** More names of the API server's certificate, as `DNS:name`. */
   readonly names?: readonly string[];
 }
@@ -78,7 +78,7 @@ export interface WorkloadOptions {
   readonly path?: string;
   /**
    * Whose Deno krun has: the binary's, where its HBONE endpoint is switched off, or that of the tests, which can have one.
-   * @default {"2.6"}
+   * @default {the lab's, else "2.6"}
    */
   readonly runtime?: "2.6" | "2.9";
   /** Programs of the mesh that this image lacks. */
@@ -104,6 +104,7 @@ export class MeshLab implements AsyncDisposable {
   readonly #accounts = new Set<string>();
   #folder = "";
   #bundle: Promise<readonly string[]> | undefined;
+  #runtime: WorkloadOptions["runtime"];
   network!: MeshNetwork;
   server!: ApiServer;
   istiod!: Istiod;
@@ -154,7 +155,7 @@ export class MeshLab implements AsyncDisposable {
 
   /** Starts a workload. */
   async workload(host: MeshHost, options: WorkloadOptions): Promise<Workload> {
-    const { name, args, env = {}, uid = 0, path, without, runtime = "2.6", capabilities } = options;
+    const { name, args, env = {}, uid = 0, path, without, runtime = this.#runtime ?? "2.6", capabilities } = options;
     if (!this.#accounts.has(name)) {
       this.#accounts.add(name);
       await this.apply("ServiceAccount", name, {});
@@ -234,7 +235,8 @@ export class MeshLab implements AsyncDisposable {
     await Deno.writeTextFile(path, text.replaceAll(this.server.url, apiServer ?? this.server.url), { mode: 0o600 });
   }
 
-  async #build({ names = [], ...options }: MeshLabOptions): Promise<void> {
+  async #build({ names = [], runtime, ...options }: MeshLabOptions): Promise<void> {
+    this.#runtime = runtime;
     this.#folder = await Deno.makeTempDir({ prefix: "krun-mesh-" });
     await Deno.chmod(this.#folder, 0o755);
     this.network = this.#stack.use(await MeshNetwork.create());

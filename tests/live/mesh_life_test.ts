@@ -2,14 +2,11 @@
 import assert from "node:assert/strict";
 import { waitFor } from "../wait.ts";
 import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
-import { failuresIn, MESH_LOAD, MESH_SERVER, serverEndIn, totalsOf } from "./mesh_load.ts";
+import { failedRequests, failuresIn, MESH_LOAD, MESH_SERVER, serverEndIn, totalsOf } from "./mesh_load.ts";
 
 const PORTS = { PORT: "8080", PORT_tcp: "9090" };
 /** How long the requests take that are under way, seconds. */
 const AMID_DRAIN = 3;
-
-/** Connections that a client's proxy keeps to one instance, for two clients on two threads. */
-const POOLED = 4;
 
 let lab: MeshLab;
 
@@ -52,13 +49,14 @@ async function drain(t: Deno.TestContext, { name, uid = 0, ports }: DrainCase): 
   }
   await using inside = await lab.workload(await lab.network.host(`${name}-in`), {
     name: "client",
-    args: [...MESH_LOAD, `kept:http://${name}/`, `new:http://${name}/`],
+    args: [...MESH_LOAD, `kept:http://${name}/`, `idle:http://${name}/idle`, `new:http://${name}/`],
   });
   const outsideHost = await lab.network.host(`${name}-out`);
   const [url, line] = [`http://${host.address}:${ports[0]}/`, `${host.address}:${ports[1]}`];
   // So many that one of them meets the very moment.
   const news = Array.from({ length: 8 }, (_, number) => `new:${url}${number}`);
-  await using outside = lab.network.start(outsideHost, [...MESH_LOAD, ...news, `tcp:${line}`]);
+  const kept = [0, 1, 2, 3].flatMap((number) => [`kept:${url}kept${number}`, `idle:${url}idle${number}`]);
+  await using outside = lab.network.start(outsideHost, [...MESH_LOAD, ...news, ...kept, `tcp:${line}`]);
   for (const krun of [inside.krun, outside]) await krun.sees("stdout", /loading/);
   const begun = Array.from(
     { length: 5 },
@@ -81,22 +79,36 @@ async function drain(t: Deno.TestContext, { name, uid = 0, ports }: DrainCase): 
     );
     assert.equal(code, 0, stderr);
   });
+  const server = serverEndIn(stdout);
+
   await t.step("new connections are refused, and none is answered 503", () => {
-    for (const [client, seen] of Object.entries(totalsOf(fromOutside))) {
-      const { refused = 0, reset = 0, ...others } = seen;
-      assert.deepEqual(Object.keys(others), [client.startsWith("tcp") ? "ok" : "200"], JSON.stringify(seen));
-      assert.ok(refused > 10, JSON.stringify(seen));
-      assert.ok(reset <= 2, `only at the very moment: ${JSON.stringify(seen)}`);
+    for (const [client, { refused = 0, reset = 0, closed: _, ...others }] of Object.entries(totalsOf(fromOutside))) {
+      const seen = JSON.stringify([client, refused, reset, others]);
+      assert.deepEqual(Object.keys(others), [client.startsWith("tcp") ? "ok" : "200"], seen);
+      assert.ok(refused > (client.startsWith("idle") ? 0 : 10), seen);
+      assert.ok(reset <= 2, `only at the very moment: ${seen}`);
     }
   });
-  await t.step("the mesh goes over to the other instance", () => {
+  await t.step("a connection that is kept ends between two answers, and what meets its end was not begun", () => {
+    const kept = failedRequests(fromOutside).filter(({ client, failure }) =>
+      /^(kept|idle)/.test(client) && failure !== "refused"
+    );
+    // RFC 9112, 9.3.1 and 9.6: a client that keeps a connection has to expect this, and may ask again.
+    for (const { client, failure, id } of kept) {
+      assert.equal(failure, "closed", client);
+      assert.ok(!server.loads.includes(id!), `${client}: the program has begun what was not answered`);
+    }
+    assert.ok(server.loads.length > 50, "the program sees which request is which");
+  });
+  await t.step("the mesh goes over to the other instance, and loses nothing", () => {
     const totals = totalsOf(fromInside);
-    // A request over a connection that was open before, to a program that takes no connection any more, is answered 503, once.
-    assert.ok(failuresIn(totals) <= POOLED, fromInside);
-    for (const seen of Object.values(totals)) assert.ok(seen["200"]! > 50, fromInside);
+    assert.equal(failuresIn(totals), 0, fromInside);
+    for (const [client, seen] of Object.entries(totals)) {
+      assert.ok(seen["200"]! > (client.startsWith("idle") ? 3 : 50), fromInside);
+    }
   });
   await t.step("the program's own calls succeed until it has ended", () => {
-    const { calls } = serverEndIn(stdout);
+    const { calls } = server;
     assert.deepEqual(Object.keys(calls), ["200"]);
     assert.ok(calls["200"]! > 10, JSON.stringify(calls));
   });
@@ -130,6 +142,31 @@ Deno.test("a workload of the mesh ends under load without losing a request, mode
     },
   });
   await drain(t, { name: "shop", uid: ORDINARY, ports: [18_080, 19_090] });
+});
+
+Deno.test("a proxy whose agent hangs is ended within the grace period, and nothing of it is left", async () => {
+  const graceS = 16;
+  const host = await lab.network.host("hung");
+  const rules = async () => (await lab.network.run(host, ["iptables-nft-save"])).stdout;
+  await using hung = await lab.workload(host, {
+    name: "hung",
+    args: [...MESH_SERVER, "8080", "9090"],
+    env: { ...PORTS, KRUN_GRACE_PERIOD: `${graceS}s` },
+  });
+  await hung.krun.sees("stdout", /listening/);
+  assert.match(await rules(), /ISTIO_OUTPUT/);
+  const agent = hung.pid("pilot-agent");
+  Deno.kill(agent, "SIGSTOP");
+  const toldMs = Date.now();
+  hung.krun.kill("SIGTERM");
+  const { code, stderr } = await hung.krun.end;
+  assert.equal(code, 0, stderr);
+  const killed = /^(\S+) warn container did not end in time and is killed container=istio-proxy$/m.exec(stderr);
+  const [, at = ""] = killed ?? assert.fail(stderr);
+  // The rest is for the rules, which takes 0.3 s, and more on a machine that has much else to do.
+  assert.ok(Date.parse(at) - toldMs <= (graceS - 1) * 1000, stderr);
+  assert.doesNotMatch(await rules(), /ISTIO|KRUN/);
+  assert.ok(!isAlive(agent));
 });
 
 Deno.test("a gateway of the mesh answers what is under way before it ends", async () => {
@@ -167,10 +204,10 @@ Deno.test("a gateway of the mesh answers what is under way before it ends", asyn
 });
 
 /** Kills a program of the mesh's proxy, and waits until the proxy runs again, and nothing of the old one. */
-async function crash({ krun, pid }: Workload, program: "envoy" | "pilot-agent"): Promise<void> {
+async function crash({ krun, pid }: Workload, program: "envoy" | "pilot-agent", pauseS = 0): Promise<void> {
   const old = [pid("envoy"), pid("pilot-agent")];
   Deno.kill(pid(program), "SIGKILL");
-  await krun.sees("stderr", /container restarts container=istio-proxy seconds=0\n/);
+  await krun.sees("stderr", new RegExp(`container restarts container=istio-proxy seconds=${pauseS}\n`));
   await waitFor("agent and Envoy to run again", () => !old.includes(pid("envoy")) && !old.includes(pid("pilot-agent")));
   for (const one of old) await waitFor(`the end of ${one}`, () => !isAlive(one));
 }
@@ -225,4 +262,42 @@ Deno.test("a proxy of the mesh that dies is started again, and the program does 
   });
   client.krun.kill("SIGTERM");
   assert.equal((await client.krun.end).code, 0);
+});
+
+Deno.test("so is one in mode proxy, where agent and Envoy are the program's own user", async (t) => {
+  await service("kiosk", [18_080, 19_090]);
+  const port = (number: number, protocol: string) => ({
+    port: { number, protocol, name: protocol.toLowerCase() },
+    defaultEndpoint: `127.0.0.1:${number - 10_000}`,
+  });
+  const spec = {
+    workloadSelector: { labels: { app: "kiosk" } },
+    ingress: [port(18_080, "HTTP"), port(19_090, "TCP")],
+    egress: [{ hosts: ["istio-system/*"] }],
+  };
+  await lab.apply("Sidecar", "kiosk", { spec });
+  await using kiosk = await lab.workload(await lab.network.host("kiosk"), {
+    name: "kiosk",
+    args: [...MESH_SERVER, "8080", "9090"],
+    env: PORTS,
+    uid: ORDINARY,
+  });
+  const [, program] = await kiosk.krun.sees("stdout", /listening (\d+)/);
+  await kiosk.callable();
+  const host = await lab.network.host("kiosk-in");
+  const answered = async () => {
+    await using client = await lab.workload(host, { name: "client", args: [...PEER_CALLS, "http://kiosk/"] });
+    return callsIn((await client.krun.end).stdout)[0]?.status === 200;
+  };
+  assert.ok(await answered());
+  for (const [name, pauseS] of [["envoy", 0], ["pilot-agent", 10]] as const) {
+    await t.step(name, async () => {
+      await crash(kiosk, name, pauseS);
+      await waitFor("an answer", answered);
+    });
+  }
+  assert.deepEqual([...kiosk.krun.stdout.matchAll(/listening (\d+)/g)].map(([, pid]) => pid), [program]);
+  kiosk.krun.kill("SIGTERM");
+  const { code, stderr } = await kiosk.krun.end;
+  assert.equal(code, 0, stderr);
 });

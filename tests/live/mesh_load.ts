@@ -30,9 +30,30 @@ export function failuresIn(totals: LoadTotals): number {
 
 const GOOD = ["200", "ok"];
 
+/** A request that was not answered as it should be. */
+export interface LoadFailure {
+  readonly client: string;
+  readonly failure: string;
+  /** What the server is told of it; `null` for a client that tells nothing. */
+  readonly id: string | null;
+}
+
+/** Each request that failed. */
+export function failedRequests(stdout: string): LoadFailure[] {
+  return stdout.split("\n").filter((line) => line.startsWith('{"client"')).map((line) => JSON.parse(line));
+}
+
 /** What the server said as it ended. @throws {Error} when it has not ended in order */
-export function serverEndIn(stdout: string): { readonly calls: Record<string, number>; readonly answered: number } {
-  return lastLine(stdout) as { calls: Record<string, number>; answered: number };
+export function serverEndIn(stdout: string): ServerEnd {
+  return lastLine(stdout) as ServerEnd;
+}
+
+/** What a server that ends in order tells. */
+export interface ServerEnd {
+  readonly calls: Readonly<Record<string, number>>;
+  readonly answered: number;
+  /** Requests that reached it, of those that say which they are. */
+  readonly loads: readonly string[];
 }
 
 function lastLine(stdout: string): unknown {

@@ -7,21 +7,33 @@ import type { MeshHost } from "./mesh_network.ts";
 
 const WEB = "web.shop.svc.cluster.local";
 
-/** Service `web`: HTTP and TCP, on ports of Envoy. */
-async function shopWithWeb(lab: MeshLab): Promise<void> {
-  const ports = [{ name: "http", port: 80, targetPort: 18080 }, { name: "tcp", port: 9000, targetPort: 18090 }];
-  await lab.apply("Service", "web", { spec: { selector: { app: "web" }, ports } });
+/** Service `web`: HTTP, HTTP/2, gRPC and TCP, on ports of Envoy. Gives its cluster IP. */
+async function shopWithWeb(lab: MeshLab): Promise<string> {
+  const ports = [
+    { name: "http", port: 80, targetPort: 18080 },
+    { name: "http2", port: 8181, targetPort: 18081 },
+    { name: "grpc", port: 7070, targetPort: 17071 },
+    { name: "tcp", port: 9000, targetPort: 18090 },
+  ];
+  const service = await lab.apply("Service", "web", { spec: { selector: { app: "web" }, ports } });
   await lab.apply("PeerAuthentication", "default", { spec: { mtls: { mode: "STRICT" } } });
   const principals = ["cluster.local/ns/shop/sa/client"];
   await lab.apply("AuthorizationPolicy", "web", {
     spec: { selector: { matchLabels: { app: "web" } }, rules: [{ from: [{ source: { principals } }] }] },
   });
+  return (service.spec as { clusterIP: string }).clusterIP;
 }
 
 const SERVER: WorkloadOptions = {
   name: "web",
-  args: ["echo-server", "--port", "8080", "--tcp", "8090", "--bind-localhost", "8080", "--bind-localhost", "8090"],
-  env: { PORT: "8080", PORT_tcp: "8090", DB_PASSWORD: "s3cr3t-0f-the-program" },
+  args: [
+    ...["echo-server", "--port", "8080", "--port", "8081", "--grpc", "7071", "--tcp", "8090"],
+    ...["8080", "8081", "7071", "8090"].flatMap((port) => ["--bind-localhost", port]),
+  ],
+  env: {
+    ...{ PORT: "8080", PORT_http2: "8081", PORT_grpc: "7071", PORT_tcp: "8090" },
+    DB_PASSWORD: "s3cr3t-0f-the-program",
+  },
   uid: ORDINARY,
 };
 
@@ -38,8 +50,8 @@ async function checkOf(lab: MeshLab, host: MeshHost): Promise<{ code: number; re
 }
 
 Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY and local ports", async (t) => {
-  await using lab = await MeshLab.create();
-  await shopWithWeb(lab);
+  await using lab = await MeshLab.create({ runtime: "2.9" });
+  const clusterIp = await shopWithWeb(lab);
   const [host, clientHost] = [await lab.network.host("web"), await lab.network.host("client")];
 
   await t.step("--check says what would surprise, and prints the objects that make the workload callable", async () => {
@@ -63,6 +75,7 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
 
   await using web = await lab.workload(host, SERVER);
   await web.krun.sees("stderr", /program started/);
+  assert.match(web.krun.stderr, /info hbone endpoint listens port=15008 identity=\S+\/sa\/web/);
   await web.callable();
   const client = async (on: MeshHost, name: string, args: readonly string[]) => {
     await using workload = await lab.workload(on, { name, args, uid: ORDINARY });
@@ -79,6 +92,38 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
       assert.match(body!, /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client/, "the program sees who calls");
     }
     assert.match(calls[3]!.body!, /Proto=TCP/);
+  });
+
+  await t.step("HTTP by cluster IP", async () => {
+    const [call] = callsIn(await client(clientHost, "client", [...PEER_CALLS, `http://${clusterIp}/`]));
+    assert.equal(call!.status, 200, JSON.stringify(call));
+    assert.match(call!.body!, /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client/);
+  });
+
+  await t.step("gRPC and HTTP/2 by a port of the loopback, with the Service's name as authority", async () => {
+    const host = `Host: ${WEB}`;
+    const grpc = await client(clientHost, "client", [
+      "echo-client",
+      "grpc://127.0.0.1:7070",
+      "-H",
+      host,
+      "--count",
+      "2",
+    ]);
+    assert.match(grpc, /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client/);
+    assert.match(grpc, /Proto=GRPC/);
+    assert.match(grpc, /All 2 requests succeeded/);
+    const http2 = await client(clientHost, "client", ["echo-client", "--http2", "http://127.0.0.1:8181/", "-H", host]);
+    assert.match(http2, /Proto=HTTP\/2/);
+    assert.match(http2, /StatusCode=200/);
+    await using nameless = await lab.workload(clientHost, {
+      name: "client",
+      args: ["echo-client", "grpc://127.0.0.1:7070"],
+      uid: ORDINARY,
+    });
+    const { code, stdout } = await nameless.krun.end;
+    assert.equal(code, 1, "the control: the address alone says no Service");
+    assert.match(stdout, /Unavailable/);
   });
 
   await t.step("another identity is denied", async () => {

@@ -27,7 +27,7 @@ async function closedShop(lab: MeshLab): Promise<void> {
 Deno.test("krun makes a gRPC client and server talk by xds:/// with mTLS where there is no Envoy", async (t) => {
   // What a mesh with DNS capture tells all its proxies, of which an agent without Envoy would wait for ever.
   const defaultConfig = { proxyMetadata: { ISTIO_META_DNS_CAPTURE: "true" } };
-  await using lab = await MeshLab.create({ meshConfig: { defaultConfig } });
+  await using lab = await MeshLab.create({ meshConfig: { defaultConfig }, runtime: "2.9" });
   await closedShop(lab);
   const host = await lab.network.host("server");
   await using server = await lab.workload(host, {
@@ -38,6 +38,7 @@ Deno.test("krun makes a gRPC client and server talk by xds:/// with mTLS where t
     without: ["envoy"],
   });
   await server.krun.sees("stderr", /program started/);
+  assert.match(server.krun.stderr, /info hbone endpoint listens port=15008/);
   await server.callable();
   const call = async (name: string) => {
     const client = await lab.network.host(name);
@@ -93,7 +94,8 @@ Deno.test("krun makes a gRPC client and server talk by xds:/// with mTLS where t
     assert.equal(await entries(), 1);
     server.krun.kill("SIGTERM");
     const { code, stderr } = await server.krun.end;
-    assert.equal(code, 143, stderr);
+    // It listens to SIGTERM only some time after it serves.
+    assert.ok([0, 143].includes(code), stderr);
     await waitFor("istiod to remove the WorkloadEntry", async () => await entries() === 0);
     assert.deepEqual([...Deno.readDirSync(server.base)].map(({ name }) => name), ["kubeconfig"]);
   });

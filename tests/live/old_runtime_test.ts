@@ -3,6 +3,7 @@
  * as PID 1 of a bare root file system, as root and as an ordinary user. The table is in docs/decisions.md.
  */
 import assert from "node:assert/strict";
+import { liveTool } from "../../scripts/live_tools.ts";
 import { waitFor } from "../wait.ts";
 import { Workspace } from "../workspace.ts";
 import { type ApiServer, startApiServer } from "./api_server.ts";
@@ -264,6 +265,15 @@ for (const uid of USERS) {
   });
 }
 
+Deno.test("what krun 2.6.10 ends hears of it, although garbage is collected meanwhile", async () => {
+  const program = new URL("../programs/lost_abort.ts", import.meta.url).pathname;
+  const args = ["run", "-qA", "--no-lock", "--v8-flags=--expose-gc", program];
+  const { stdout, stderr } = await new Deno.Command(await liveTool("deno-2.6"), { args }).output();
+  const { probes, signals } = JSON.parse(new TextDecoder().decode(stdout) || new TextDecoder().decode(stderr));
+  assert.equal(probes, 0, "probes that wait for ever, and krun with them");
+  assert.ok(signals > 0, "the control: AbortSignal.any, which loses nothing any more");
+});
+
 Deno.test("every row of the table on the runtime inside a binary is tried in this file", async () => {
   const [, section = ""] = (await Deno.readTextFile(PAGE)).split("## What the runtime inside a binary lacks\n");
   const rows = section.split("\n## ")[0]!.split("\n").filter((line) => line.startsWith("| ")).slice(1);
@@ -272,6 +282,7 @@ Deno.test("every row of the table on the runtime inside a binary is tried in thi
     "HTTPS probes and hooks": /HTTPS probes and hooks/,
     "other users": /^\| `uid` and `gid` of `node:child_process`/,
     // HBONE_ALLOW needs a mesh: tests/live/hbone_run_test.ts.
+    "aborts": /^\| `AbortSignal.any`/,
     "HBONE": /^\| HTTP\/2 CONNECT/,
   };
   for (const row of rows) assert.ok(Object.values(tried).some((pattern) => pattern.test(row)), row);

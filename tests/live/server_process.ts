@@ -56,6 +56,9 @@ export async function untilReady(server: ServerProcess, ready: () => Promise<boo
   }
 }
 
+/** The one port of the range below that `fetch` refuses to ask (https://fetch.spec.whatwg.org/#port-blocking). */
+const REFUSED_PORT = 10_080;
+
 /**
  * A port that is free now, below the range from which the kernel takes ports for outgoing connections: a client that tries
  * to reach a stopped server on a port of that range can be given the very port as its own, and then talks to itself.
@@ -63,6 +66,7 @@ export async function untilReady(server: ServerProcess, ready: () => Promise<boo
 export function freePort(): number {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (port === REFUSED_PORT) continue;
     try {
       Deno.listen({ hostname: "0.0.0.0", port }).close();
       return port;

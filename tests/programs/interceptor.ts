@@ -3,7 +3,10 @@
 import { existsSync } from "node:fs";
 import { silentLog } from "../../src/core/log.ts";
 import { applyInterception } from "../../src/mesh/interception.ts";
+import { claimName } from "../../src/core/interception_note.ts";
 import { type RunCommand, runCommand } from "../../src/mesh/run_command.ts";
+import { claimNetworkName } from "../../src/pod/claimed_name.ts";
+import { newRunMark } from "../../src/pod/container_mark.ts";
 
 const [noteFile = "", json = "{}", point] = Deno.args;
 const { plan, agent, path, flag } = JSON.parse(json);
@@ -19,7 +22,9 @@ const run: RunCommand = async (argv, options) => {
 };
 
 await applyInterception(plan, {
-  ...{ run, agent, path, log: silentLog },
+  ...{ run, agent, path, log: silentLog, runMark: newRunMark() },
+  endRun: () => Promise.resolve(),
+  claim: (mark) => void claimNetworkName(claimName(mark)),
   proc: {
     list: (folder) => [...Deno.readDirSync(folder)].map((entry) => entry.name),
     readLink: (link) => Deno.readLinkSync(link),

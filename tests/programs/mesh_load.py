@@ -1,12 +1,14 @@
 """A steady load, for tests of a mesh: each argument is one client, which asks again and again until SIGTERM.
 
-kept:URL          HTTP, over one connection for as long as the server lets it
+kept:URL          HTTP, over one connection for as long as the server lets it; each request has a number in X-Load
+idle:URL          the same, with a pause of a second before each request
 new:URL           HTTP, over a new connection each time
 tcp:HOST:PORT     a line and its echo, over a new connection each time
 held:HOST:PORT    the same, over one connection
 
 Prints "loading" when each client was answered once, a JSON line for each request that failed, and at the end how often each
-client saw what: an HTTP status, "ok" for an echo, or why there was none.
+client saw what: an HTTP status, "ok" for an echo, or why there was none. "closed" is a connection that had been answered before
+and was ended before the first byte of this answer, as a client of HTTP has to expect (RFC 9112, 9.3.1 and 9.6).
 """
 
 import collections
@@ -18,6 +20,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import uuid
 
 PAUSE_S = 0.02
 TIMEOUT_S = 10
@@ -36,17 +39,25 @@ def reason(error):
 
 
 class Http:
-    def __init__(self, url, keep):
+    def __init__(self, url, keep, pause_s):
         parts = urllib.parse.urlsplit(url)
         self.address, self.path, self.keep = (parts.hostname, parts.port or 80), parts.path or "/", keep
-        self.connection = None
+        self.connection, self.id, self.pause_s = None, None, pause_s
 
     def ask(self):
-        if self.connection is None:
+        is_used = self.connection is not None
+        if not is_used:
             self.connection = http.client.HTTPConnection(*self.address, timeout=TIMEOUT_S)
             self.connection.connect()
-        self.connection.request("GET", self.path, headers={} if self.keep else {"connection": "close"})
-        answer = self.connection.getresponse()
+        self.id = uuid.uuid4().hex
+        try:
+            self.connection.request("GET", self.path, headers={"x-load": self.id} if self.keep else {"connection": "close"})
+            answer = self.connection.getresponse()
+        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            if not is_used:
+                raise
+            self.end()
+            return "closed"
         body = answer.read().decode()
         # A server that wants to end says so with an answer; the next request is for a new connection.
         if not self.keep or answer.will_close:
@@ -62,6 +73,7 @@ class Http:
 class Tcp:
     def __init__(self, host, port, keep):
         self.address, self.keep, self.socket = (host, int(port)), keep, None
+        self.id, self.pause_s = None, PAUSE_S
 
     def ask(self):
         if self.socket is None:
@@ -85,8 +97,8 @@ class Tcp:
 
 def client(text):
     kind, _, target = text.partition(":")
-    if kind in ("kept", "new"):
-        return Http(target, kind == "kept")
+    if kind in ("kept", "idle", "new"):
+        return Http(target, kind != "new", 1 if kind == "idle" else PAUSE_S)
     return Tcp(*target.rsplit(":", 1), kind == "held")
 
 
@@ -102,12 +114,12 @@ def load(text, seen):
             outcome = reason(error)
         seen[outcome] += 1
         if outcome not in ("200", "ok"):
-            line = {"client": text, "failure": outcome, "began": began, "ended": time.time()}
+            line = {"client": text, "failure": outcome, "id": one.id, "began": began, "ended": time.time()}
             print(json.dumps(line), flush=True)
         elif first:
             first = False
             answered.release()
-        ended.wait(PAUSE_S)
+        ended.wait(one.pause_s)
     one.end()
 
 

@@ -5,7 +5,7 @@ mesh_server.py HTTP_PORT TCP_PORT [URL]
 
 HTTP: GET /?delay=SECONDS answers when the time is over; GET /sick and /well say what GET /health answers from then on.
 TCP: each line comes back. Prints "listening PID", a line for each request that waits ("waiting N", N at once), and as it
-ends a JSON line: what the calls to URL gave, by outcome, and how many requests were answered.
+ends a JSON line: what the calls to URL gave, by outcome, how many requests were answered, and the X-Load of all that came.
 """
 
 import collections
@@ -25,6 +25,7 @@ lock = threading.Lock()
 working = waiting = answered = 0
 ended = threading.Event()
 health = 200
+loads = []
 
 
 class Http(http.server.BaseHTTPRequestHandler):
@@ -37,6 +38,8 @@ class Http(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         delay = float(urllib.parse.parse_qs(url.query).get("delay", ["0"])[0])
         with lock:
+            if "x-load" in self.headers:
+                loads.append(self.headers["x-load"])
             working += 1
             if delay > 0:
                 waiting += 1
@@ -103,7 +106,7 @@ def main(http_port, tcp_port, url=None):
         if done:
             break
         time.sleep(0.02)
-    print(json.dumps({"calls": calls, "answered": answered}), flush=True)
+    print(json.dumps({"calls": calls, "answered": answered, "loads": loads}), flush=True)
 
 
 main(*sys.argv[1:])

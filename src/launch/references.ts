@@ -71,7 +71,9 @@ function needsGoogle({ object }: Reference): boolean {
 
 /** Beside the rest of the planning; whoever needs it gets it then, or learns why there is none. */
 function fetchToken({ google, signal }: FindReferencesOptions): void {
-  google?.cloud().then(({ account }) => account.accessToken(DEFAULT_SCOPES, { signal })).catch(() => {});
+  google?.cloud().then(({ account }) =>
+    Promise.all([account.accessToken(DEFAULT_SCOPES, { signal }), account.email({ signal })])
+  ).catch(() => {});
 }
 
 function parsed(env: Env, variables: readonly string[]): Pick<FoundReferences, "references" | "faults"> {

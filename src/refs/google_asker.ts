@@ -16,6 +16,9 @@ export interface GoogleAskerOptions {
 
 const TIMEOUT_MS = 20_000;
 
+/** How long the account's name may take, milliseconds. */
+const NAME_MS = 1_000;
+
 /** One account, asked for references. */
 export class GoogleAsker {
   readonly #options: GoogleAskerOptions;
@@ -35,10 +38,11 @@ export class GoogleAsker {
     return await (await this.#account()).text(request, this.#once(signal));
   }
 
-  /** Its name is asked for beside the first request: whoever is to be granted a role is then known. */
+  /** With its name, which the launch asks for beside the first token: whoever is to be granted a role is then known. */
   #account() {
-    return this.#made ??= this.#options.account().then((account) => {
-      account.email({ deadlineMs: Date.now() + TIMEOUT_MS }).catch(() => {});
+    return this.#made ??= this.#options.account().then(async (account) => {
+      // Without it a failure calls the account by where it comes from.
+      await account.email({ deadlineMs: Date.now() + NAME_MS }).catch(() => {});
       return account;
     });
   }

@@ -244,7 +244,7 @@ class Parser {
   #storage(path: string, version: string): { object: StorageSecret; name: string } {
     const [bucket, object = ""] = splitOnce(this.#decoded(path.replace(/^\//, "")), "/");
     const example = "write for example berglas://my-bucket/my-secret";
-    if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(bucket)) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/.test(bucket)) {
       throw this.#invalid(`${quoted(bucket)} is not the name of a bucket`, example);
     }
     if (object === "" || object.length > 1024 || /[\0\r\n]/.test(object)) {

@@ -59,7 +59,7 @@ export class References implements ReferenceSource {
     try {
       return secretOfReference(reference, this.#value(reference, await object.read(signal)));
     } catch (error) {
-      if (error instanceof KrunError) throw ofVariable(reference, error);
+      if (error instanceof KrunError) throw ofVariable(reference, error, this.#options.namespace);
       throw error;
     }
   }
@@ -100,11 +100,13 @@ export class References implements ReferenceSource {
 }
 
 /** A failure of a place, as the variable met it. */
-function ofVariable(reference: PlacedReference, error: KrunError): KrunError {
+function ofVariable(reference: PlacedReference, error: KrunError, namespace: string): KrunError {
   const begin = opening(reference);
   if (error.message.startsWith(`${begin}:`)) return error;
   const { code, message, hint, transient, retryAfterMs } = error;
-  return new KrunError(code, `${begin}: ${message.replace(/^Cannot /, "cannot ")}`, hint, {
+  const object = referenceText(reference.object, namespace);
+  const from = message.includes(object) ? "" : ` from ${object}`;
+  return new KrunError(code, `${begin}${from}: ${message.replace(/^Cannot /, "cannot ")}`, hint, {
     cause: error,
     transient,
     ...(retryAfterMs !== undefined && { retryAfterMs }),

@@ -93,8 +93,27 @@ Deno.test("References.get() names variable, object and remedy of every failure, 
   assert.equal(await rig.value("A"), "v", "a failure is not kept");
 });
 
-Deno.test("References.get() says which cluster there is not", () => {
-  assert.match(noOwnCluster().message, /the workload's own cluster: there is none$/);
+Deno.test("References.get() names the object where what failed does not", async () => {
+  const rig = new Rig({ A: `$SecretKeyRef:${GKE}/secrets/db/keys/k` });
+  rig.other.fails(() => noOwnCluster("Cannot find it"));
+  const message = 'Cannot resolve A from Secret "other/db" of cluster "projects/p/locations/z/clusters/c": ' +
+    "cannot read from the workload's own cluster: cannot find it";
+  await assert.rejects(rig.value("A"), { code: "ClusterNotFound", message });
+});
+
+Deno.test("References.get() tells a right that is missing in another cluster by itself, and the Pod's own with all others", async () => {
+  const rig = new Rig({ OWN: "$SecretKeyRef:/secrets/db/keys/k", OTHER: `$SecretKeyRef:${GKE}/secrets/db/keys/k` });
+  const missing = { identity: "ann", namespace: "n", verbs: ["get"], apiGroup: "", resource: "secrets", name: "db" };
+  const forbidden = () => fakeError("Forbidden", { details: "kind: Role\n", missing });
+  rig.own.fails(forbidden);
+  rig.other.fails(forbidden);
+  await assert.rejects(rig.value("OWN"), { details: "kind: Role\n", missing });
+  await assert.rejects(rig.value("OTHER"), (error) => {
+    assert.ok(error instanceof KrunError);
+    assert.match(`${error.details}`, /^# In the cluster of Secret "other\/db" of cluster ".*":\nkind: Role\n---$/);
+    assert.equal(error.missing, undefined);
+    return true;
+  });
 });
 
 Deno.test("References.follow() watches an object once, and tells each reference its own value", async () => {

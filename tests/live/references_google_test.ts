@@ -161,7 +161,7 @@ const CASES: readonly Case[] = [
         "berglas-kms-key names no encryption key",
         'Cannot resolve NOWHERE: object \\"bkt/nowhere\\" does not exist',
         "Cannot resolve BAD as a reference",
-        "Cannot resolve OWN: cannot read from the workload's own cluster: cannot find a cluster: KRUN_MANIFESTS: not set",
+        'Cannot resolve OWN from Secret \\"shop/db\\": cannot read from the workload\'s own cluster: cannot find a cluster: KRUN_MANIFESTS: not set',
       );
       rig.rig.google.revoke(ACCOUNT, "storage.objects.get");
       refused(
@@ -237,9 +237,11 @@ const CASES: readonly Case[] = [
           GONE: `$SecretKeyRef:/${path}/gone/namespaces/shop/secrets/db/keys/password`,
           SHUT: `$SecretKeyRef:/${path}/far/namespaces/shut/secrets/db/keys/password`,
         }, ["--", "/bin/echo"]),
-        "Cannot resolve GONE: cannot find cluster",
+        "Cannot resolve GONE from Secret",
+        "cannot find cluster",
         "correct the cluster in the reference",
-        "Cannot resolve SHUT: cannot read Secret",
+        "Cannot resolve SHUT from Secret",
+        "cannot read Secret",
         `name: \\"${ACCOUNT}\\"`,
       );
       assert.ok(far.port > 0);

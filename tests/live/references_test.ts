@@ -203,11 +203,16 @@ Deno.test("a start refuses with every failing reference at once: variable, objec
   names(details, "Cannot resolve BAD as a reference", "write for example $SecretKeyRef:/secrets/NAME/keys/KEY");
   names(details, `Cannot resolve KEY: Secret "${near.namespace}/db" has no key "pasword" (it has "password")`);
   names(details, "Cannot resolve JSON:", "its value is not JSON");
-  names(details, "Cannot resolve SHUT: cannot read Secret", "kind: Role", `namespace: "${far.namespace}-shut"`);
-  names(details, "Cannot resolve OPTIONAL: cannot read Secret");
   names(
     details,
-    'Cannot resolve CONTEXT: cannot find context "nowhere"',
+    `Cannot resolve SHUT from Secret "${far.namespace}-shut/db" of context "far": cannot read Secret`,
+    "kind: Role",
+    `namespace: "${far.namespace}-shut"`,
+  );
+  names(details, "Cannot resolve OPTIONAL from Secret");
+  names(
+    details,
+    'Cannot resolve CONTEXT from Secret "x/db" of context "nowhere": cannot find context "nowhere"',
     `known contexts: ${GKE_CONTEXT}, far; correct the context in the reference`,
   );
   names(details, 'Secret "', "K8S_SECRET_gone");

@@ -12,7 +12,7 @@ import type { Cluster } from "./cluster.ts";
 import { dnsLabelOf } from "./mount_volume.ts";
 import type { PlannedPod } from "./pod_from_settings.ts";
 import { resolve } from "./posix_path.ts";
-import type { Reference, ReferenceDestination } from "./reference.ts";
+import { type Reference, type ReferenceDestination, referenceText } from "./reference.ts";
 import { printable } from "./setting_invalid.ts";
 import type { StartFailure } from "./start_failure.ts";
 
@@ -30,6 +30,8 @@ export interface PlannedReferences {
 
 /** A reference with the path of its file. */
 export interface PlacedReference extends Reference {
+  /** The object in the words of a message. */
+  readonly shown: string;
   /** Absolute; unset: the value goes into the variable. */
   readonly path?: string;
 }
@@ -65,7 +67,7 @@ export function referenceSecret(variable: string): string {
 
 /** The Secret that stands for a reference with that value; `undefined` where the variable is not to be set. */
 export function secretOfReference(
-  { variable, path }: PlacedReference,
+  { variable, path }: Pick<PlacedReference, "variable" | "path">,
   value: Uint8Array | undefined,
 ): V1Secret | undefined {
   if (value === undefined) return undefined;
@@ -87,7 +89,12 @@ export function withReferences(planned: PlannedPod, options: WithReferencesOptio
   const unused = own.filter((reference) => !used.includes(reference)).map(({ variable }) =>
     `${printable(variable)} is not resolved: there is no program, and it names no destination`
   );
-  const placed = used.map((reference): PlacedReference => ({ ...reference, ...placeOf(reference, options) }));
+  const namespace = planned.pod.metadata?.namespace ?? "";
+  const placed = used.map((reference): PlacedReference => ({
+    ...reference,
+    shown: referenceText(reference.object, namespace),
+    ...placeOf(reference, options),
+  }));
   const parts = filesOf(planned.pod, placed);
   const user = program.securityContext?.runAsUser ?? planned.pod.spec?.securityContext?.runAsUser ?? options.self.uid;
   return {

@@ -70,7 +70,8 @@ function distinctFailures(failures: readonly StartFailure[]): AskedFailure[] {
   const found = new Map<string, { errors: Set<KrunError>; askedBy: Set<string>; isListed: boolean }>();
   for (const { error, askedBy, isListed = false } of failures) {
     const { code, message, sharedEnd = message, hint, details } = error;
-    const id = JSON.stringify([code, sharedEnd, hint, details]);
+    // What is to be listed has a line of its own, whatever others met the same.
+    const id = JSON.stringify([code, isListed ? message : sharedEnd, hint, details]);
     const failure = found.get(id) ?? { errors: new Set(), askedBy: new Set(), isListed };
     failure.errors.add(error);
     failure.askedBy.add(askedBy);

@@ -133,5 +133,11 @@ Deno.test("startFailure() lists every failure that is to be listed, however many
   assert.equal(lines(listed).length, 60);
   const others = Array.from({ length: 30 }, (_, i) => failure(`W${i}`, false));
   assert.equal(lines(others).at(-1), "- and 10 more", "the control");
+  const away = (name: string): StartFailure => {
+    const sharedEnd = ": no answer within 60 s";
+    const error = new KrunError("ClusterUnreachable", `Cannot resolve ${name}${sharedEnd}`, "wait", { sharedEnd });
+    return { error, askedBy: name, isListed: true };
+  };
+  assert.equal(lines(Array.from({ length: 60 }, (_, i) => away(`V${i}`))).length, 60, "of one cause too");
   assert.equal(lines([...others, ...listed]).length, 20 + 60 + 1);
 });

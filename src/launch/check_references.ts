@@ -4,7 +4,6 @@
  * @module
  */
 import { type PlacedReference, referenceSecret } from "../core/reference_pod.ts";
-import { referenceText } from "../core/reference.ts";
 import type { CheckedPod } from "../pod/checked_pod.ts";
 import type { CheckedReference } from "./check_report.ts";
 import type { Plan } from "./plan.ts";
@@ -13,22 +12,21 @@ export { openReferences } from "./references.ts";
 
 /** A row for each reference, those that cannot be read first. */
 export async function checkReferences(
-  { planned: { references }, identity }: Pick<Plan, "planned" | "identity">,
+  { planned: { references } }: Pick<Plan, "planned">,
   pod: CheckedPod,
 ): Promise<CheckedReference[]> {
   const { faults = [], bySecret = new Map<string, PlacedReference>() } = references ?? {};
   const unread = faults.map(({ askedBy, error }): CheckedReference => ({
     ...{ variable: askedBy, object: "unknown", to: "unknown", resolves: "no", problem: error.message },
   }));
-  const namespace = identity.namespace.value;
-  const read = await Promise.all([...bySecret.values()].map((reference) => check(reference, pod, namespace)));
+  const read = await Promise.all([...bySecret.values()].map((reference) => check(reference, pod)));
   return [...unread, ...read];
 }
 
-async function check(reference: PlacedReference, pod: CheckedPod, namespace: string): Promise<CheckedReference> {
-  const { variable, object, optional, destination, path = "environment" } = reference;
+async function check(reference: PlacedReference, pod: CheckedPod): Promise<CheckedReference> {
+  const { variable, shown, optional, destination, path = "environment" } = reference;
   const to = destination?.kind === "temporary" ? "a temporary file" : path;
-  const row = { variable, object: referenceText(object, namespace), to };
+  const row = { variable, object: shown, to };
   const read = await pod.object({ kind: "Secret", name: referenceSecret(variable), optional });
   if ("failure" in read) return { ...row, resolves: "no", problem: read.failure.message };
   if (read.value === undefined) return { ...row, resolves: "not set" };

@@ -6,9 +6,9 @@
 import { KrunError } from "../core/errors.ts";
 import { readGoogle } from "../core/google_settings.ts";
 import type { Env } from "../core/pod_inputs.ts";
-import { parseReference, type Reference } from "../core/reference.ts";
+import { parseReference, type Reference, referenceText } from "../core/reference.ts";
 import { isReference } from "../core/reference_prefix.ts";
-import { referenceSecret } from "../core/reference_pod.ts";
+import { type PlacedReference, referenceSecret } from "../core/reference_pod.ts";
 import { type StartFailure, startFailure } from "../core/start_failure.ts";
 import { GoogleAccount } from "../gcp/google_account.ts";
 import { GoogleHttp } from "../gcp/google_http.ts";
@@ -45,7 +45,7 @@ export async function resolveNow(env: Env, options: ResolveReferencesOptions): P
   };
   const parsed = await Promise.all(
     Object.entries(env).filter(([, value]) => isReference(value))
-      .map(([name, value]) => attempt(name, () => inVariable(parseReference(name, value)))),
+      .map(([name, value]) => attempt(name, () => inVariable(parseReference(name, value), namespace))),
   );
   const references = parsed.filter((reference) => reference !== undefined);
   const source = new References({
@@ -68,8 +68,8 @@ export async function resolveNow(env: Env, options: ResolveReferencesOptions): P
   return Object.fromEntries([...Object.entries(env).filter(([, value]) => !isReference(value)), ...values.flat()]);
 }
 
-function inVariable({ destination: _file, ...reference }: Reference): Reference {
-  return reference;
+function inVariable({ destination: _file, ...reference }: Reference, namespace: string): PlacedReference {
+  return { ...reference, shown: referenceText(reference.object, namespace) };
 }
 
 function googleAccount(http: GoogleHttp, { googleAccessToken, signal }: ResolveReferencesOptions): GoogleAccount {

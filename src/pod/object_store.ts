@@ -9,7 +9,7 @@ import type { Cluster, FollowState, ObjectKind, ObjectRef, WatchedObject } from 
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ObjectStatus } from "../core/mount_status.ts";
-import type { PlannedReferences, ReferenceSource } from "../core/reference_pod.ts";
+import type { PlacedReference, PlannedReferences, ReferenceSource } from "../core/reference_pod.ts";
 import { noCluster, type StartRetry } from "./start_retry.ts";
 
 /** An outage so soon after the last one that was told, milliseconds, is told at debug: watches may break again and again. */
@@ -140,7 +140,9 @@ export class ObjectStore {
   #read(ref: ObjectRef, retry: StartRetry): Promise<WatchedObject | undefined> {
     const source = this.#sourceOf(ref);
     const reference = this.#reference(ref);
-    const what = reference === undefined ? `read ${ref.kind} "${ref.namespace}/${ref.name}"` : `resolve ${reference}`;
+    const what = reference === undefined
+      ? `read ${ref.kind} "${ref.namespace}/${ref.name}"`
+      : `resolve ${reference.variable} from ${reference.shown}`;
     if (!source) return Promise.reject(noCluster(what));
     return retry.call(what, (signal) => source.get(ref, { signal }));
   }
@@ -149,9 +151,9 @@ export class ObjectStore {
     return this.#reference(ref) === undefined ? this.#cluster : this.#options.referenceSource;
   }
 
-  /** The variable whose reference an object stands for. */
-  #reference({ kind, name }: ObjectRef): string | undefined {
-    return kind === "Secret" ? this.#options.references?.bySecret.get(name)?.variable : undefined;
+  /** The reference that an object stands for. */
+  #reference({ kind, name }: ObjectRef): PlacedReference | undefined {
+    return kind === "Secret" ? this.#options.references?.bySecret.get(name) : undefined;
   }
 
   #deliver(entry: Entry, object: WatchedObject | undefined, onChange: StoreFollowOptions["onChange"]): void {

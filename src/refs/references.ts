@@ -8,7 +8,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import type { FollowOptions, ObjectRef } from "../core/cluster.ts";
 import { KrunError, type KrunErrorOptions } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { isPinned, referenceObjectId, referenceText } from "../core/reference.ts";
+import { isPinned, referenceObjectId } from "../core/reference.ts";
 import {
   type PlacedReference,
   referenceSecret,
@@ -59,7 +59,7 @@ export class References implements ReferenceSource {
     try {
       return secretOfReference(reference, this.#value(reference, await object.read(signal)));
     } catch (error) {
-      if (error instanceof KrunError) throw ofVariable(reference, error, this.#options.namespace);
+      if (error instanceof KrunError) throw ofVariable(reference, error);
       throw error;
     }
   }
@@ -100,12 +100,11 @@ export class References implements ReferenceSource {
 }
 
 /** A failure of a place, as the variable met it. */
-function ofVariable(reference: PlacedReference, error: KrunError, namespace: string): KrunError {
+function ofVariable(reference: PlacedReference, error: KrunError): KrunError {
   const begin = opening(reference);
   if (error.message.startsWith(`${begin}:`)) return error;
   const { code, message, hint, transient, retryAfterMs } = error;
-  const object = referenceText(reference.object, namespace);
-  const from = message.includes(object) ? "" : ` from ${object}`;
+  const from = message.includes(reference.shown) ? "" : ` from ${reference.shown}`;
   return new KrunError(code, `${begin}${from}: ${message.replace(/^Cannot /, "cannot ")}`, hint, {
     cause: error,
     transient,
@@ -116,11 +115,11 @@ function ofVariable(reference: PlacedReference, error: KrunError, namespace: str
 
 /** What would grant a right that is missing: for another cluster than the Pod's it is told by itself, with that cluster's name. */
 function rightsOf(
-  { object }: PlacedReference,
+  { object, shown }: PlacedReference,
   { details, missing }: KrunError,
 ): Pick<KrunErrorOptions, "details" | "missing"> {
   if (details === undefined) return {};
   const isOwn = object.system !== "kubernetes" || object.cluster.kind === "own";
-  if (missing && !isOwn) return { details: `# In the cluster of ${referenceText(object, "")}:\n${details}---` };
+  if (missing && !isOwn) return { details: `# In the cluster of ${shown}:\n${details}---` };
   return { details, ...(missing && { missing }) };
 }

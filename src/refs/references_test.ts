@@ -4,7 +4,7 @@ import { FakeCluster, fakeError } from "../../tests/fake_cluster.ts";
 import { RecordingLog } from "../../tests/recording_log.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
-import { parseReference, type ReferenceCluster } from "../core/reference.ts";
+import { parseReference, type ReferenceCluster, referenceText } from "../core/reference.ts";
 import { type PlacedReference, referenceSecret } from "../core/reference_pod.ts";
 import { KubernetesReader, noOwnCluster } from "./kubernetes_reader.ts";
 import { References } from "./references.ts";
@@ -23,7 +23,8 @@ class Rig {
   constructor(values: Readonly<Record<string, string>>) {
     const references = Object.entries(values).map(([name, value]): PlacedReference => {
       const reference = parseReference(name, value);
-      return { ...reference, ...(reference.destination && { path: `/run/${name}` }) };
+      const shown = referenceText(reference.object, "shop");
+      return { ...reference, shown, ...(reference.destination && { path: `/run/${name}` }) };
     });
     const clusters = { open: (cluster: ReferenceCluster) => this.#open(cluster) };
     this.references = new References({

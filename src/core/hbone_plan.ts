@@ -79,6 +79,13 @@ export function hbonePeersText({ allow }: HbonePlan, trustDomain: string): strin
   return (allow ?? [{ trustDomain }]).map(formatPeerPattern).join(",");
 }
 
+/** What an endpoint beside Envoy is, in words: what comes by it is not judged by Envoy. */
+export function pastEnvoyText({ allow }: Pick<HbonePlan, "allow">): string {
+  return allow
+    ? "past Envoy, where HBONE_ALLOW alone says who may call, and AuthorizationPolicy does not count"
+    : "past Envoy, where AuthorizationPolicy does not count: the whole trust domain may call, until HBONE_ALLOW says who";
+}
+
 /** What a caller may call the workload. */
 function hostsOf({ pod, addresses, names, clusterDomain }: HbonePlanOptions): string[] {
   const { name = "", namespace = "" } = pod.metadata ?? {};

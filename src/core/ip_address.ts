@@ -46,3 +46,8 @@ export function onePerFamily(addresses: readonly string[], primary: 4 | 6): stri
   const families = primary === 4 ? [4, 6] : [6, 4];
   return families.flatMap((family) => parsed.find((ip) => ip.family === family)?.text ?? []);
 }
+
+/** Whether an address in canonical form is this machine's alone: 127.0.0.0/8, ::1. */
+export function isLoopbackIp(text: string): boolean {
+  return text.startsWith("127.") || text === "::1";
+}

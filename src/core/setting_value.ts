@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { parseIp } from "./ip_address.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 
 /** A variable as it was set. */
@@ -82,6 +83,13 @@ export function readListenAddress({ env, text }: SettingText): { hostname: strin
     throw settingInvalid(env, `${quoted(text)} is not address:port`, "127.0.0.1:15099");
   }
   return { hostname, port: Number(port) };
+}
+
+/** An IP address, in canonical form. @throws {KrunError} `SettingInvalid`. */
+export function readIpAddress({ env, text }: SettingText): string {
+  const address = parseIp(text);
+  if (!address) throw settingInvalid(env, `${quoted(text)} is not an IP address`, "127.0.0.1");
+  return address.text;
 }
 
 /** Names separated by commas or blanks. */

@@ -24,6 +24,7 @@ import {
   readBoolean,
   readChoice,
   readDurationMs,
+  readIpAddress,
   readListenAddress,
   readNames,
   readUser,
@@ -162,7 +163,7 @@ export function parseSettings(env: Env): Settings {
   variables.hide(references.variables);
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
   const platform = readCloudRun(text);
-  const tunnel = readTunnel(variables, platform);
+  const tunnel = readTunnel(variables, { platform, warnings });
   const ports = portsBehind(tunnel, readPorts(variables, warnings));
   const oneShot = read("KRUN_REFRESH", (s) => readChoice(s, ["always", "never"])) === "never";
   const settings: Omit<Settings, "warnings"> = {
@@ -324,10 +325,19 @@ function readPorts(variables: Variables, warnings: string[]): PortSetting[] {
 }
 
 /** On Cloud Run a service gets PORT, and nothing but that is reached from outside. */
-function readTunnel(variables: Variables, platform: CloudRunNames | undefined): TunnelSetting | undefined {
-  if (variables.read("KRUN_TUNNEL", (setting) => readChoice(setting, ["h2c"])) === undefined) return undefined;
-  if (platform?.service === undefined) return {};
-  return { platformPort: variables.read("PORT", readMainPort)?.port ?? CLOUD_RUN_PORT };
+function readTunnel(
+  variables: Variables,
+  { platform, warnings }: { platform: CloudRunNames | undefined; warnings: string[] },
+): TunnelSetting | undefined {
+  const address = variables.read("KRUN_TUNNEL_ADDRESS", readIpAddress);
+  if (variables.read("KRUN_TUNNEL", (setting) => readChoice(setting, ["h2c"])) === undefined) {
+    if (address !== undefined) warnings.push("KRUN_TUNNEL_ADDRESS has no effect: KRUN_TUNNEL is not set");
+    return undefined;
+  }
+  const platformPort = platform?.service === undefined
+    ? undefined
+    : variables.read("PORT", readMainPort)?.port ?? CLOUD_RUN_PORT;
+  return { ...(platformPort !== undefined && { platformPort }), ...(address !== undefined && { address }) };
 }
 
 /** What Cloud Run has where nobody names a port. */

@@ -276,8 +276,18 @@ export const SETTINGS = [
     unit: "h2c",
     unset: "off",
     says:
-      "Listens behind a front end that ends TLS, on PORT of Cloud Run (the program gets another PORT), else on 15009: POST /_hbone/22 is a stream to the workload's ssh server on 15022, every other request goes to the program",
+      "Listens behind a front end that ends TLS, on PORT of Cloud Run (the program gets another PORT), else on 15009 of KRUN_TUNNEL_ADDRESS: POST /_hbone/22 is a stream to the workload's ssh server on 15022, every other request goes to the program",
     example: "h2c",
+    seenBy: "krun",
+  },
+  {
+    env: "KRUN_TUNNEL_ADDRESS",
+    group: "krun",
+    unit: "IP address",
+    unset: "all addresses on Cloud Run, else 127.0.0.1",
+    says:
+      "Where KRUN_TUNNEL listens, in plain text and for everybody who reaches it, past the mesh's mTLS and policies; 0.0.0.0 is every IPv4 address, :: every one",
+    example: "10.1.2.3",
     seenBy: "krun",
   },
   ...PLATFORM_NAMES,

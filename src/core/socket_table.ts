@@ -49,6 +49,19 @@ function addressOf(hex: string): string {
   return parseIp(hextets.join(":"))!.text;
 }
 
+const LISTENING_ROW = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A [0-9A-F]{8}:([0-9A-F]{8}) /;
+
+/**
+ * How many connections wait to be accepted at a TCP port, in the text of /proc/net/tcp or tcp6. Of a listening socket its queue to
+ * be read is that number (net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
+ */
+export function waitingConnections(text: string, port: number): number {
+  return text.split("\n").reduce((sum, line) => {
+    const [, local = "", waiting = ""] = LISTENING_ROW.exec(line) ?? [];
+    return Number.parseInt(local, 16) === port ? sum + Number.parseInt(waiting, 16) : sum;
+  }, 0);
+}
+
 /** One end of a connection. */
 export interface ConnectedSocket {
   /** User that made it. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseIp } from "./ip_address.ts";
-import { findConnection, parseSocketTable } from "./socket_table.ts";
+import { findConnection, parseSocketTable, waitingConnections } from "./socket_table.ts";
 
 const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 34567 1 0000000000000000 100 0 0 10 0
@@ -35,6 +35,16 @@ Deno.test("parseSocketTable() gives bound UDP sockets, and not connected ones", 
   assert.deepEqual(parseSocketTable(UDP, "udp"), [
     { protocol: "udp", address: "127.0.0.53", port: 53, uid: 101, inode: 11111 },
   ]);
+});
+
+Deno.test("waitingConnections() counts what a port has not accepted yet, and nothing of a connection's bytes", () => {
+  const queued = TCP.replace("0A 00000000:00000000", "0A 00000000:0000001F").replace(
+    "01 00000000:00000000",
+    "01 00000000:00000005",
+  );
+  assert.deepEqual([8080, 50000, 22].map((port) => waitingConnections(queued, port)), [31, 0, 0]);
+  assert.equal(waitingConnections(TCP6.replaceAll("00000000:00000000 00:", "00000000:00000002 00:"), 8081), 2);
+  assert.equal(waitingConnections(TCP, 8080), 0);
 });
 
 const word = fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 4, maxLength: 4 });

@@ -8,12 +8,15 @@
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { isLoopbackIp } from "./ip_address.ts";
 import type { PortSetting } from "./port_setting.ts";
 
 /** KRUN_TUNNEL, and what PORT means with it. */
 export interface TunnelSetting {
   /** The platform's PORT, where the front door listens; unset: it has a port of its own. */
   readonly platformPort?: number | undefined;
+  /** KRUN_TUNNEL_ADDRESS, in canonical form. */
+  readonly address?: string | undefined;
 }
 
 /** A front door. */
@@ -22,6 +25,10 @@ export interface TunnelPlan {
   readonly ports: readonly number[];
   /** Why there. */
   readonly rule: string;
+  /** The one address where it listens; unset: all. */
+  readonly address?: string;
+  /** Why that one. */
+  readonly addressRule: string;
   /** What is behind it, on 127.0.0.1. */
   readonly program: { readonly port: number; readonly protocol: "http/1.1" | "h2c" };
   /** Why that port. */
@@ -73,6 +80,7 @@ export function tunnelPlan(tunnel: TunnelSetting, declared: readonly DeclaredPor
   return {
     ports: isGiven ? [platformPort] : OWN_PORTS,
     rule: isGiven ? "PORT of Cloud Run" : "not on Cloud Run, where it would be PORT",
+    ...tunnelAddress(tunnel),
     program: { port, protocol },
     programRule:
       (own === undefined ? "no port is declared" : own.name === undefined ? "declared" : `port ${own.name}`) +
@@ -80,6 +88,25 @@ export function tunnelPlan(tunnel: TunnelSetting, declared: readonly DeclaredPor
     ...(isGiven && { givenPort: port }),
   };
 }
+
+/** Who ends TLS on Cloud Run is another machine; elsewhere nobody else is to find a way in that asks for no TLS. */
+function tunnelAddress({ platformPort, address }: TunnelSetting): Pick<TunnelPlan, "address" | "addressRule"> {
+  if (address !== undefined) return { address, addressRule: "KRUN_TUNNEL_ADDRESS" };
+  if (platformPort !== undefined) return { addressRule: "Cloud Run" };
+  return { address: "127.0.0.1", addressRule: "not on Cloud Run, where it would be all" };
+}
+
+/** Where it listens, in words. */
+export function tunnelAddressText({ address }: Pick<TunnelPlan, "address">): string {
+  return address === undefined || ALL.includes(address) ? "all" : address;
+}
+
+/** Whether others than this machine reach it. */
+export function isTunnelOpen({ address }: Pick<TunnelPlan, "address">): boolean {
+  return address === undefined || !isLoopbackIp(address);
+}
+
+const ALL: readonly string[] = ["0.0.0.0", "::"];
 
 function conflict({ name, port }: DeclaredPort): KrunError {
   return new KrunError(

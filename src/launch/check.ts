@@ -153,7 +153,8 @@ function tunnelFailures({ planned: { tunnel }, isSideProcess }: Plan): StartFail
 function waysInFindings(plan: Plan): Finding[] {
   const { tunnel } = plan.planned;
   const proc = procReader();
-  return [...meshFindings(plan, proc), ...(tunnel ? tunnelFindings(tunnel, proc) : [])];
+  const isInMesh = plan.mesh !== undefined || plan.trafficDirector !== undefined;
+  return [...meshFindings(plan, proc), ...(tunnel ? tunnelFindings(tunnel, { proc, isInMesh }) : [])];
 }
 
 /** Why the status endpoint, or the program's metadata server, could not be served. */

@@ -39,8 +39,8 @@ export interface ProxyPlan {
 
 /** What a proxy belongs to. */
 export interface ProxyRun extends Pick<Run, "log" | "settings" | "plan"> {
-  /** What opens with the proxy, and takes nobody new from its drain on. @default {nothing} */
-  readonly ways?: Pick<WaysIn, "prepareHbone" | "openHbone" | "drainHbone"> | undefined;
+  /** What opens with the proxy. @default {nothing} */
+  readonly ways?: Pick<WaysIn, "prepareHbone" | "openHbone"> | undefined;
   /** What the agent is told of the workload, where others can call it. @default {nothing} */
   readonly health?: MeshHealth | undefined;
 }
@@ -90,7 +90,6 @@ export class MeshProxy implements OwnContainer {
   }
 
   async onStop({ over, othersRun }: StopBeginning): Promise<void> {
-    this.#run.ways?.drainHbone();
     this.#run.health?.stop();
     if (this.#isGateway) return;
     await drainProxy(this.#place, { over, clock: systemClock, programRuns: othersRun });

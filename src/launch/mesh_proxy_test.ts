@@ -206,27 +206,25 @@ Deno.test("MeshProxy.untilStarted() warns in mode proxy of a port of the program
   assert.deepEqual(intercept.log.events, []);
 });
 
-Deno.test("MeshProxy opens what opens with it once, before the program may start, and lets it drain at its stop", async () => {
+Deno.test("MeshProxy opens what opens with it once, before the program may start, and only once", async () => {
   await using fake = new FakeProxy(["ready", "status", "admin"]);
   const told: string[] = [];
   const tell = (word: string) => () => void told.push(word);
   const ways = {
     prepareHbone: tell("load"),
     openHbone: () => Promise.resolve(tell("open")()),
-    drainHbone: tell("drain"),
   };
   const { proxy, over } = new Trial(fake, { ways });
   void proxy.started.then(() => told.push("started"));
   await proxy.untilStarted(over.signal);
   await proxy.untilStarted(over.signal);
-  await proxy.onStop({ over: over.signal, othersRun: true });
-  assert.deepEqual(told, ["load", "open", "started", "drain"]);
+  assert.deepEqual(told, ["load", "open", "started"]);
 });
 
 Deno.test("MeshProxy.fault() is what cannot be opened with the proxy, and the program never starts", async () => {
   await using fake = new FakeProxy(["ready"]);
   const failure = new KrunError("HboneUnavailable", "Cannot listen", "free a port");
-  const ways = { prepareHbone() {}, openHbone: () => Promise.reject(failure), drainHbone() {} };
+  const ways = { prepareHbone() {}, openHbone: () => Promise.reject(failure) };
   const { proxy, over } = new Trial(fake, { ways, env: { MESH_START_TIMEOUT: "1h" } });
   let hasStarted = false;
   void proxy.started.then(() => hasStarted = true);

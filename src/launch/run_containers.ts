@@ -72,6 +72,7 @@ export async function runContainers(run: Run): Promise<number> {
       if (container === plan.planned.program && !isGateway) tell();
     },
     ...(proxy && { own: new Map([[ISTIO_PROXY, proxy]]) }),
+    ...(ways && { onStop: (stop) => ways.drain(stop) }),
     log,
     clock: systemClock,
   });

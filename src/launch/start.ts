@@ -176,11 +176,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   });
   const containers = import("./run_containers.ts");
   const referenceSource = await openReferences(outer, options);
-  // A start that is refused a token has touched no rule.
-  const answers = Promise.withResolvers<boolean>();
-  const intercepted = Promise.all([taken, answers.promise]).then(([base, granted]) =>
-    granted && intercepting(outer, { ...options, ...base })
-  );
+  const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
   intercepted.catch(() => {}); // It may fail long before it is waited for.
   const mounted = await mountPod(plan.planned, plan.cluster, {
     base: taken.then(({ base }) => base),
@@ -192,12 +188,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     node: nodeFacts(),
     googleTokens: google?.tokens(plan),
     referenceSource,
-    onAnswers: answers.resolve,
-  }).finally(() => {
-    answers.resolve(false);
-    // Nothing is undone while something is still made.
-    return intercepted.catch(() => {});
-  });
+  }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
   phases.end("mount");
   // What it takes beyond the mounts, beside which it happens.
   if (await intercepted) phases.end("interception");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { AnySignal } from "../core/any_signal.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ListenAddress } from "../core/settings.ts";
@@ -51,13 +52,14 @@ interface OneServer {
 
 function listen(options: StatusServerOptions, signal: AbortSignal): OneServer {
   const { hostname, port } = options;
-  const own = new AbortController();
+  // Deno.serve never lets go of its signal, and there may be many servers one after the other.
+  const until = new AnySignal([signal]);
   const { addr, finished } = listening(options, () =>
     Deno.serve(
-      { hostname, port, onListen: () => {}, signal: AbortSignal.any([own.signal, signal]) },
+      { hostname, port, onListen: () => {}, signal: until.signal },
       (request) => answer(new URL(request.url).pathname, options),
     ));
-  return { port: addr.port, finished: finished.finally(() => own.abort()) };
+  return { port: addr.port, finished: finished.finally(() => until[Symbol.dispose]()) };
 }
 
 /** Serves until the signal aborts, anew after each failure. Never rejects: the program must not suffer for a status page. */

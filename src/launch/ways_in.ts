@@ -7,19 +7,21 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import type { HbonePlan } from "../core/hbone_plan.ts";
+import { type HbonePlan, pastEnvoyText } from "../core/hbone_plan.ts";
 import { SSH_PORT } from "../core/hbone_target.ts";
 import { callersDescriptors } from "../core/open_files.ts";
-import type { TunnelPlan } from "../core/tunnel.ts";
+import { isTunnelOpen, tunnelAddressText, type TunnelPlan } from "../core/tunnel.ts";
 import { DescriptorBudget } from "../mesh/descriptor_budget.ts";
 import type { HboneServer } from "../mesh/hbone_server.ts";
 import type { TunnelServer } from "../mesh/tunnel_server.ts";
 import { systemClock } from "../pod/clock.ts";
+import type { StopBeginning } from "../pod/container.ts";
 import { loadLibc } from "../pod/libc.ts";
+import { stopHandshakes, waitingToBeAccepted } from "../pod/listening_socket.ts";
 import { anyFile } from "../pod/special_files.ts";
 import { procReader } from "./interception.ts";
 import type { Run } from "./run.ts";
-import { plannedHbone, requireTunnelPort } from "./ways_in_findings.ts";
+import { PAST_THE_MESH, plannedHbone, requireTunnelPort } from "./ways_in_findings.ts";
 
 /** How often it is looked whether the program accepts, milliseconds. */
 const POLL_MS = 50;
@@ -33,7 +35,8 @@ export type WaysInRun = Pick<Run, "log" | "settings" | "plan" | "control">;
 /** Both of them, for one run. Disposing it cuts what is still open. */
 export class WaysIn implements AsyncDisposable {
   readonly #run: WaysInRun;
-  readonly #descriptors = new DescriptorBudget(callersDescriptors(loadLibc().procText("/proc/self/limits")));
+  /** Of each of them: callers of one keep nobody out of the other. */
+  readonly #mostDescriptors: number;
   readonly #over = new AbortController();
   #hbone: HboneServer | undefined;
   #tunnel: TunnelServer | undefined;
@@ -43,7 +46,9 @@ export class WaysIn implements AsyncDisposable {
   /** @throws {KrunError} `HboneUnavailable` where the front door could not be opened now */
   constructor(run: WaysInRun) {
     this.#run = run;
-    const { tunnel } = run.plan.planned;
+    const { mesh, planned: { tunnel } } = run.plan;
+    const ways = [plannedHbone(mesh), tunnel].filter((way) => way !== undefined);
+    this.#mostDescriptors = callersDescriptors(loadLibc().procText("/proc/self/limits")) / Math.max(1, ways.length);
     if (tunnel) requireTunnelPort(tunnel, procReader());
   }
 
@@ -68,6 +73,7 @@ export class WaysIn implements AsyncDisposable {
     try {
       this.#hbone = await serveHbone({
         ...this.#listening(plan),
+        note: mesh.mode.mode === "proxyless" ? undefined : pastEnvoyText(plan),
         certificates: mesh.places.certificates,
         // They lie in memory, below /dev.
         files: anyFile,
@@ -79,19 +85,23 @@ export class WaysIn implements AsyncDisposable {
     }
   }
 
-  /** Peers open nothing new from now on. */
-  drainHbone(): void {
-    this.#hbone?.drain();
+  /** Nobody new is let in from now on; resolves when the program has all that was. Never rejects. */
+  async drain({ over, othersRun }: StopBeginning): Promise<void> {
+    const servers = [this.#hbone, this.#tunnel].filter((server) => server !== undefined);
+    const libc = loadLibc();
+    for (const { port } of servers) stopHandshakes(libc, port);
+    const waiting = (port: number) => waitingToBeAccepted(libc, port);
+    const options = { over, clock: systemClock, programRuns: othersRun, waiting };
+    await Promise.all(servers.map((server) => server.drain(options)));
   }
 
   /**
    * Opens the front door as soon as the program accepts connections: a platform takes an open port for a program that is ready.
-   * From a stop on nobody new is let in. A front door that cannot be had ends the run.
+   * A front door that cannot be had ends the run.
    */
   openTunnel(): void {
     const { plan: { planned: { tunnel } }, control } = this.#run;
     if (!tunnel) return;
-    control.stop.addEventListener("abort", () => this.#tunnel?.drain());
     this.#opening = this.#openTunnel(tunnel).catch((cause) => control.fail(cause));
   }
 
@@ -105,10 +115,19 @@ export class WaysIn implements AsyncDisposable {
     const { serveTunnel } = await import("../mesh/tunnel_server.ts");
     await this.#untilAccepts(plan.program.port);
     if (this.#isOver) return;
-    const { ports, program } = plan;
-    const server = await serveTunnel({ ...this.#listening({ ports }), program, sshPort: SSH_PORT });
-    this.#tunnel = server;
-    if (this.#isOver) server.drain();
+    const { ports, program, address } = plan;
+    const listening = { ...this.#listening({ ports }), ...(address !== undefined && { hostname: address }) };
+    this.#tunnel = await serveTunnel({ ...listening, program, sshPort: SSH_PORT });
+    const { log, plan: { mesh, trafficDirector } } = this.#run;
+    if ((mesh || trafficDirector) && isTunnelOpen(plan)) {
+      log.warn(`the tunnel is open to others: ${PAST_THE_MESH}`, {
+        address: tunnelAddressText(plan),
+        hint:
+          "let nobody reach it but a front end that ends TLS; KRUN_TUNNEL_ADDRESS=127.0.0.1 keeps it on this machine",
+      });
+    }
+    // A stop that came meanwhile has not seen it.
+    if (this.#isOver) await this.#tunnel[Symbol.asyncDispose]();
   }
 
   get #isOver(): boolean {
@@ -132,7 +151,7 @@ export class WaysIn implements AsyncDisposable {
   #listening<Plan extends Pick<HbonePlan, "ports">>(plan: Plan) {
     const addresses = Deno.networkInterfaces();
     const hostname = addresses.some(({ family }) => family === "IPv6") ? "::" : "0.0.0.0";
-    return { ...plan, hostname, log: this.#run.log, descriptors: this.#descriptors };
+    return { ...plan, hostname, log: this.#run.log, descriptors: new DescriptorBudget(this.#mostDescriptors) };
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * File descriptors that callers may have of krun, all together. Each connection of a caller is one, and each stream's connection to
- * the program.
+ * File descriptors that callers may have of one server of krun's, all together. Each connection of a caller is one, and each stream's
+ * connection to the program.
  *
  * Deno 2.9.6 accepts no connection any more, and says nothing, once a process has run out of descriptors while it accepted one.
  * So krun must not come near.
@@ -11,7 +11,7 @@
 /** Gives one back. To be called once. */
 export type Release = () => void;
 
-/** Counts them; shared by everybody who listens. */
+/** Counts them. */
 export class DescriptorBudget {
   #connections = 0;
   #streams = 0;

@@ -41,10 +41,25 @@ export interface FrontRequest {
   reset(): void;
 }
 
+/** Options of {@linkcode http1Request}. */
+export interface Http1RequestOptions {
+  /** Whether the connection is to end with the answer, asked for when its head is sent. */
+  isLast(): boolean;
+}
+
 /** A request of HTTP/1.1. */
-export function http1Request(message: IncomingMessage, response: ServerResponse): FrontRequest {
+export function http1Request(
+  message: IncomingMessage,
+  response: ServerResponse,
+  { isLast }: Http1RequestOptions,
+): FrontRequest {
   const fields = fieldsOfRaw(message.rawHeaders);
   const cut = new AbortController();
+  // An answer whose turn has not come, behind others of a pipeline, is not told that its connection has closed.
+  const { socket } = message;
+  const leave = () => cut.abort();
+  socket.once("close", leave);
+  for (const event of ["finish", "close"]) response.once(event, () => socket.off("close", leave));
   const sink = new WritableSink(response, {}, cut);
   return {
     method: message.method ?? "",
@@ -55,7 +70,7 @@ export function http1Request(message: IncomingMessage, response: ServerResponse)
     body: new ReadableSource(message, { endedInOrder: () => message.complete }, cut),
     trailers: () => fieldsOfRaw(message.rawTrailers),
     respond({ status, fields, trailers }) {
-      response.writeHead(status, headersOf(fields));
+      response.writeHead(status, headersOf(isLast() ? [...fields, ["connection", "close"]] : fields));
       const end = () => {
         response.addTrailers(headersOf(trailers()));
         sink.end();

@@ -8,8 +8,9 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import type { Clock } from "../core/clock.ts";
 import { connectTarget, type ReachablePort, type ReachableWorkload } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
+import type { Caller } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
-import { endBetweenTurns } from "./http2_session.ts";
+import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { PeerVerdict } from "./mesh_peer.ts";
 
@@ -44,11 +45,18 @@ export const DEFAULT_LIMITS: HboneLimits = {
 
 /** Options of {@linkcode HboneConnection}. */
 export interface HboneConnectionOptions {
-  readonly peer: PeerVerdict;
+  /** The peer was not let in when the connection began. */
+  readonly isRefused: boolean;
+  /** Whether the peer may open a stream now. */
+  judge(): PeerVerdict;
+  /** When its certificate ends, milliseconds since the epoch. */
+  readonly endsMs: number;
   readonly workload: ReachableWorkload;
   readonly log: Logger;
   readonly clock: Clock;
   readonly descriptors: DescriptorBudget;
+  /** Whose connection it is. */
+  readonly caller: Caller;
   readonly limits: HboneLimits;
 }
 
@@ -56,6 +64,9 @@ export interface HboneConnectionOptions {
 const CONNECTION_WINDOWS = 8;
 
 const FULL: Refusal = { status: 503, reason: "too many streams are open here" };
+
+/** This long before the end of a peer's certificate its connection takes its last stream: agents renew at half of the life. */
+const LAST_MS = 10_000;
 
 /** How long frames of a closing connection may take to leave. */
 const LAST_FRAMES_MS = 200;
@@ -84,7 +95,12 @@ export class HboneConnection {
     void this.#closeWhenIdle();
   }
 
-  /** Takes no new stream; those that are open go on, and with the last one the connection ends (RFC 9113, 6.8). */
+  /** Takes no new stream; those that are open go on. */
+  refuseStreams(): void {
+    refuseStreams(this.#session);
+  }
+
+  /** Takes no new stream, and ends the connection with the last one that is open (RFC 9113, 6.8). */
   drain(): void {
     this.#session.close();
   }
@@ -101,17 +117,20 @@ export class HboneConnection {
   async #serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
     // Every failure of a stream is its own end, which the other side sees for itself.
     stream.on("error", () => {});
-    const { peer } = this.#options;
+    const peer = this.#options.judge();
     if ("refusal" in peer) return this.#refuse(stream, peer.refusal);
+    this.#endBefore();
     this.#busy.abort();
     this.#open++;
+    const ended = this.#options.caller.begin();
     try {
       const target = this.#judge(headers);
       const release = "port" in target ? this.#options.descriptors.stream() : undefined;
       if ("status" in target) refuseStream(stream, target);
       else if (release === undefined) refuseStream(stream, FULL);
-      else await this.#relay(stream, target).finally(release);
+      else await this.#relay(stream, { ...target, peer: peer.identity }).finally(release);
     } finally {
+      ended();
       this.#open--;
       if (this.#open === 0) void this.#closeWhenIdle();
     }
@@ -129,21 +148,27 @@ export class HboneConnection {
     return connectTarget(`${headers[":authority"] ?? ""}`, workload);
   }
 
-  async #relay(stream: ServerHttp2Stream, { port }: ReachablePort): Promise<void> {
-    const { peer, log, limits } = this.#options;
-    log.debug("hbone stream opened", { peer: peer.identity, port });
+  /** A peer whose certificate is about to end is to come again with the next one, before a stream of it has to be refused. */
+  #endBefore(): void {
+    const { endsMs, clock } = this.#options;
+    if (endsMs - clock.nowMs() < LAST_MS) this.drain();
+  }
+
+  async #relay(stream: ServerHttp2Stream, { port, peer }: ReachablePort & { peer: string }): Promise<void> {
+    const { log, limits } = this.#options;
+    log.debug("hbone stream opened", { peer, port });
     await relayToPort(stream, port, { timeoutMs: limits.connectMs, signal: this.#end.signal, unavailable: 503 });
-    log.debug("hbone stream ended", { peer: peer.identity, port });
+    log.debug("hbone stream ended", { peer, port });
   }
 
   async #closeWhenIdle(): Promise<void> {
-    const { clock, limits, peer } = this.#options;
+    const { clock, limits, isRefused } = this.#options;
     const { signal } = this.#busy = new AbortController();
     if (this.#session.closed) return;
-    await clock.sleep("refusal" in peer ? limits.refusedIdleMs : limits.idleMs, signal);
+    await clock.sleep(isRefused ? limits.refusedIdleMs : limits.idleMs, signal);
     if (signal.aborted) return;
     this.#session.close();
     // Nor may one that is refused hold a stream open.
-    if ("refusal" in peer) this.#session.destroy();
+    if (isRefused) this.#session.destroy();
   }
 }

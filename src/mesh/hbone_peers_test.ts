@@ -6,6 +6,7 @@ import { MeshRig, type Peer, type PeerOptions, workloadId } from "../../tests/me
 import { TcpProgram } from "../../tests/tcp_program.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { readPeerPatterns } from "../core/spiffe_id.ts";
+import { systemClock } from "../pod/clock.ts";
 
 const stranger = new TestAuthority();
 
@@ -161,4 +162,59 @@ Deno.test("serveHbone() takes new certificates and roots, and old streams go on"
     assert.equal(await statusOf(rig.peer({ ...old, rootPem: next.pem }), authority), undefined, "the old root is gone");
   });
   await t.step("the stream that was open goes on", () => echoes("after"));
+});
+
+Deno.test("serveHbone() judges every stream anew: no new one once the certificate has ended, and those that are open go on", async () => {
+  await using program = await TcpProgram.echo();
+  let aheadMs = 0;
+  const clock = { ...systemClock, nowMs: () => Date.now() + aheadMs };
+  await using rig = await MeshRig.start({ workload: { hosts: [], ports: [program.port] }, clock });
+  const authority = `localhost:${program.port}`;
+  const peer = rig.peer({ certificate: rig.authority.issue({ uris: [WEB], endsInMs: 600_000 }) });
+  const { channel, status } = peer.open(authority);
+  assert.equal(await status, 200);
+  aheadMs = 500_000;
+  assert.equal(await statusOf(peer, authority), 200, "the control: it is in its time");
+  aheadMs = 700_000;
+  assert.equal(await statusOf(peer, authority), 403);
+  await channel.write(new TextEncoder().encode("still here"));
+  assert.equal(new TextDecoder().decode(await channel.read()), "still here");
+  channel.end();
+  assert.equal(await channel.read(), undefined);
+  await peer.closed;
+  assert.equal(program.sockets.length, 2);
+});
+
+Deno.test("serveHbone() has a peer come again with its next certificate before the last one ends", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await MeshRig.start({ workload: { hosts: [], ports: [program.port] } });
+  const authority = `localhost:${program.port}`;
+  const peer = rig.peer({ certificate: rig.authority.issue({ uris: [WEB], endsInMs: 9_000 }) });
+  const { channel, status } = peer.open(authority);
+  assert.equal(await status, 200, "it is served");
+  channel.end();
+  assert.equal(await channel.read(), undefined);
+  await peer.closed;
+});
+
+Deno.test("serveHbone() opens no new stream on a connection whose root is gone, and those that are open go on", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await MeshRig.start({ workload: { hosts: [], ports: [program.port] } });
+  const authority = `localhost:${program.port}`;
+  const reloads = () => rig.log.events.filter((event) => event === "info mesh certificate reloaded").length;
+  const [kept, lost] = [rig.peer(), rig.peer()];
+  const open = kept.open(authority);
+  assert.deepEqual([await open.status, await statusOf(lost, authority)], [200, 200]);
+  const next = new TestAuthority();
+  await rig.folder.write(next.issue({ uris: [workloadId("web")] }), next.pem + rig.authority.pem);
+  await waitFor("both roots", () => reloads() >= 1);
+  assert.equal(await statusOf(lost, authority), 200, "the control: both roots are believed");
+  const before = reloads();
+  await rig.folder.write(next.issue({ uris: [workloadId("web")] }), next.pem);
+  await waitFor("the new root alone", () => reloads() > before);
+  assert.equal(await statusOf(lost, authority), 403);
+  await lost.closed;
+  await open.channel.write(new TextEncoder().encode("still here"));
+  assert.equal(new TextDecoder().decode(await open.channel.read()), "still here");
+  assert.ok(rig.log.events.includes("warn hbone peer refused"));
 });

@@ -16,9 +16,12 @@ import type { Logger } from "../core/log.ts";
 import { formatSpiffeId, type PeerPattern, sameTrustDomain } from "../core/spiffe_id.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import { type Caller, Callers } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
+import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { DEFAULT_LIMITS, HboneConnection, type HboneLimits } from "./hbone_connection.ts";
-import { judgePeer, type PeerSocket } from "./mesh_peer.ts";
+import { MeshPeer, type PeerSocket, type PeerVerdict } from "./mesh_peer.ts";
+import { addressOf } from "./tcp_channel.ts";
 import {
   followWorkloadCertificates,
   readWorkloadCertificates,
@@ -39,6 +42,8 @@ export interface HboneServerOptions {
   readonly allow?: readonly PeerPattern[] | undefined;
   /** What they reach. */
   readonly workload: ReachableWorkload;
+  /** What the line that says where it listens says besides. @default {nothing} */
+  readonly note?: string | undefined;
   readonly log: Logger;
   readonly clock: Clock;
   /** What all peers together may have. */
@@ -51,8 +56,11 @@ export interface HboneServerOptions {
 export interface HboneServer extends AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
-  /** Lets nobody in any more, neither by a new connection nor by a new stream; streams that are open go on. */
-  drain(): void;
+  /**
+   * Lets nobody in any more, neither by a new connection nor by a new stream; streams that are open go on. Peers hear of it by GOAWAY
+   * first. Resolves when the program has all that was accepted.
+   */
+  drain(options: ServerDrainOptions): Promise<void>;
 }
 
 /** Where HBONE is expected, and where the original listened. */
@@ -61,8 +69,9 @@ const PORTS = [15008, 15009];
 /**
  * Listens until it is disposed. A peer must show a certificate that the mesh's roots verify and that names an admitted
  * workload (else the handshake fails, or its requests are answered 403); what it may reach is `connectTarget`'s rule; a program
- * that does not accept is 503. New certificates count from the next connection on. Needs read permission for the folder, and
- * net permission for the address and 127.0.0.1.
+ * that does not accept is 503. The workload's own certificate counts from the next connection on; each stream is
+ * judged by the roots that are in force then, and by the time. Needs read permission for the folder, and net permission for the
+ * address and 127.0.0.1.
  *
  * @throws {KrunError} `HboneUnavailable` when the certificates cannot be used or every port is taken, `RuntimeTooOld`
  */
@@ -71,18 +80,20 @@ export async function serveHbone(options: HboneServerOptions): Promise<HboneServ
   const certificates = await readWorkloadCertificates(options.certificates, options.files);
   const endpoint = new Endpoint(certificates, options);
   const port = await endpoint.listen();
-  options.log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity) });
-  return { port, drain: () => endpoint.drain(), [Symbol.asyncDispose]: () => endpoint.close() };
+  const { log, note } = options;
+  log.info("hbone endpoint listens", { port, identity: formatSpiffeId(certificates.identity), ...(note && { note }) });
+  return { port, drain: (options) => drainServer(endpoint, options), [Symbol.asyncDispose]: () => endpoint.close() };
 }
 
-class Endpoint {
+class Endpoint implements Drainable {
   readonly #options: HboneServerOptions;
   readonly #limits: HboneLimits;
   readonly #server: http2.Http2SecureServer;
   readonly #end = new AbortController();
   readonly #sockets = new Set<Socket>();
-  /** By the peer's address, in the order in which they came. */
-  readonly #handshakes = new Map<string, Socket>();
+  readonly #callers: Callers;
+  /** By the peer's address. */
+  readonly #callerAt = new Map<string, Caller>();
   readonly #connections = new Set<HboneConnection>();
   readonly #refused = new Set<string>();
   #certificates: WorkloadCertificates;
@@ -93,6 +104,7 @@ class Endpoint {
     this.#certificates = certificates;
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#callers = new Callers(options.descriptors);
     const { handshakeMs, streams, windowBytes } = this.#limits;
     this.#server = http2.createSecureServer({
       ...secureContext(certificates),
@@ -114,6 +126,14 @@ class Endpoint {
     this.#server.on("session", (session) => this.#accept(session as http2.ServerHttp2Session));
   }
 
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get programPorts(): readonly number[] {
+    return this.#options.workload.ports;
+  }
+
   /** @throws {KrunError} `HboneUnavailable` */
   async listen(): Promise<number> {
     const { hostname, ports = PORTS, certificates, files, log } = this.#options;
@@ -127,22 +147,29 @@ class Endpoint {
           log,
           onChange: (found) => this.#renew(found),
         });
-        return (this.#server.address() as AddressInfo).port;
+        return this.port;
       }
       if ((fault as NodeJS.ErrnoException).code !== "EADDRINUSE") throw cannotListen(hostname, [port], fault);
     }
     throw cannotListen(hostname, ports, new Error("every one is taken"));
   }
 
-  drain(): void {
+  /** HTTP/2 has no such words for a server on node (see `refuseStreams`). */
+  announce(): void {}
+
+  shut(): void {
     if (this.#closed) return;
     this.#closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const connection of this.#connections) connection.refuseStreams();
+  }
+
+  finish(): void {
     for (const connection of this.#connections) connection.drain();
   }
 
   async close(): Promise<void> {
     this.#end.abort();
-    this.drain();
+    this.shut();
     await Promise.all([...this.#connections].map((connection) => connection.close()));
     // Who has not finished the handshake, or does not read, must not hold up the end.
     for (const socket of this.#sockets) socket.destroy();
@@ -150,27 +177,19 @@ class Endpoint {
   }
 
   #prepare(socket: Socket): void {
-    const release = this.#options.descriptors.connection();
-    if (release === undefined) this.#giveUpOldest();
-    // What was still in the queue of a listener that is closed.
-    if (release === undefined || this.#closed) return void socket.destroy();
+    const caller = this.#closed ? undefined : this.#callers.enter(() => socket.destroy());
+    if (caller === undefined) return void socket.destroy();
     const address = addressOf(socket);
     this.#sockets.add(socket);
-    this.#handshakes.set(address, socket);
+    this.#callerAt.set(address, caller);
     socket.once("close", () => {
-      release();
+      caller.left();
       this.#sockets.delete(socket);
-      if (this.#handshakes.get(address) === socket) this.#handshakes.delete(address);
+      if (this.#callerAt.get(address) === caller) this.#callerAt.delete(address);
     });
     socket.setNoDelay(true);
     // A peer whose machine is gone says nothing; its streams would stay for ever.
     socket.setKeepAlive(true, this.#limits.keepAliveMs);
-  }
-
-  /** Strangers who only knock must not keep out those who would be let in: their next try finds room. */
-  #giveUpOldest(): void {
-    const [oldest] = this.#handshakes.values();
-    oldest?.destroy();
   }
 
   #listenOn(port: number): Promise<Error | undefined> {
@@ -180,7 +199,7 @@ class Endpoint {
     return promise.finally(() => this.#server.off("error", resolve));
   }
 
-  /** Connections that are open keep what they were made with. */
+  /** Connections that are open keep the certificate that they were shown; who opens a stream is judged by the new roots. */
   #renew(certificates: WorkloadCertificates): void {
     this.#certificates = certificates;
     this.#server.setSecureContext(secureContext(certificates));
@@ -188,17 +207,22 @@ class Endpoint {
 
   #accept(session: http2.ServerHttp2Session): void {
     // Its socket is gone already.
-    if (session.destroyed) return;
-    this.#handshakes.delete(addressOf(session.socket));
+    const caller = session.destroyed ? undefined : this.#callerAt.get(addressOf(session.socket));
+    if (caller === undefined) return session.destroy();
     const { allow, log, clock, workload, descriptors } = this.#options;
-    const { identity, roots } = this.#certificates;
-    const peer = judgePeer(session.socket as PeerSocket, {
-      allow: allow ?? sameTrustDomain(identity),
-      roots,
-      nowMs: clock.nowMs(),
-    });
-    if ("refusal" in peer) this.#tellRefused(peer);
-    const connection = new HboneConnection(session, { peer, workload, log, clock, descriptors, limits: this.#limits });
+    const peer = new MeshPeer(session.socket as PeerSocket);
+    const judge = (): PeerVerdict => {
+      const { identity, roots } = this.#certificates;
+      const verdict = peer.judge({ allow: allow ?? sameTrustDomain(identity), roots, nowMs: clock.nowMs() });
+      if ("refusal" in verdict) this.#tellRefused(verdict);
+      return verdict;
+    };
+    // Who is refused goes first when there is no room.
+    const isRefused = "refusal" in judge();
+    if (!isRefused) caller.admit();
+    const { endsMs } = peer;
+    const options = { isRefused, judge, endsMs, workload, log, clock, descriptors, caller, limits: this.#limits };
+    const connection = new HboneConnection(session, options);
     this.#connections.add(connection);
     session.once("close", () => this.#connections.delete(connection));
     if (this.#closed) connection.drain();
@@ -217,11 +241,6 @@ const MOST_REFUSALS_TOLD = 100;
 
 /** As many connections may come in one turn of the event loop, and have a descriptor until they are refused. */
 const BACKLOG = 128;
-
-/** Names a connection while it is open. */
-function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
-  return `${remoteAddress} ${remotePort}`;
-}
 
 function secureContext({ keyPem, certPem, rootPem }: WorkloadCertificates): http2.SecureServerOptions {
   return { key: keyPem, cert: certPem, ca: rootPem, minVersion: "TLSv1.2" };

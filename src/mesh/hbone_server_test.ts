@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import assert from "node:assert/strict";
+import { AT_ONCE } from "../../tests/drain_at_once.ts";
 import { MeshRig, type Peer, readAll } from "../../tests/mesh_rig.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { waitFor } from "../../tests/wait.ts";
@@ -234,7 +235,7 @@ Deno.test("serveHbone() lets nobody in once it drains, and what is open goes on 
   const used = idle.open(authority);
   used.channel.end();
   assert.equal(await used.channel.read(), undefined);
-  rig.server.drain();
+  void rig.server.drain(AT_ONCE);
   await idle.closed;
   await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: rig.server.port }), Deno.errors.ConnectionRefused);
   await assert.rejects(async () => await peer.open(authority).status, "by an open connection neither");
@@ -296,4 +297,22 @@ Deno.test("serveHbone() answers 503 to a stream for which it has no descriptor, 
     return await next.status === 200 ? next : undefined;
   });
   third.channel.reset();
+});
+
+Deno.test("serveHbone() gives up an idle peer for a new one, and none that has a stream open", async () => {
+  await using program = await TcpProgram.echo();
+  await using rig = await serving(program, { descriptors: new DescriptorBudget(6) });
+  const authority = `localhost:${program.port}`;
+  const [working, idle] = [rig.peer(), rig.peer()];
+  const { channel, status } = working.open(authority);
+  assert.equal(await status, 200);
+  for (const next of [() => idle, () => rig.peer(), () => rig.peer()]) {
+    const used = next().open(authority);
+    assert.equal(await used.status, 200);
+    used.channel.end();
+    assert.equal(await used.channel.read(), undefined);
+  }
+  await idle.closed;
+  await channel.write(bytes("still here"));
+  assert.equal(text(await channel.read()), "still here");
 });

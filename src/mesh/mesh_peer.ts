@@ -26,32 +26,76 @@ export type PeerSocket = Pick<TLSSocket, "authorized" | "getPeerCertificate" | "
 /** More certificates than anyone has between a workload and a root. */
 const LONGEST_CHAIN = 8;
 
-/**
- * Judges the peer of a connection whose handshake has verified its certificate. Never throws.
- *
- * A resumed TLS session skips that verification, and Deno 2.9.6 resumes sessions that were verified with roots since taken
- * away, or by any other server of the process; it has no option against it. So the chain of such a session is verified here.
- */
+/** Judges the peer of a connection whose handshake has verified its certificate. Never throws. */
 export function judgePeer(socket: PeerSocket, rule: PeerRule): PeerVerdict {
-  try {
-    return judge(socket, rule);
-  } catch {
-    // TLS and node read certificates by different code: what only the first one understands names nobody.
-    return { refusal: "a certificate that cannot be read" };
-  }
+  return new MeshPeer(socket).judge(rule);
 }
 
-function judge(socket: PeerSocket, { allow, roots, nowMs }: PeerRule): PeerVerdict {
-  const chain = peerChain(socket);
-  const [leaf] = chain;
-  if (leaf === undefined || !socket.authorized) return { refusal: "no certificate that was verified" };
-  if (socket.isSessionReused() && !leadsToRoot(chain, roots, nowMs)) {
-    return { refusal: "a resumed session whose certificate no longer verifies" };
+/**
+ * The peer of one connection, to be judged when the connection begins, and again for whatever is asked on it later: its certificate
+ * may have come to its end by then, and its root may be gone.
+ *
+ * A resumed TLS session skips the verification of the handshake, and Deno 2.9.6 resumes sessions that were verified with roots since
+ * taken away, or by any other server of the process; it has no option against it. So the chain of such a session is verified here
+ * from the beginning.
+ */
+export class MeshPeer {
+  readonly #chain: readonly X509Certificate[] | undefined;
+  readonly #authorized: boolean;
+  /** Roots by which the chain is known to verify; of a handshake, those that are in force at the first judgement. */
+  #verifiedBy: readonly X509Certificate[] | undefined;
+  readonly #isResumed: boolean;
+
+  constructor(socket: PeerSocket) {
+    this.#authorized = socket.authorized;
+    this.#isResumed = socket.isSessionReused();
+    try {
+      this.#chain = peerChain(socket);
+    } catch {
+      // TLS and node read certificates by different code: what only the first one understands names nobody.
+      this.#chain = undefined;
+    }
   }
-  const id = certificateIdentity(certificateUris(leaf.raw));
-  if (id === undefined) return { refusal: "the certificate names no workload of a mesh" };
-  const identity = formatSpiffeId(id);
-  return admitsPeer(allow, id) ? { identity } : { refusal: "not in the allow list", identity };
+
+  /** When the first of its certificates that is no root ends, milliseconds since the epoch. */
+  get endsMs(): number {
+    const issued = (this.#chain ?? []).filter((certificate) => !certificate.checkIssued(certificate));
+    return Math.min(...issued.map(({ validTo }) => Date.parse(validTo)));
+  }
+
+  /** Never throws. */
+  judge(rule: PeerRule): PeerVerdict {
+    try {
+      return this.#judge(rule);
+    } catch {
+      return { refusal: "a certificate that cannot be read" };
+    }
+  }
+
+  #judge({ allow, roots, nowMs }: PeerRule): PeerVerdict {
+    if (this.#chain === undefined) return { refusal: "a certificate that cannot be read" };
+    const [leaf] = this.#chain;
+    if (leaf === undefined || !this.#authorized) return { refusal: "no certificate that was verified" };
+    if (!this.#verifies(roots, nowMs)) return { refusal: this.#staleness };
+    const id = certificateIdentity(certificateUris(leaf.raw));
+    if (id === undefined) return { refusal: "the certificate names no workload of a mesh" };
+    const identity = formatSpiffeId(id);
+    return admitsPeer(allow, id) ? { identity } : { refusal: "not in the allow list", identity };
+  }
+
+  get #staleness(): string {
+    const what = this.#isResumed && this.#verifiedBy === undefined ? "a resumed session whose" : "a connection whose";
+    return `${what} certificate no longer verifies`;
+  }
+
+  #verifies(roots: readonly X509Certificate[], nowMs: number): boolean {
+    if (this.#verifiedBy === undefined && !this.#isResumed) this.#verifiedBy = roots;
+    else if (this.#verifiedBy !== roots || nowMs >= this.endsMs) {
+      if (!leadsToRoot(this.#chain!, roots, nowMs)) return false;
+      this.#verifiedBy = roots;
+    }
+    return true;
+  }
 }
 
 /** The peer's certificate, then its issuer's, and so on. A root is its own issuer. */

@@ -8,13 +8,24 @@ import type { MeshPorts } from "../core/istio_proxy.ts";
 import { parseSocketTable } from "../core/socket_table.ts";
 import { describeProcess, type ProcReader, socketInodes } from "./network_namespace.ts";
 
-/** Whether a TCP port of this network namespace can be listened on at all addresses. Needs `--allow-net`. */
-export function isPortFree(port: number): boolean {
+/** Whether a TCP port of this network namespace can be listened on, at all addresses or at one. Needs `--allow-net`. */
+export function isPortFree(port: number, hostname = "0.0.0.0"): boolean {
   try {
-    Deno.listen({ hostname: "0.0.0.0", port }).close();
+    Deno.listen({ hostname, port }).close();
     return true;
   } catch (cause) {
     if (cause instanceof Deno.errors.AddrInUse) return false;
+    throw cause;
+  }
+}
+
+/** Whether something can listen on an address: it is one of this network namespace's. Needs `--allow-net`. */
+export function isOwnAddress(hostname: string): boolean {
+  try {
+    Deno.listen({ hostname, port: 0 }).close();
+    return true;
+  } catch (cause) {
+    if (cause instanceof Deno.errors.AddrNotAvailable) return false;
     throw cause;
   }
 }

@@ -9,6 +9,7 @@
  */
 import * as http from "node:http";
 import * as http2 from "node:http2";
+import * as net from "node:net";
 import type { Field } from "../core/proxy_fields.ts";
 import type { ByteSink, ByteSource } from "./channel.ts";
 import { http2Channel } from "./http2_channel.ts";
@@ -64,6 +65,9 @@ export interface ProgramExchange {
   reset(): void;
 }
 
+/** A program answers 101 to a request that asked for no upgrade (RFC 9110, 7.8): what follows on its connection is no answer. */
+export class UnaskedUpgrade extends Error {}
+
 /** Sends a request's head. @throws {TypeError} when it holds what no head can hold. */
 export function askProgram(program: Program, request: ProgramRequest): ProgramExchange {
   return program.protocol === "h2c" ? askByHttp2(program, request) : askByHttp1(program, request);
@@ -73,13 +77,12 @@ function askByHttp1(
   { port }: Program,
   { method, path, authority, fields, hasBody, trailers }: ProgramRequest,
 ): ProgramExchange {
+  const connection = connectToProgram(port);
   const isSized = fields.some(([name]) => name.toLowerCase() === "content-length");
   const request = http.request({
-    host: "127.0.0.1",
-    port,
+    createConnection: () => connection,
     method,
     path,
-    agent: false,
     headers: {
       ...(authority === "" ? {} : { host: authority }),
       ...headersOf(fields),
@@ -89,7 +92,17 @@ function askByHttp1(
   });
   const { promise, resolve, reject } = Promise.withResolvers<ProgramAnswer>();
   request.on("error", reject);
-  request.on("response", (message) => resolve(http1Answer(message, method)));
+  // A request that is destroyed before it has its connection tells nobody, and leaves that open.
+  connection.once("close", () => reject(new Error("the connection has closed")));
+  request.on("response", (message) => {
+    // Also where more comes behind the answer's end.
+    message.once("end", () => connection.destroy());
+    resolve(http1Answer(message, method));
+  });
+  request.on("upgrade", (_answer, socket) => {
+    socket.destroy();
+    reject(new UnaskedUpgrade("the program has switched protocols, which nobody asked for"));
+  });
   const sink = new WritableSink(request);
   if (hasBody) request.flushHeaders();
   const end = () => {
@@ -97,7 +110,16 @@ function askByHttp1(
     sink.end();
   };
   const body = { broken: sink.broken, write: (bytes: Uint8Array) => sink.write(bytes), end };
-  return { body, answer: promise, reset: () => request.destroy() };
+  const reset = () => {
+    request.destroy();
+    connection.destroy();
+  };
+  return { body, answer: promise, reset };
+}
+
+/** A connection for one request of HTTP/1.1. */
+export function connectToProgram(port: number): net.Socket {
+  return net.connect({ host: "127.0.0.1", port, noDelay: true });
 }
 
 function http1Answer(message: http.IncomingMessage, method: string): ProgramAnswer {

@@ -7,7 +7,7 @@ import { endToEndFields, programFields, programTrailers, takesTrailers } from ".
 import { carry } from "./channel.ts";
 import type { FrontRequest } from "./front_request.ts";
 import { nothingAnswers, type Refusal, TEXT } from "./local_stream.ts";
-import { askProgram, type Program, type ProgramExchange } from "./program_request.ts";
+import { askProgram, type Program, type ProgramExchange, UnaskedUpgrade } from "./program_request.ts";
 
 /** Passes a request on. A program that does not answer is 502; an answer that is cut is a reset. Never rejects. */
 export async function proxy(front: FrontRequest, program: Program): Promise<void> {
@@ -39,9 +39,9 @@ function ask(front: FrontRequest, program: Program): ProgramExchange | Refusal {
 
 /** Whether the answer came to its end. */
 async function passBack(front: FrontRequest, { answer }: ProgramExchange, port: number): Promise<boolean> {
-  const found = await answer.catch(() => undefined);
-  if (found === undefined) {
-    refuse(front, { status: 502, reason: nothingAnswers(port) });
+  const found = await answer.catch((error: Error) => error);
+  if (found instanceof Error) {
+    refuse(front, { status: 502, reason: found instanceof UnaskedUpgrade ? found.message : nothingAnswers(port) });
     return true;
   }
   try {

@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import { envoyListeners } from "../core/envoy_listeners.ts";
 import type { MeshPorts } from "../core/istio_proxy.ts";
 import type { HostPort, MeshMode } from "../core/mesh_settings.ts";
+import { ACCEPTED_MS, type DrainOptions } from "./drain.ts";
 
 /** How often the proxy is asked while it starts, milliseconds. */
 const POLL_MS = 50;
@@ -37,24 +38,9 @@ export async function proxyReady(
   }
 }
 
-/**
- * What Envoy has accepted when it closes a listener is with the program after this time, milliseconds: a program that is told to
- * end in the middle of it would refuse the connection, and Envoy would answer 503.
- */
-const ACCEPTED_MS = 100;
-
 /** Has the agent write into its log what it waits for; Envoy's port refuses that question until there is a configuration. */
 export async function askAgent({ ports }: ProxyPlace, signal: AbortSignal): Promise<void> {
   await answer("GET", ports.status, "/healthz/ready", signal);
-}
-
-/** Options of {@linkcode drainProxy}. */
-export interface DrainOptions {
-  /** Aborted: there is no more time. */
-  readonly over: AbortSignal;
-  readonly clock: Clock;
-  /** The program runs, and shall have what was accepted before it is told to end. */
-  readonly programRuns: boolean;
 }
 
 /**

@@ -42,3 +42,8 @@ export function connectLocally(port: number, { timeoutMs, signal }: ConnectLocal
     socket.off("error", reject);
   });
 }
+
+/** Names a caller's connection to one of krun's ports while it is open. */
+export function addressOf({ remoteAddress, remotePort }: Pick<net.Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
+}

@@ -15,9 +15,12 @@ import { tunnelTarget } from "../core/hbone_target.ts";
 import type { Logger } from "../core/log.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { requireRuntime } from "../kube/runtime.ts";
+import { type Caller, Callers, type CallersOptions } from "./callers.ts";
 import type { DescriptorBudget } from "./descriptor_budget.ts";
+import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { type FrontRequest, http1Request, http2Request } from "./front_request.ts";
-import { endBetweenTurns } from "./http2_session.ts";
+import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
+import { addressOf } from "./tcp_channel.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { Program } from "./program_request.ts";
 import { proxy, refuse } from "./proxy.ts";
@@ -37,14 +40,19 @@ export interface TunnelServerOptions {
   readonly descriptors: DescriptorBudget;
   /** Milliseconds for the first bytes of a connection, and for the ssh server to accept. @default {10_000} */
   readonly timeoutMs?: number;
+  /** @default {a minute for the first request, 620 s without one} */
+  readonly limits?: CallersOptions;
 }
 
 /** A running front door; disposing it cuts every connection. */
 export interface TunnelServer extends AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
-  /** Takes no new connection; what is under way goes on, and a connection ends with it. */
-  drain(): void;
+  /**
+   * Takes no new connection and no new request; what is under way goes on, and a connection ends with it. Who is connected hears of
+   * it by `connection: close` or GOAWAY first. Resolves when the program has all that was accepted.
+   */
+  drain(options: ServerDrainOptions): Promise<void>;
 }
 
 /** What a client of HTTP/2 begins with (RFC 9113, 3.4). */
@@ -54,6 +62,8 @@ const TIMEOUT_MS = 10_000;
 const STREAMS = 1000;
 const WINDOW_BYTES = 512 * 1024;
 const CONNECTION_WINDOW_BYTES = 8 * WINDOW_BYTES;
+/** For the first request, once the first bytes have come. */
+const KNOCK_MS = 60_000;
 /** Longer than Google's front ends keep a connection that they do not use, so that never both close it at once. */
 const KEEP_ALIVE_MS = 620_000;
 
@@ -73,30 +83,35 @@ export async function serveTunnel(options: TunnelServerOptions): Promise<TunnelS
   requireRuntime("2.9.0", "KRUN_TUNNEL");
   const door = new FrontDoor(options);
   const port = await door.listen();
-  options.log.info("tunnel listens", { port });
-  return { port, drain: () => door.drain(), [Symbol.asyncDispose]: () => door.close() };
+  options.log.info("tunnel listens", { port, address: options.hostname });
+  return { port, drain: (options) => drainServer(door, options), [Symbol.asyncDispose]: () => door.close() };
 }
 
-class FrontDoor {
+class FrontDoor implements Drainable {
   readonly #options: TunnelServerOptions;
   readonly #timeoutMs: number;
   readonly #end = new AbortController();
   readonly #sockets = new Set<net.Socket>();
   /** Connections of which nobody knows yet what they are. */
   readonly #unread = new Set<net.Socket>();
+  readonly #callers: Callers;
+  /** By the caller's address. */
+  readonly #callerAt = new Map<string, Caller>();
   /** Connections of HTTP/1.1, and how many requests of each are under way. */
   readonly #requests = new Map<net.Socket, number>();
-  readonly #sessions = new Set<http2.Http2Session>();
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
   /** It is the one that listens: Deno keeps no connection for a next request where it does not. */
   readonly #http1 = http.createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, noDelay: true });
   readonly #http2 = http2.createServer({
     settings: { maxConcurrentStreams: STREAMS, initialWindowSize: WINDOW_BYTES, enablePush: false },
   });
+  #isEnding = false;
   #closed: Promise<unknown> | undefined;
 
   constructor(options: TunnelServerOptions) {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+    this.#callers = new Callers(options.descriptors, { knockMs: KNOCK_MS, idleMs: KEEP_ALIVE_MS, ...options.limits });
     const [serveHttp1] = this.#http1.listeners("connection") as ((socket: net.Socket) => void)[];
     this.#http1.removeAllListeners("connection");
     this.#http1.on("connection", (socket) => this.#accept(socket, (ready) => serveHttp1!.call(this.#http1, ready)));
@@ -104,6 +119,14 @@ class FrontDoor {
     this.#http1.on("upgrade", (message, socket, first) => this.#upgrade(message, socket as net.Socket, first));
     this.#http2.on("session", (session) => this.#begin(session));
     this.#http2.on("stream", (stream: http2.ServerHttp2Stream, headers) => this.#serveStream(stream, headers));
+  }
+
+  get port(): number {
+    return (this.#http1.address() as net.AddressInfo).port;
+  }
+
+  get programPorts(): readonly number[] {
+    return [this.#options.program.port];
   }
 
   /** @throws {KrunError} `HboneUnavailable` */
@@ -114,24 +137,33 @@ class FrontDoor {
       if (fault === undefined) {
         // One that nobody hears would end krun.
         this.#http1.on("error", ({ message }) => log.warn("tunnel failed", { reason: message }));
-        return (this.#http1.address() as net.AddressInfo).port;
+        return this.port;
       }
       if (fault.code !== "EADDRINUSE") throw cannotListen(hostname, [port], fault);
     }
     throw cannotListen(hostname, ports, new Error(ports.length > 1 ? "every one is taken" : "it is in use"));
   }
 
-  drain(): void {
+  announce(): void {
+    this.#isEnding = true;
+  }
+
+  shut(): void {
     if (this.#closed) return;
+    this.#isEnding = true;
     this.#closed = new Promise((resolve) => this.#http1.close(resolve));
     for (const socket of this.#unread) socket.destroy();
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions) refuseStreams(session);
     for (const [socket, requests] of this.#requests) if (requests === 0) socket.end();
+  }
+
+  finish(): void {
+    for (const session of this.#sessions) session.close();
   }
 
   async close(): Promise<void> {
     this.#end.abort();
-    this.drain();
+    this.shut();
     for (const socket of this.#sockets) socket.destroy();
     await this.#closed;
   }
@@ -146,18 +178,22 @@ class FrontDoor {
 
   /** Looks at the first bytes: a server of either protocol then finds them as if nobody had. */
   #accept(socket: net.Socket, serveHttp1: (socket: net.Socket) => void): void {
-    const release = this.#options.descriptors.connection();
-    // What was still in the queue of a listener that is closed.
-    if (release === undefined || this.#closed) return void socket.destroy();
+    const caller = this.#closed ? undefined : this.#callers.enter(() => socket.destroy());
+    if (caller === undefined) return void socket.destroy();
+    const address = addressOf(socket);
+    this.#callerAt.set(address, caller);
     this.#sockets.add(socket);
     this.#unread.add(socket);
     socket.once("close", () => {
-      release();
+      caller.left();
+      if (this.#callerAt.get(address) === caller) this.#callerAt.delete(address);
       this.#sockets.delete(socket);
       this.#unread.delete(socket);
       this.#requests.delete(socket);
     });
     socket.on("error", () => {});
+    // Of HTTP/1.1: the server leaves it half open, also before and between two requests.
+    socket.once("end", () => (this.#requests.get(socket) ?? 0) === 0 && socket.destroySoon());
     socket.setTimeout(this.#timeoutMs, () => socket.destroy());
     let head = Buffer.alloc(0);
     const look = () => {
@@ -171,6 +207,8 @@ class FrontDoor {
       socket.unshift(head);
       if (!isHttp2) {
         this.#requests.set(socket, 0);
+        // Each request of a pipeline has its own.
+        socket.setMaxListeners(0);
         return serveHttp1(socket);
       }
       // A server of HTTP/1.1 leaves its connections half open, and this one would stay so when its caller has left.
@@ -195,9 +233,11 @@ class FrontDoor {
   #serve(message: http.IncomingMessage, response: http.ServerResponse): void {
     const { sshPort } = this.#options;
     const { socket } = message;
+    // It was told that it is over before this came.
+    if (socket.writableEnded) return void socket.destroy();
     const ended = this.#underWay(socket);
     response.once("close", () => ended());
-    const front = http1Request(message, response);
+    const front = http1Request(message, response, { isLast: () => this.#isEnding && this.#requests.get(socket) === 1 });
     const target = tunnelTarget(front.path, sshPort);
     if (target === undefined) this.#proxy(front);
     else refuse(front, "status" in target ? target : NEEDS_HTTP2);
@@ -206,6 +246,8 @@ class FrontDoor {
   #serveStream(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
     const { sshPort, descriptors } = this.#options;
     stream.on("error", () => {});
+    const ended = this.#callerOf(stream.session?.socket)?.begin();
+    stream.once("close", () => ended?.());
     const target = tunnelTarget(headers[":path"] ?? "", sshPort);
     if (headers[":method"] === "CONNECT") return refuseStream(stream, { status: 405, reason: "this is no proxy" });
     if (target === undefined) return this.#proxy(http2Request(stream, headers));
@@ -236,6 +278,10 @@ class FrontDoor {
     ended();
   }
 
+  #callerOf(socket: Pick<net.Socket, "remoteAddress" | "remotePort"> | undefined): Caller | undefined {
+    return socket && this.#callerAt.get(addressOf(socket));
+  }
+
   /** Counts a request of HTTP/1.1 until what it gives is called. With the last one a connection ends that is not to have another. */
   #underWay(socket: net.Socket): () => void {
     const count = (more: number) => {
@@ -245,7 +291,11 @@ class FrontDoor {
       if (this.#closed && requests + more === 0) socket.end();
     };
     count(1);
-    return () => count(-1);
+    const ended = this.#callerOf(socket)?.begin();
+    return () => {
+      ended?.();
+      count(-1);
+    };
   }
 }
 

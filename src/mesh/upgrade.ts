@@ -14,7 +14,7 @@ import { carry, relay } from "./channel.ts";
 import { nothingAnswers, type Refusal, TEXT } from "./local_stream.ts";
 import { fieldsOfRaw, headersOf } from "./message_fields.ts";
 import { ReadableSource } from "./node_stream.ts";
-import type { Program } from "./program_request.ts";
+import { connectToProgram, type Program } from "./program_request.ts";
 import { tcpChannel } from "./tcp_channel.ts";
 
 /** The fields that make an upgrade, which are of one connection and so not passed on by themselves. */
@@ -42,8 +42,20 @@ export async function passUpgrade({ message, socket, first }: UpgradeRequest, pr
   const ends = upgraded === undefined ? [["connection", "close"] as const] : UPGRADE;
   socket.write(answerHead(answer.statusCode ?? 0, [...passed, ...ends]), "latin1");
   const near = tcpChannel(socket);
-  if (upgraded) await relay(near, tcpChannel(upgraded));
-  else if (!await carry(new ReadableSource(answer, { endedInOrder: () => answer.complete }), near)) near.reset();
+  if (upgraded) return void await relay(near, tcpChannel(upgraded));
+  if (await carry(new ReadableSource(answer, { endedInOrder: () => answer.complete }), near)) linger(socket);
+  else near.reset();
+}
+
+/** Milliseconds for the far side to read its answer and to end, before what it has still sent would reset the connection under it. */
+const LINGER_MS = 1_000;
+
+/** Ends a connection whose half has ended: nobody reads any more what its caller sends, so that nobody would hear it leave. */
+function linger(socket: Socket): void {
+  const patience = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => clearTimeout(patience));
+  socket.once("end", () => socket.destroySoon());
+  socket.resume();
 }
 
 /** The program's answer, and the connection when it has agreed. */
@@ -54,10 +66,9 @@ interface Asked {
 
 function ask(message: http.IncomingMessage, fields: readonly Field[], { port }: Program): Promise<Asked> {
   return new Promise((resolve, reject) => {
+    const connection = connectToProgram(port);
     const request = http.request({
-      host: "127.0.0.1",
-      port,
-      agent: false,
+      createConnection: () => connection,
       method: message.method ?? "GET",
       path: message.url ?? "/",
       headers: headersOf([...fields, ...UPGRADE]),
@@ -69,7 +80,10 @@ function ask(message: http.IncomingMessage, fields: readonly Field[], { port }: 
       resolve({ answer, upgraded });
     });
     const { socket } = message;
-    const leave = () => request.destroy(new Error("the caller has left"));
+    const leave = () => {
+      request.destroy(new Error("the caller has left"));
+      connection.destroy();
+    };
     // Only who reads hears of an end; what a caller sends before the answer stays where it is.
     const look = () => void (socket.readableLength === 0 && socket.read());
     const asking: readonly (readonly [event: string, hear: () => void])[] = [
@@ -88,6 +102,7 @@ function ask(message: http.IncomingMessage, fields: readonly Field[], { port }: 
 export function endWith(socket: Socket, { status, reason }: Refusal): void {
   const head = answerHead(status, [["content-type", TEXT], ...CLOSING, ["content-length", `${reason.length + 1}`]]);
   socket.end(`${head}${reason}\n`);
+  linger(socket);
 }
 
 const CLOSING: readonly Field[] = [["connection", "close"]];

@@ -1,5 +1,6 @@
 import { connect, type Socket } from "node:net";
 import assert from "node:assert/strict";
+import { AT_ONCE } from "../../tests/drain_at_once.ts";
 import { TcpProgram, unusedPort } from "../../tests/tcp_program.ts";
 import { TunnelRig, WebProgram } from "../../tests/tunnel_rig.ts";
 import { waitFor } from "../../tests/wait.ts";
@@ -198,7 +199,7 @@ Deno.test("serveTunnel() takes nobody new once it drains, and what is under way 
       const answer = protocol === "h2c" ? rig.http2({ path: "/" }) : rig.http1({ path: "/" });
       await using idle = new RawCaller(rig.server.port);
       await waitFor("the request to be under way", () => slow.seen.length === 1);
-      rig.server.drain();
+      void rig.server.drain(AT_ONCE);
       await idle.closed;
       await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: rig.server.port }), { code: "ECONNREFUSED" });
       release.resolve();
@@ -220,4 +221,41 @@ Deno.test("serveTunnel() answers 503 when more is under way than it has descript
   const third = session.request({ ":path": "/" });
   const status = await new Promise((resolve) => third.once("response", (head) => resolve(head[":status"])));
   assert.equal(status, 503);
+});
+
+for (const kind of ["HTTP/1.1", "HTTP/2", "nothing yet"]) {
+  Deno.test(`serveTunnel() gives up the oldest idle connection of ${kind} for a new caller, and none that is at work`, async () => {
+    await using web = await WebProgram.start(
+      "http/1.1",
+      (response, { path }) => path === "/slow" || response.end("hi"),
+    );
+    await using rig = await TunnelRig.start(web, { descriptors: new DescriptorBudget(8) });
+    const working = rig.session().request({ ":path": "/slow" });
+    working.on("error", () => {});
+    await waitFor("the slow request", () => web.seen.length === 1);
+    const idle = Array.from({ length: 3 }, () => new RawCaller(rig.server.port));
+    for (const caller of idle) {
+      if (kind === "HTTP/1.1") caller.send("GET / HTTP/1.1\r\nhost: web\r\n\r\n");
+      if (kind === "HTTP/2") caller.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+      if (kind !== "nothing yet") await waitFor("an answer", () => caller.got.length > 0);
+    }
+    for (let more = 0; more < 6; more++) assert.equal((await rig.http1({ path: "/" })).status, 200);
+    await idle[0]!.closed;
+    assert.equal(working.closed, false);
+    for (const caller of idle) await caller[Symbol.asyncDispose]();
+  });
+}
+
+Deno.test("serveTunnel() has a place again after a program that answers 101 to who has asked for no upgrade", async () => {
+  await using raw = await TcpProgram.start((socket) => {
+    const [head, ...rest] = ["HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: odd", "", ""];
+    socket.resume().write([head, ...rest].join("\r\n"));
+  });
+  await using rig = await TunnelRig.start({ port: raw.port, protocol: "http/1.1" }, {
+    descriptors: new DescriptorBudget(4),
+  });
+  for (let i = 0; i < 6; i++) {
+    const { status, body } = i % 2 === 0 ? await rig.http1({ path: "/" }) : await rig.http2({ path: "/" });
+    assert.deepEqual([status, body], [502, "the program has switched protocols, which nobody asked for\n"]);
+  }
 });

@@ -87,6 +87,7 @@ const SYSTEM_CALLS = {
   setgroups: [116, 159],
   setresgid: [119, 149],
   setresuid: [117, 147],
+  setsockopt: [54, 208],
   socket: [41, 198],
   statfs: [137, 43],
   statx: [332, 291],

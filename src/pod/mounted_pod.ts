@@ -56,8 +56,6 @@ export interface MountPodOptions {
   readonly googleTokens?: GoogleTokens | undefined;
   /** As in `PodSourcesOptions`. */
   readonly referenceSource?: ReferenceSource | undefined;
-  /** Told when all objects and tokens have been answered, and whether none is wanting. @default {nobody is} */
-  onAnswers?(granted: boolean): void;
   /** For tests. @default {systemClock} */
   readonly clock?: Clock;
   /** A number from 0 to below 1. @default {Math.random} */
@@ -108,8 +106,8 @@ export async function mountPod(
   const sources = new PodSources(planned, cluster, { log, node, clock, random, googleTokens, referenceSource });
   const volumes = mountedVolumes(planned.pod).map((volume) => new MountedVolume(volume, planned));
   findSoleUsers(planned.pod, volumes);
-  const { base, basePath, inPlace = false, onAnswers } = options;
-  const starting = startPod({ planned, sources, volumes, retry, base, basePath, inPlace, clock, onAnswers });
+  const { base, basePath, inPlace = false } = options;
+  const starting = startPod({ planned, sources, volumes, retry, base, basePath, inPlace, clock });
   const [failures] = await Promise.all([starting, base]);
   signal.throwIfAborted();
   if (failures.length > 0) throw startFailure(failures);

@@ -47,8 +47,6 @@ export interface PodStart<Base extends StartBase> {
   readonly inPlace: boolean;
   /** For the time of the first change. */
   readonly clock: Clock;
-  /** Told when all that the start asks for has been answered, and whether it was granted. */
-  onAnswers?: ((granted: boolean) => void) | undefined;
 }
 
 /** Folders are made for no longer than this before the network has its turn. */
@@ -122,8 +120,6 @@ function startParts<Base extends StartBase>(start: PodStart<Base>, references: P
   const loads = volumes.map((volume) => loadNeeds(start, volume.needs));
   const known = Promise.all([references, ...environments.map(({ failures }) => failures)])
     .then((all) => all.flat().length === 0);
-  void Promise.all([services.failures, known, ...loads.map(async (load) => (await load).failures)])
-    .then(([failed, isKnown, ...more]) => start.onAnswers?.(isKnown && [failed, ...more].flat().length === 0));
   const claimed = claimVolumes(start, known);
   const mounts = volumes.map((volume, i) => ({
     askedBy: volumeOrigin(planned, volume),

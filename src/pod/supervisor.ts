@@ -5,6 +5,7 @@
  * @module
  */
 import type { V1Container, V1Pod } from "@kubernetes/client-node";
+import { AnySignal } from "../core/any_signal.ts";
 import type { Clock } from "../core/clock.ts";
 import { KrunError } from "../core/errors.ts";
 import { type ChildEnd, exitStatus } from "../core/exit_status.ts";
@@ -12,7 +13,13 @@ import type { Logger } from "../core/log.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import type { ContainerRole } from "../core/restart_backoff.ts";
 import type { RunAs } from "../core/run_as.ts";
-import { Container, type ContainerStatus, type OwnContainer, type StopOptions } from "./container.ts";
+import {
+  Container,
+  type ContainerStatus,
+  type OwnContainer,
+  type StopBeginning,
+  type StopOptions,
+} from "./container.ts";
 import type { Processes } from "./process.ts";
 
 /** Options of {@linkcode Supervisor}. */
@@ -30,11 +37,13 @@ export interface SupervisorOptions {
   onStart?(container: string, pid: number): void;
   /** Name → what is otherwise with a container that krun itself has added. @default {none} */
   readonly own?: ReadonlyMap<string, OwnContainer>;
+  /** As {@linkcode OwnContainer.onStop}, for what is no container. @default {nothing} */
+  onStop?(stop: StopBeginning): Promise<void>;
   readonly log: Logger;
   readonly clock: Clock;
 }
 
-/** How long what krun's own containers do first may keep a stop waiting, milliseconds. */
+/** How long what krun does first may keep a stop waiting, milliseconds. */
 const BEFORE_STOP_MS = 2_000;
 
 /**
@@ -124,7 +133,7 @@ export class Supervisor {
   }
 
   /**
-   * Stops everything. First krun's own containers do what they do then; then all containers at once get preStop and SIGTERM,
+   * Stops everything. First krun and its own containers do what they do then; then all containers at once get preStop and SIGTERM,
    * sidecars get SIGTERM after the regular ones, in reverse order; SIGKILL after `terminationGracePeriodSeconds` in all, and
    * where krun has containers of its own so much earlier that these too have ended, and what was made for them is taken back,
    * within that time. A second call joins the first.
@@ -184,7 +193,7 @@ export class Supervisor {
 
   async #stopAll(): Promise<void> {
     const { graceMs, hurry } = this.#stopOptions();
-    const leftMs = graceMs - await this.#beforeStop(hurry);
+    const leftMs = graceMs - await this.#beforeStop({ graceMs, hurry });
     const options = (c: Container) => ({ graceMs: leftMs - this.#reservedMs(c, graceMs), hurry });
     const regular = Promise.all([...this.#regular, ...this.#init].map((c) => c.stop(options(c))));
     let turn: Promise<unknown> = regular;
@@ -200,16 +209,18 @@ export class Supervisor {
     return parts.reduce((sum, { ms, part }) => sum + Math.min(ms, graceMs * part), 0);
   }
 
-  /** Lets krun's own containers do what they do first. Resolves to the milliseconds that it took. */
-  async #beforeStop(hurry: AbortSignal): Promise<number> {
-    const { own, clock } = this.#options;
-    if (!own?.size) return 0;
+  /** Lets krun and its own containers do what they do first. Resolves to the milliseconds that it took. */
+  async #beforeStop({ graceMs, hurry }: StopOptions): Promise<number> {
+    const { own = new Map<string, OwnContainer>(), onStop, clock } = this.#options;
+    if (own.size === 0 && !onStop) return 0;
     const beganMs = clock.elapsedMs();
     const limit = new AbortController();
-    const over = AbortSignal.any([hurry, limit.signal]);
-    void clock.sleep(BEFORE_STOP_MS, over).then(() => limit.abort());
+    using either = new AnySignal([hurry, limit.signal]);
+    const over = either.signal;
+    void clock.sleep(Math.min(BEFORE_STOP_MS, graceMs), over).then(() => limit.abort());
     const othersRun = [...this.#regular, ...this.#init].some((c) => !own.has(c.name) && c.status().pid !== undefined);
-    await Promise.all([...own.values()].map((one) => one.onStop({ over, othersRun })));
+    const stop = { over, othersRun };
+    await Promise.all([onStop?.(stop), ...[...own.values()].map((one) => one.onStop(stop))]);
     limit.abort();
     return clock.elapsedMs() - beganMs;
   }

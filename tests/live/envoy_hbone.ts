@@ -74,7 +74,7 @@ export class Envoy implements AsyncDisposable {
       transport_socket: tls("Upstream", identity),
       typed_extension_protocol_options: { [`${TYPE.slice(20)}.upstreams.http.v3.HttpProtocolOptions`]: options },
     });
-    return Envoy.#start(port, { listeners: [listener(port, proxy)], clusters: [upstream] });
+    return Envoy.start(port, { listeners: [listener(port, proxy)], clusters: [upstream] });
   }
 
   /** Is an endpoint on its port, which lets its peer reach `programPort` by any authority. */
@@ -93,20 +93,21 @@ export class Envoy implements AsyncDisposable {
       http_filters: [{ name: "router", typed_config: router }],
     };
     const own = { transport_socket: tls("Downstream", identity) };
-    return Envoy.#start(port, {
+    return Envoy.start(port, {
       listeners: [listener(port, manager, own)],
       clusters: [cluster("program", programPort)],
     });
   }
 
-  static async #start(port: number, static_resources: unknown): Promise<Envoy> {
+  /** Starts one with what it has once and for all; ready when its port accepts. */
+  static async start(port: number, static_resources: unknown, hostname = "127.0.0.1"): Promise<Envoy> {
     const folder = await Deno.makeTempDir({ prefix: "krun-envoy-" });
     const config = join(folder, "envoy.json");
     await Deno.writeTextFile(config, JSON.stringify({ static_resources }));
     const argv = [await liveTool("envoy"), "-c", config, "--use-dynamic-base-id", "--concurrency", "1"];
     const envoy = new Envoy(port, startProcess(argv, join(folder, "log")), folder);
     await untilReady(envoy.process, async () => {
-      const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+      const connection = await Deno.connect({ hostname, port });
       connection.close();
       return true;
     });

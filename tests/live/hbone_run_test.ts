@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import { waitFor } from "../wait.ts";
-import { MeshLab, ORDINARY, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
+import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
 import type { HostOutput, MeshHost } from "./mesh_network.ts";
 import { OpenSsh } from "./openssh.ts";
 
@@ -59,7 +59,11 @@ class Caller implements AsyncDisposable {
   }
 
   /** Istio's client, which shows the workload's certificate unless told otherwise. */
-  async call(url: string, hbone: string, { anonymous = false } = {}): Promise<HostOutput> {
+  async call(
+    url: string,
+    hbone: string,
+    { anonymous = false, fields = [] }: { anonymous?: boolean; fields?: readonly string[] } = {},
+  ): Promise<HostOutput> {
     const file = (name: string) => join(this.workload.base, CERTIFICATES, name);
     const shown = ["--hbone-client-cert", file("cert-chain.pem"), "--hbone-client-key", file("key.pem")];
     const programs = await this.lab.programs();
@@ -67,6 +71,7 @@ class Caller implements AsyncDisposable {
       ...[join(programs, "echo-client"), url, "--hbone", hbone, "--timeout", "10s"],
       // A SPIFFE id is no name of a host: the client has no other way to take it.
       ...["--hbone-ca", file("root-cert.pem"), "--hbone-insecure-skip-verify", ...anonymous ? [] : shown],
+      ...fields.flatMap((field) => ["-H", field]),
     ]);
   }
 
@@ -157,7 +162,10 @@ Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun ope
       await t.step("--check says where, for whom, and what is reached", async () => {
         const found = await findings(host, server(options));
         assert.match(found["mesh mode"]!, new RegExp(`^${mode}: `));
-        assert.equal(found["HBONE endpoint"], "port 15008: nothing else holds it");
+        const past =
+          "past Envoy, where AuthorizationPolicy does not count: the whole trust domain may call, until HBONE_ALLOW says who";
+        const because = mode === "proxyless" ? "nothing else holds it" : `nothing else holds it; ${past}`;
+        assert.equal(found["HBONE endpoint"], `port 15008: ${because}`);
         assert.equal(found["HBONE peers"], "spiffe://cluster.local: the workload's own trust domain");
         assert.match(found["HBONE reaches"]!, /^8080,8090,ssh: |^8090,8080,ssh: /);
         if (mode === "intercept") assert.match(found["rules"]!, /-d 15090,15021,15020,15008,15009 /);
@@ -202,32 +210,33 @@ Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun ope
   }
 });
 
-Deno.test("HBONE_ALLOW says who is let in by HBONE, and krun --connect says who is not", async (t) => {
+Deno.test("HBONE_ALLOW says who is let in by HBONE, in each mode, and krun --connect says who is not", async (t) => {
   await using client = await Caller.start(lab, "client");
-  const host = await lab.network.host("web1");
-  const allowed = "spiffe://cluster.local/ns/shop/sa/client";
-  const options = server({ ...MODES.proxyless, env: { HBONE_ALLOW: allowed } });
   await using stranger = await Caller.start(lab, "stranger");
-  assert.equal((await findings(host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
-  await using web = await lab.workload(host, options);
-  await web.krun.sees("stderr", /program started/);
+  const allowed = "spiffe://cluster.local/ns/shop/sa/client";
   const sent = randomBytes(1000);
-  await t.step("the one on the list", async () => {
-    const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
-    assert.deepEqual([code, got], [0, digest(sent)], stderr);
-  });
-  await t.step("another of the same trust domain is refused, once in the log however often it knocks", async () => {
-    for (let i = 0; i < 2; i++) {
-      const { code, stderr } = await echoed(stranger, `${host.address}:8090`, sent);
-      assert.equal(code, 125);
-      assert.match(
-        stderr,
-        /^krun: Cannot reach port 8090 .* answers 403, .*not in the allow list; let this workload in/m,
-      );
-    }
-    const told = web.krun.stderr.match(/hbone peer refused .*\/sa\/stranger/g) ?? [];
-    assert.equal(told.length, 1, web.krun.stderr);
-  });
+  for (const [mode, more] of Object.entries(MODES)) {
+    await t.step(mode, async () => {
+      const host = await lab.network.host(`allow-${mode}`);
+      const options = server({ ...more, env: { ...more.env, HBONE_ALLOW: allowed } });
+      assert.equal((await findings(host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
+      await using web = await lab.workload(host, options);
+      await web.krun.sees("stderr", /program started/);
+      const admitted = await echoed(client, `${host.address}:8090`, sent);
+      assert.deepEqual([admitted.code, admitted.got], [0, digest(sent)], admitted.stderr);
+      // Once in the log however often it knocks.
+      for (let i = 0; i < 2; i++) {
+        const { code, stderr } = await echoed(stranger, `${host.address}:8090`, sent);
+        assert.equal(code, 125);
+        assert.match(
+          stderr,
+          /^krun: Cannot reach port 8090 .* answers 403, .*not in the allow list; let this workload in/m,
+        );
+      }
+      const told = web.krun.stderr.match(/hbone peer refused .*\/sa\/stranger/g) ?? [];
+      assert.equal(told.length, 1, web.krun.stderr);
+    });
+  }
   await t.step("HBONE_ALLOW=- has no endpoint", async () => {
     const closed = await lab.network.host("closed");
     const off = server({ ...MODES.proxyless, env: { HBONE_ALLOW: "-" } });
@@ -344,4 +353,53 @@ Deno.test("the binary's own Deno has no HBONE: one warning, and an error where H
     refused.stderr,
     /^krun: Cannot use HBONE_ALLOW: it needs Deno 2\.9\.0 or later, and this krun has 2\.6/m,
   );
+});
+
+/** What a workload of its own sees that calls through the mesh. */
+async function statusThroughMesh(host: MeshHost, url: string): Promise<number | undefined> {
+  await using caller = await lab.workload(host, { name: "client", args: [...PEER_CALLS, url] });
+  const { stdout } = await caller.krun.end;
+  return callsIn(stdout)[0]?.status;
+}
+
+Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by it, until HBONE_ALLOW says who may", async (t) => {
+  const ports = [{ name: "http", port: 80, targetPort: 8080 }];
+  await lab.apply("Service", "vault", { spec: { selector: { app: "vault" }, ports } });
+  const group = { metadata: { labels: { app: "vault" } }, template: { serviceAccount: "vault" } };
+  await lab.apply("WorkloadGroup", "vault", { spec: group });
+  const selector = { matchLabels: { app: "vault" } };
+  await lab.apply("PeerAuthentication", "vault", { spec: { selector, mtls: { mode: "STRICT" } } });
+  const rules = [{ from: [{ source: { principals: ["cluster.local/ns/shop/sa/client"] } }] }];
+  await lab.apply("AuthorizationPolicy", "vault", { spec: { selector, action: "DENY", rules } });
+  await using client = await Caller.start(lab, "client");
+  const host = await lab.network.host("vault");
+  const vault = (env: Record<string, string>) =>
+    lab.workload(host, {
+      name: "vault",
+      args: ["echo-server", "--port", "8080"],
+      runtime: "2.9",
+      env: { PORT: "8080", KRUN_RUN_AS: "3000", ...env },
+    });
+  const forged = "x-forwarded-client-cert: By=spiffe://cluster.local/ns/ops/sa/admin";
+  const byHbone = () => client.call(`http://${host.address}:8080/`, `${host.address}:15008`, { fields: [forged] });
+  await t.step("unset", async () => {
+    await using open = await vault({});
+    await open.krun.sees("stderr", /hbone endpoint listens .*past Envoy.*HBONE_ALLOW/);
+    await open.krun.sees("stderr", /program started/);
+    await open.callable();
+    const through = await lab.network.host("through");
+    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403);
+    const { code, stdout } = await byHbone();
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /StatusCode=200/);
+    assert.match(stdout, /RequestHeader=X-Forwarded-Client-Cert:By=spiffe:\/\/cluster\.local\/ns\/ops\/sa\/admin/i);
+  });
+  await t.step("with others on the list", async () => {
+    await using shut = await vault({ HBONE_ALLOW: "spiffe://cluster.local/ns/ops/sa/admin" });
+    await shut.krun.sees("stderr", /program started/);
+    const { code, stdout } = await byHbone();
+    assert.equal(code, 1, stdout);
+    assert.doesNotMatch(stdout, /StatusCode=200/);
+    await shut.krun.sees("stderr", /hbone peer refused .*\/sa\/client/);
+  });
 });

@@ -6,7 +6,9 @@ import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import * as tls from "node:tls";
 import assert from "node:assert/strict";
+import { misbehaveByHttp1 } from "../hostile_http1.ts";
 import { Chance, type Head, misbehave } from "../hostile_http2.ts";
+import { oddHttp1Program, oddTcpProgram } from "../hostile_programs.ts";
 import { Peer } from "../mesh_rig.ts";
 import type { WaysIn } from "../programs/ways_in.ts";
 import { waitFor } from "../wait.ts";
@@ -19,6 +21,7 @@ const AT_ONCE = 12;
 class Served implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly ended: Promise<Deno.CommandStatus>;
+  readonly #programs: AsyncDisposable[] = [];
   hasEnded = false;
   ways!: WaysIn;
 
@@ -30,8 +33,18 @@ class Served implements AsyncDisposable {
     this.ended = this.#child.status.finally(() => this.hasEnded = true);
   }
 
-  static async start(...args: string[]): Promise<Served> {
-    const served = new Served(args);
+  /** Descriptors and resident memory of the process now. */
+  use(): { readonly descriptors: number; readonly bytes: number } {
+    const { pid } = this.#child;
+    const [, pages = "0"] = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
+    return { descriptors: [...Deno.readDirSync(`/proc/${pid}/fd`)].length, bytes: 4096 * Number(pages) };
+  }
+
+  /** With programs in this process, whose descriptors are not its own. */
+  static async start(kind?: "naive"): Promise<Served> {
+    const programs = await Promise.all([oddTcpProgram(), oddHttp1Program()]);
+    const served = new Served(kind ? [kind] : programs.map(({ port }) => `${port}`));
+    served.#programs.push(...programs);
     const reader = served.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     let said = "";
     while (!said.includes("\n")) said += (await reader.read()).value ?? "\n";
@@ -43,6 +56,7 @@ class Served implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.hasEnded) this.#child.kill("SIGKILL");
     await this.ended;
+    for (const program of this.#programs) await program[Symbol.asyncDispose]();
   }
 }
 
@@ -109,6 +123,47 @@ Deno.test("nothing that callers send ends the process that serves them", async (
     channel.end();
     return true;
   });
+});
+
+/** The same by HTTP/1.1. */
+async function attackByHttp1(served: Served, { chance, connections }: { chance: Chance; connections: number }) {
+  const { tunnel, tunnelHttp1 } = served.ways;
+  let left = connections;
+  const row = async () => {
+    while (left-- > 0 && !served.hasEnded) {
+      const port = chance.below(4) === 0 ? tunnel : tunnelHttp1;
+      const socket = await opened(connect(port, "127.0.0.1"), "connect");
+      if (socket) await misbehaveByHttp1(socket, chance);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, row));
+}
+
+/** More than the heap needs that a garbage collector has not looked at, and less than a leak in each of some thousand connections. */
+const MORE_BYTES = 128 << 20;
+
+Deno.test("nothing that callers send by HTTP/1.1 ends the process that serves them, or stays in it", async () => {
+  await using served = await Served.start();
+  const chance = newChance();
+  const isServed = async () => {
+    const url = `http://127.0.0.1:${served.ways.tunnelHttp1}/`;
+    const ask = () => fetch(url).then((answer) => answer.text()).catch(() => "");
+    const answers = Array.from({ length: 20 }, ask);
+    return (await Promise.all(answers)).includes("hi");
+  };
+  assert.ok(await isServed());
+  // What is made once, and the first garbage, are there by then.
+  await attackByHttp1(served, { chance, connections: CONNECTIONS / 3 });
+  const before = served.use();
+  await attackByHttp1(served, { chance, connections: CONNECTIONS });
+  assert.ok(!served.hasEnded, `seed ${chance.seed}: ${JSON.stringify(served.hasEnded && await served.ended)}`);
+  assert.ok(await isServed(), `seed ${chance.seed}`);
+  await waitFor(
+    `as many descriptors as before, seed ${chance.seed}: ${before.descriptors}`,
+    () => served.use().descriptors <= before.descriptors + 2 * AT_ONCE,
+  );
+  const { bytes } = served.use();
+  assert.ok(bytes < before.bytes + MORE_BYTES, `seed ${chance.seed}: ${before.bytes} bytes before, ${bytes} after`);
 });
 
 Deno.test("the same ends a server of node:http2 as it is", async () => {

@@ -1,5 +1,5 @@
 /**
- * KRUN_TUNNEL as a run has it: in a network namespace of its own, behind a front end that ends TLS, called by `krun --connect` and by
+ * KRUN_TUNNEL as a run has it: in a network namespace of its own, behind an Envoy that ends TLS, called by `krun --connect` and by
  * OpenSSH through that; as on Cloud Run, and elsewhere.
  */
 import { createHash, randomBytes } from "node:crypto";
@@ -9,9 +9,9 @@ import assert from "node:assert/strict";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { FakeMetadataServer } from "../fake_metadata_server.ts";
 import { krunArgv, KrunProcess, runKrun } from "../krun_process.ts";
-import { TlsFrontEnd } from "../tls_front_end.ts";
 import { waitFor } from "../wait.ts";
 import { Workspace } from "../workspace.ts";
+import { EnvoyFrontEnd, type LoggedRequest } from "./envoy_front_end.ts";
 import { type MeshHost, MeshNetwork } from "./mesh_network.ts";
 import { OpenSsh } from "./openssh.ts";
 import { startProcess, untilReady } from "./server_process.ts";
@@ -83,12 +83,13 @@ class Rig implements AsyncDisposable {
     return { [Symbol.asyncDispose]: () => server.end("SIGKILL") };
   }
 
-  frontEnd(behind: number, options: { port?: number; name?: string } = {}): Promise<TlsFrontEnd> {
-    return TlsFrontEnd.start(behind, { behindHost: this.host.address, hostname: this.network.address, ...options });
+  frontEnd(port: number, options: { port?: number; name?: string } = {}): Promise<EnvoyFrontEnd> {
+    const behind = { address: this.host.address, port };
+    return EnvoyFrontEnd.start({ hostname: this.network.address, behind, ...options });
   }
 
   /** Path of a file with the front end's authority, for SSL_CERT_FILE. */
-  async rootsOf({ authority }: TlsFrontEnd): Promise<string> {
+  async rootsOf({ authority }: EnvoyFrontEnd): Promise<string> {
     const path = join(this.workspace.root, "front-end.pem");
     await Deno.writeTextFile(path, authority.pem);
     return path;
@@ -137,8 +138,8 @@ Deno.test("KRUN_TUNNEL on Cloud Run: the front door has PORT, the program anothe
     const { code, stdout, stderr } = await rig.connect(`${RUN_APP}:22`, { env, sent });
     assert.deepEqual([code, digest(stdout)], [0, digest(sent)], stderr);
     assert.deepEqual(metadata.audiences, [`https://${RUN_APP}`]);
-    const [{ authorization, ":path": path } = {}] = frontEnd.requests;
-    assert.equal(path, "/_hbone/22");
+    const [{ authorization, method, path }] = await frontEnd.requests(1) as [LoggedRequest];
+    assert.deepEqual([method, path], ["POST", "/_hbone/22"]);
     assert.equal(authorization, `Bearer ${metadata.tokenFor(`https://${RUN_APP}`)}`);
     assert.ok(!stderr.includes(metadata.tokenFor(`https://${RUN_APP}`)));
   });
@@ -152,7 +153,7 @@ Deno.test("KRUN_TUNNEL on Cloud Run: the front door has PORT, the program anothe
     const { code, stdout, stderr } = await rig.connect(frontEnd.origin, { env, sent });
     assert.deepEqual([code, digest(stdout)], [0, digest(sent)], stderr);
     assert.deepEqual(metadata.audiences, []);
-    assert.equal(frontEnd.requests[0]?.authorization, undefined);
+    assert.equal((await frontEnd.requests(1))[0]?.authorization, null);
   });
 
   await t.step("OpenSSH, by krun --connect %h:%p", async () => {
@@ -166,6 +167,22 @@ Deno.test("KRUN_TUNNEL on Cloud Run: the front door has PORT, the program anothe
     assert.ok(new TextDecoder().decode(stdout).split(/\s+/).includes(rig.host.address));
   });
 
+  await t.step(
+    "requests through the front end, by HTTP/2 and HTTP/1.1, each at once and behind one another",
+    async () => {
+      await using frontEnd = await rig.frontEnd(8080, { name: RUN_APP });
+      const roots = await rig.rootsOf(frontEnd);
+      for (const version of ["--http2", "--http1.1"]) {
+        const urls = Array.from({ length: 20 }, (_, number) => `${frontEnd.origin}/${number}`);
+        const argv = ["curl", "--silent", "--show-error", "--parallel", version, "--cacert", roots, ...urls];
+        const { code, stdout, stderr } = await rig.network.run(rig.callers, argv);
+        assert.equal(code, 0, stderr);
+        const answered = new Set([...stdout.matchAll(/^URL=\/(\d+)$/gm)].map(([, number]) => number));
+        assert.equal(answered.size, 20, stdout);
+      }
+    },
+  );
+
   await t.step("no other port has a tunnel", async () => {
     await using frontEnd = await rig.frontEnd(8080);
     const env = { SSL_CERT_FILE: await rig.rootsOf(frontEnd) };
@@ -177,7 +194,8 @@ Deno.test("KRUN_TUNNEL on Cloud Run: the front door has PORT, the program anothe
 
 Deno.test("KRUN_TUNNEL elsewhere: a port of krun's own, and PORT is the program's", async (t) => {
   await using rig = await Rig.create();
-  await using krun = rig.start(rig.program, { PORT: "8080" });
+  const open = { KRUN_TUNNEL: "h2c", KRUN_TUNNEL_ADDRESS: rig.host.address, PORT: "8080" };
+  await using krun = rig.start(rig.program, open);
   await krun.sees("stdout", /^PORT is 8080$/m);
   await krun.sees("stderr", /tunnel listens port=15009/);
   for (const port of [8080, 15009]) {
@@ -186,7 +204,11 @@ Deno.test("KRUN_TUNNEL elsewhere: a port of krun's own, and PORT is the program'
     assert.equal(code, 0, stdout);
   }
   await t.step("--check says so", async () => {
-    const options = { under: rig.host.under, cwd: rig.workspace.root, env: { KRUN_TUNNEL: "h2c", PORT: "8080" } };
+    const options = {
+      under: rig.host.under,
+      cwd: rig.workspace.root,
+      env: { KRUN_TUNNEL: "h2c", KRUN_TUNNEL_ADDRESS: rig.host.address, PORT: "8080" },
+    };
     const { code, stdout } = await runKrun({ ...options, args: ["--check=json", "/bin/true"] });
     assert.equal(code, 0, stdout);
     const found = (JSON.parse(stdout).findings as { what: string; value: string; because: string }[])
@@ -196,12 +218,23 @@ Deno.test("KRUN_TUNNEL elsewhere: a port of krun's own, and PORT is the program'
       found.join("\n"),
     );
     assert.ok(found.includes("program behind it: port 8080 (http/1.1): declared"), found.join("\n"));
+    assert.ok(found.includes(`tunnel's address: ${rig.host.address}: KRUN_TUNNEL_ADDRESS`), found.join("\n"));
   });
+});
+
+Deno.test("KRUN_TUNNEL elsewhere, without an address: only this machine reaches it", async () => {
+  await using rig = await Rig.create();
+  await using krun = rig.start(rig.program, { PORT: "8080" });
+  await krun.sees("stderr", /tunnel listens port=15009 address=127\.0\.0\.1/);
+  const own = await rig.network.run(rig.host, [rig.echoClient, "http://127.0.0.1:15009/"]);
+  assert.equal(own.code, 0, own.stdout);
+  const knock = ["timeout", "5", "bash", "-c", `exec 3<>/dev/tcp/${rig.host.address}/15009`];
+  assert.match((await rig.network.run(rig.callers, knock)).stderr, /refused/);
 });
 
 Deno.test("KRUN_TUNNEL lets nobody new in at a stop, and cuts nobody before the program has ended", async () => {
   await using rig = await Rig.create();
-  await using krun = rig.start(["python3", ECHO, "8080", "15022"], {});
+  await using krun = rig.start(["python3", ECHO, "8080", "15022"], { KRUN_TUNNEL_ADDRESS: rig.host.address });
   await krun.sees("stderr", /tunnel listens port=15009/);
   await using frontEnd = await rig.frontEnd(15009);
   const env = { SSL_CERT_FILE: await rig.rootsOf(frontEnd) };

@@ -93,7 +93,10 @@ def main(http_port, tcp_port, url=None):
     for server in servers:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     print("listening", os.getpid(), flush=True)
-    ended.wait()
+    # A signal that comes while another thread runs does not always wake a main thread that waits without an end (Python 3.11:
+    # 1 of some 50 stops under load, without krun): the program would be killed when its grace period is over.
+    while not ended.wait(0.1):
+        pass
     for server in servers:
         # The loop that accepts goes on for a moment: the socket is closed first, as a server does that is in a hurry.
         server.socket.close()

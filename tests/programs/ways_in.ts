@@ -1,6 +1,6 @@
 /**
- * A workload with both ways in, in a process of its own, for what could end that. Its program echoes, floods, ends early or resets. In:
- * `naive` as an argument for a server of node:http2 as it is. Out: a line of JSON with ports and PEMs.
+ * Both ways into a workload, in a process of its own, for what could end that or stay in it. In: the ports of its programs, of TCP and
+ * of HTTP/1.1; or `naive`, for a server of node:http2 as it is. Out: a line of JSON with ports and PEMs.
  *
  * @module
  */
@@ -10,13 +10,14 @@ import { silentLog } from "../../src/core/log.ts";
 import { DescriptorBudget } from "../../src/mesh/descriptor_budget.ts";
 import { serveTunnel } from "../../src/mesh/tunnel_server.ts";
 import { MeshRig, workloadId } from "../mesh_rig.ts";
-import { TcpProgram } from "../tcp_program.ts";
 
 /** What the process prints. */
 export interface WaysIn {
   /** Of HBONE; the naive server has none. */
   readonly hbone: number;
   readonly tunnel: number;
+  /** Before a program of HTTP/1.1. */
+  readonly tunnelHttp1: number;
   readonly program: number;
   readonly rootPem: string;
   readonly certPem: string;
@@ -36,24 +37,19 @@ async function naive(): Promise<void> {
 }
 
 async function serve(): Promise<void> {
-  let count = 0;
-  const program = await TcpProgram.start((socket) => {
-    const kind = count++ % 6;
-    if (kind < 2) socket.pipe(socket);
-    else if (kind === 2) socket.resetAndDestroy();
-    else if (kind === 3) socket.end("bye");
-    else if (kind === 4) socket.resume().end(new Uint8Array(300_000));
-    else socket.resume().once("data", () => socket.resetAndDestroy());
-  });
-  const descriptors = new DescriptorBudget(512);
-  const rig = await MeshRig.start({ workload: { hosts: [], ports: [program.port] }, descriptors });
-  const tunnel = await serveTunnel({
-    ...{ hostname: "127.0.0.1", ports: [0], log: silentLog, descriptors },
-    program: { port: program.port, protocol: "h2c" },
-    sshPort: program.port,
-  });
+  const [h2c = 0, http1 = 0] = Deno.args.map(Number);
+  const descriptors = () => new DescriptorBudget(512);
+  const rig = await MeshRig.start({ workload: { hosts: [], ports: [h2c] }, descriptors: descriptors() });
+  const tunnels = [{ port: h2c, protocol: "h2c" }, { port: http1, protocol: "http/1.1" }] as const;
+  const [tunnel, tunnelHttp1] = await Promise.all(tunnels.map((behind) =>
+    serveTunnel({
+      ...{ hostname: "127.0.0.1", ports: [0], log: silentLog, descriptors: descriptors() },
+      program: behind,
+      sshPort: h2c,
+    })
+  ));
   const { certPem, keyPem } = rig.authority.issue({ uris: [workloadId("client")] });
-  const ports = { hbone: rig.server.port, tunnel: tunnel.port, program: program.port };
+  const ports = { hbone: rig.server.port, tunnel: tunnel!.port, tunnelHttp1: tunnelHttp1!.port, program: h2c };
   console.log(JSON.stringify({ ...ports, rootPem: rig.authority.pem, certPem, keyPem } satisfies WaysIn));
 }
 

@@ -16,6 +16,7 @@ import { compiledKrun, staticProgram } from "../tests/live/compiled.ts";
 import { startApiServer } from "../tests/live/api_server.ts";
 import { krunArgv } from "../tests/krun_process.ts";
 import { cloudRun } from "./google_measurements.ts";
+import { references } from "./reference_measurements.ts";
 import { liveTool } from "./live_tools.ts";
 import { type Measurement, MEASUREMENTS, type Rig, type Runtime } from "./measurements.ts";
 import { machine, READING, table } from "./performance_page.ts";
@@ -39,7 +40,7 @@ async function runtimes(folder: string): Promise<Runtime[]> {
 
 async function measureAll(rig: Rig): Promise<Measurement[]> {
   const done: Measurement[] = [];
-  const all = [...MEASUREMENTS, { name: "cloud run", measure: cloudRun }];
+  const all = [...MEASUREMENTS, { name: "cloud run", measure: cloudRun }, { name: "references", measure: references }];
   for (const { name, measure } of all.filter((m) => m.name.includes(values.only))) {
     console.error(`bench: ${name}`);
     done.push(...await measure(rig));

@@ -8,15 +8,26 @@ import { GoogleNetwork } from "../tests/fakes/google_network.ts";
 import { CLOUD_RUN, GoogleRig } from "../tests/live/google_rig.ts";
 import { type Measurement, type Rig, rounds, type Runtime } from "./measurements.ts";
 
-const DELAY_MS = 10;
+/** Each way. */
+export const DELAY_MS = 10;
 
 /** Round trips, one after the other, of a start that knows nothing, and of one that knows where the cluster was. */
 const COLD_TRIPS = 8;
 const CACHED_TRIPS = 4;
 
+/** What {@linkcode startMs} starts. */
+export interface CloudStart {
+  readonly runtime: Runtime;
+  readonly network: GoogleNetwork;
+  /** Base and working directory. */
+  readonly base: string;
+  /** What is asked for. @default {a Secret is mounted} */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A start in a network, from the call that starts krun to the first output of its program. */
-async function startMs(rig: Rig, options: { runtime: Runtime; network: GoogleNetwork; base: string }): Promise<number> {
-  const { runtime, network, base } = options;
+export async function startMs(rig: Rig, options: CloudStart): Promise<number> {
+  const { runtime, network, base, env = { K8S_SECRET_db: "./db" } } = options;
   const [program = "", ...args] = [...network.under, ...runtime.krun, rig.program, "wait"];
   const command = new Deno.Command(program, {
     args,
@@ -24,7 +35,7 @@ async function startMs(rig: Rig, options: { runtime: Runtime; network: GoogleNet
     clearEnv: true,
     env: {
       ...{ HOME: Deno.env.get("HOME") ?? "/root", PATH: "/usr/sbin:/usr/bin:/sbin:/bin", MESH_BASE_DIR: base },
-      ...{ SSL_CERT_FILE: network.caFile, K8S_SECRET_db: "./db", ...CLOUD_RUN },
+      ...{ SSL_CERT_FILE: network.caFile, ...env, ...CLOUD_RUN },
     },
     stdin: "null",
     stdout: "piped",

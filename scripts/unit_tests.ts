@@ -19,6 +19,9 @@ await runTests({
     { name: "programs", args: [LIBC, ...programs.sort().map((name) => `tests/${name}`)] },
     { name: "core", args: ["--doc", "src/core"] },
     { name: "pod", args: [LIBC, "--doc", "src/pod"] },
-    { name: "servers", args: [LIBC, "--doc", "src/mod.ts", "src/gcp", "src/kube", "src/launch", "src/mesh"] },
+    {
+      name: "servers",
+      args: [LIBC, "--doc", "src/mod.ts", "src/gcp", "src/kube", "src/launch", "src/mesh", "src/refs"],
+    },
   ],
 });

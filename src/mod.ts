@@ -1,5 +1,5 @@
 /**
- * krun as a library: find a cluster, mount a Pod's files, keep a token fresh, run a Pod. No function reads the process's
+ * krun as a library: find a cluster, mount a Pod's files, keep a token fresh, resolve references, run a Pod. No function reads the process's
  * environment or ends the process; each takes an AbortSignal and fails with a {@linkcode KrunError}. An abort before a function
  * has what it is for (the cluster, the files, the first token) rejects with the signal's reason, as `fetch` does, and leaves
  * nothing; one that comes later is the end that was asked for, and no failure.
@@ -24,4 +24,5 @@ export type { FollowTiming } from "./kube/watch.ts";
 export type { FileReader } from "./core/file_reader.ts";
 export { ownNetwork, type ProcessEnv } from "./launch/own_network.ts";
 export { type MountedPod, mountPod, type PodOptions, runPod, type RunPodOptions } from "./launch/library.ts";
+export { resolveReferences, type ResolveReferencesOptions } from "./launch/resolve_references.ts";
 export { keepToken, type KeepTokenOptions } from "./pod/token_file.ts";

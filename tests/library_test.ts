@@ -1,4 +1,4 @@
-/** What src/mod.ts promises to another Deno program: how its four functions end by a signal, and one run at a time. */
+/** What src/mod.ts promises to another Deno program: how its functions end by a signal, and one run at a time. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import {
@@ -8,6 +8,7 @@ import {
   KrunError,
   mountPod,
   type PodOptions,
+  resolveReferences,
   runPod,
   silentLog,
 } from "../src/mod.ts";
@@ -87,6 +88,8 @@ const USES: Readonly<Record<string, Use>> = {
   mountPod: (cluster, signal, caller) => mountPod(POD("/dev/null"), options(cluster, signal, caller)),
   runPod: (cluster, signal, caller) => runPod(POD(join(caller.root, "up")), options(cluster, signal, caller)),
   keepToken: (cluster, signal, { base }) => keepToken(cluster, REF, { path: join(base, "token"), signal, log }),
+  resolveReferences: (cluster, signal) =>
+    resolveReferences({ A: "$SecretKeyRef:/secrets/a/keys/k" }, { cluster, namespace: "shop", signal, log }),
 };
 
 for (const [name, use] of Object.entries(USES)) {
@@ -180,4 +183,36 @@ Deno.test("a program of another project is told which import it lacks for a YAML
   assert.match(lacking, /^PackageMissing Cannot load package "js-yaml": /);
   assert.ok(lacking.includes(`add "js-yaml": "${imports["js-yaml"]}" to the imports in the deno.json`), lacking);
   assert.equal(await run({ imports: { "js-yaml": imports["js-yaml"] } }), "manifests\n");
+});
+
+Deno.test("resolveReferences() gives values, leaves out what is optional and missing, and leaves all else as it is", async () => {
+  await using caller = new Caller();
+  await using cluster = await caller.manifests();
+  const env = {
+    LEVEL: "$ConfigMapKeyRef:/configmaps/app/keys/a",
+    FILE: "$ConfigMapKeyRef:/configmaps/app/keys/a?tempFile=true",
+    NONE: "$SecretKeyRef:/secrets/gone/keys/k?optional=true",
+    ELSE: "$SecretKeyRef:/secrets/gone/keys/k?default=x",
+    PLAIN: "x sm://p/s",
+  };
+  const options = { cluster, namespace: "shop", signal: new AbortController().signal, log };
+  assert.deepEqual(await resolveReferences(env, options), {
+    LEVEL: "b",
+    FILE: "b",
+    ELSE: "x",
+    PLAIN: "x sm://p/s",
+  });
+});
+
+Deno.test("resolveReferences() fails with all failures at once, and by its signal with the signal's reason", async () => {
+  const signal = new AbortController().signal;
+  const env = { A: "$SecretKeyRef:/secrets/a/keys/k", B: "sm://p/s", C: "berglas://" };
+  await assert.rejects(resolveReferences(env, { signal, log }), (error) => {
+    assert.ok(error instanceof KrunError);
+    for (const part of ["Cannot resolve A from Secret", "cannot ask Google", "Cannot resolve C as"]) {
+      assert.ok(error.details?.includes(part), `${error.details}`);
+    }
+    return true;
+  });
+  await assert.rejects(resolveReferences(env, { signal: AbortSignal.abort(REASON), log }), REASON);
 });

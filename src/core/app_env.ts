@@ -42,6 +42,8 @@ export interface ProgramEnvOptions {
   readonly passEnv: readonly string[];
   /** The Pod has an API server of its own: `PlannedPod.ownsKubernetesEnv`. */
   readonly ownsKubernetesEnv: boolean;
+  /** Variables that were references: what they are now stands in the Pod's, or nowhere. @default {none} */
+  readonly references?: readonly string[];
 }
 
 /**
@@ -49,13 +51,20 @@ export interface ProgramEnvOptions {
  *
  * The Pod's variables win over krun's own environment, as they win over an image's.
  */
-export function programEnv(outer: Env, pod: Env, { passEnv, ownsKubernetesEnv }: ProgramEnvOptions): Env {
+export function programEnv(outer: Env, pod: Env, options: ProgramEnvOptions): Env {
+  const { passEnv, ownsKubernetesEnv, references = [] } = options;
   const isKept = (name: string): boolean => {
+    if (references.includes(name)) return false;
     const rule = TAKEN_OUT.find(({ variable }) => matches(variable, name));
     if (!rule) return true;
     return rule.onlyWithCluster ? !ownsKubernetesEnv : passEnv.includes(name);
   };
   return Object.fromEntries([...Object.entries(outer).filter(([name]) => isKept(name)), ...Object.entries(pod)]);
+}
+
+/** Whether a variable is krun's own, and taken out before the program sees it. */
+export function isKruns(name: string): boolean {
+  return TAKEN_OUT.some(({ variable, onlyWithCluster }) => !onlyWithCluster && matches(variable, name));
 }
 
 /**
@@ -65,9 +74,7 @@ export function programEnv(outer: Env, pod: Env, { passEnv, ownsKubernetesEnv }:
 export function passEnvWarnings(passEnv: readonly string[], env: Env): string[] {
   const known = SETTINGS.filter(({ seenBy }) => seenBy === "krun").map(({ env }): string => env);
   const isKnown = (name: string) => known.some((env) => matches(env.replace(/<.*/, "*"), name));
-  const isTakenOut = (name: string) =>
-    TAKEN_OUT.some(({ variable, onlyWithCluster }) => !onlyWithCluster && matches(variable, name));
-  return passEnv.filter((name) => !isTakenOut(name) || !(Object.hasOwn(env, name) || isKnown(name))).map((name) => {
+  return passEnv.filter((name) => !isKruns(name) || !(Object.hasOwn(env, name) || isKnown(name))).map((name) => {
     const nearest = nearestName(name, known);
     const instead = nearest ? `the nearest that does is ${nearest}` : "it is no variable of krun's own";
     return `KRUN_PASS_ENV=${printable(name)} has no effect; ${instead}`;

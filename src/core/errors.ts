@@ -100,13 +100,24 @@ export const ERRORS = {
     remedy: "Read the server's own words in the message; its log says more.",
   },
   ObjectNotFound: {
-    means: "A Secret or ConfigMap that is not optional does not exist.",
+    means: "A Secret or ConfigMap, or a secret that a reference names, does not exist and is not optional.",
     remedy:
       "Create it, correct its name in the setting that the message names, or the namespace, or add ?optional=true.",
   },
   KeyNotFound: {
-    means: "A Secret or ConfigMap exists but lacks the key that is asked for.",
+    means: "A Secret or ConfigMap exists but lacks the key, or the JSON field, that is asked for.",
     remedy: "Add the key, correct its name, or mark the reference optional.",
+  },
+  ReferenceInvalid: {
+    means:
+      "A variable's value begins as a reference ($SecretKeyRef:, $ConfigMapKeyRef:, berglas://, sm://) and is none that can be read.",
+    remedy:
+      "Correct it as the message says; KRUN_REFS lists the variables that are to be resolved, KRUN_REFS=off resolves none.",
+  },
+  ReferenceUnusable: {
+    means:
+      "What a reference names is there, and is not what the reference needs: it is no text, no JSON, or was not written by berglas.",
+    remedy: "Do what the message says; a value that is no text goes into a file by ?destination=tempfile.",
   },
   ServiceAccountNotFound: {
     means: "The workload's service account does not exist.",

@@ -64,6 +64,13 @@ const ROLES: Readonly<Record<string, string>> = {
   "iam.serviceAccounts.getAccessToken": "roles/iam.workloadIdentityUser",
   "iam.serviceAccounts.getOpenIdToken": "roles/iam.workloadIdentityUser",
   "resourcemanager.projects.get": "roles/browser",
+  "secretmanager.versions.access": "roles/secretmanager.secretAccessor",
+  "storage.objects.get": "roles/storage.objectViewer",
+  "storage.objects.list": "roles/storage.objectViewer",
+  "cloudkms.cryptoKeyVersions.useToDecrypt": "roles/cloudkms.cryptoKeyDecrypter",
+  "run.revisions.get": "roles/run.viewer",
+  "run.executions.get": "roles/run.viewer",
+  "run.workerpools.get": "roles/run.viewer",
 };
 
 /** A role that has a permission, after `grant it`. */

@@ -51,6 +51,20 @@ export function mountPath(path: string, options: MountPathOptions): string {
   );
 }
 
+/**
+ * The final path of a file that stands where it is named, also outside the base: the absolute path, cleaned.
+ *
+ * @throws {KrunError} `PathInvalid` when it has a NUL or is too long for the system.
+ */
+export function exactPath(path: string): string {
+  const full = resolve("/", path);
+  const fault = path.includes("\0") ? pathFault(path) : lengthFault(full);
+  if (fault === undefined) return full;
+  const [state, hint] = fault;
+  const shown = JSON.stringify(path.length > 80 ? `${path.slice(0, 77)}...` : path);
+  throw new KrunError("PathInvalid", `Cannot write file ${shown}: ${state}`, hint);
+}
+
 /** What is wrong with a path, and what to do. */
 type PathFault = readonly [state: string, hint: string];
 
@@ -67,6 +81,10 @@ function placeFault(full: string, { base, below }: { base: string; below: string
   }
   const [first] = full.slice(below.length).split("/");
   if (first === STATE_FOLDER) return [`${STATE_FOLDER} is krun's own folder`, "name another path below the base"];
+  return lengthFault(full);
+}
+
+function lengthFault(full: string): PathFault | undefined {
   // PATH_MAX counts the final NUL, NAME_MAX does not (limits.h).
   if (encoder.encode(full).length > 4095) return ["it is longer than 4095 bytes", "name a shorter path"];
   if (full.split("/").some((name) => encoder.encode(name).length > 255)) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { loadVectors } from "../../tests/vectors.ts";
 import { KrunError } from "./errors.ts";
-import { mountPath, type MountPathOptions } from "./mount_path.ts";
+import { exactPath, mountPath, type MountPathOptions } from "./mount_path.ts";
 
 type Input = MountPathOptions & { readonly path: string };
 
@@ -48,5 +48,13 @@ Deno.test("mountPath() says what is wrong with a path, and what to do about that
       assert.match(error.hint, hint);
       return true;
     });
+  }
+});
+
+Deno.test("exactPath() gives the absolute path itself, cleaned, and refuses what no path can be", () => {
+  assert.equal(exactPath("/etc/tls/../key.pem"), "/etc/key.pem");
+  assert.equal(exactPath("/a//b/./c"), "/a/b/c");
+  for (const none of ["/a\0b", `/${"x".repeat(256)}`, `/${"x/".repeat(2100)}y`]) {
+    assert.throws(() => exactPath(none), { code: "PathInvalid" });
   }
 });

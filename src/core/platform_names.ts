@@ -28,6 +28,15 @@ export const PLATFORM_NAMES = [
     seenBy: "program",
   },
   {
+    env: "TMPDIR",
+    group: "platform",
+    unit: "folder",
+    unset: "/tmp",
+    says: "Folder for temporary files, which a reference with destination=tempfile has",
+    example: "/var/tmp",
+    seenBy: "program",
+  },
+  {
     env: "PATH",
     group: "platform",
     unit: "folders, separated by colons",

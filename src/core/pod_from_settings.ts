@@ -18,6 +18,7 @@ import { oneShotWarnings } from "./one_shot.ts";
 import { defaultPod } from "./pod_defaults.ts";
 import type { PodManifest } from "./pod_manifest.ts";
 import type { StartupProbeSetting } from "./port_setting.ts";
+import type { PlannedReferences } from "./reference_pod.ts";
 import { hasOwnToken, isTokenVolume, kubeconfigVolume, tokenVolume } from "./service_account_volume.ts";
 import type { ServiceAccountPart } from "./service_account_volume.ts";
 import type { Settings } from "./settings.ts";
@@ -88,6 +89,8 @@ export interface PlannedPod {
   readonly googleTokens: ReadonlyMap<string, GoogleTokenRequest>;
   /** Volume → the one user it is for, where krun itself has added it. */
   readonly volumeUsers: ReadonlyMap<string, number>;
+  /** References in the values of krun's own environment. */
+  readonly references?: PlannedReferences;
   /** The front door that KRUN_TUNNEL asks for. */
   readonly tunnel?: TunnelPlan;
   /** Why a program that only knows the in-cluster configuration will not work, for `--check`: one clause. */

@@ -10,6 +10,7 @@ export const SETTING_GROUPS = {
   google: "Google Cloud",
   workload: "Who the workload is",
   mounts: "What is mounted",
+  references: "References in values",
   program: "How the program runs",
   mesh: "The service mesh",
   krun: "krun itself",

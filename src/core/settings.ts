@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { passEnvWarnings } from "./app_env.ts";
+import { isKruns, passEnvWarnings } from "./app_env.ts";
 import { type CloudRunNames, readCloudRun } from "./cloud_run.ts";
 import { KrunError } from "./errors.ts";
 import { type GoogleSettings, readGoogle } from "./google_settings.ts";
@@ -17,6 +17,7 @@ import { isLabelKey, isLabelValue } from "./object_name.ts";
 import type { Env } from "./pod_inputs.ts";
 import { readHttpProbe, readMainPort, readNamedPort, readTcpProbe } from "./port_setting.ts";
 import type { PortSetting, StartupProbeSetting } from "./port_setting.ts";
+import { readReferences, type ReferenceSettings, referenceWarnings } from "./reference_settings.ts";
 import { answerReserved } from "./reserved_settings.ts";
 import { quoted, settingInvalid } from "./setting_invalid.ts";
 import {
@@ -137,6 +138,8 @@ export interface Settings {
   readonly tunnel?: TunnelSetting | undefined;
   /** XDS_ADDR, MESH and all that refines them. */
   readonly mesh: MeshSettings;
+  /** KRUN_REFS and all that refines it. */
+  readonly references: ReferenceSettings;
   /** KRUN_PASS_ENV: variables of krun's own that the program gets all the same. */
   readonly passEnv: readonly string[];
   /** One line each, for the log. */
@@ -155,6 +158,9 @@ export function parseSettings(env: Env): Settings {
   const { text, read } = variables;
   const warnings: string[] = [];
   const passEnv = read("KRUN_PASS_ENV", readNames) ?? [];
+  const references = readReferences(env, read);
+  // What is a reference is the program's, and says nothing to krun.
+  variables.hide(references.variables);
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
   const platform = readCloudRun(text);
   const tunnel = readTunnel(variables, { platform, warnings });
@@ -175,6 +181,7 @@ export function parseSettings(env: Env): Settings {
       )
         .filter((name) => !(OF_MESH.includes(name) && isTrafficDirector(text("MESH") ?? ""))),
       ...mounts.filter((mount) => !isGoogleMount(mount)).map((mount) => mount.env),
+      ...references.ofOwnCluster,
     ],
     mounts,
     podFile: text("KRUN_POD"),
@@ -198,12 +205,14 @@ export function parseSettings(env: Env): Settings {
     status: read("KRUN_STATUS", readListenAddress),
     tunnel,
     mesh: readMesh(variables),
+    references,
     passEnv,
   };
   checkOneShot(settings);
   warnings.push(
     ...answerReserved(text, passEnv),
     ...passEnvWarnings(passEnv, env),
+    ...referenceWarnings(references),
     ...unknownNames(variables.names),
   );
   return { ...settings, warnings };
@@ -239,17 +248,24 @@ class Variables {
   /** All names, in the order of their letters. */
   readonly names: readonly string[];
   readonly #env: Env;
+  #hidden: readonly string[] = [];
 
   constructor(env: Env) {
     this.#env = env;
     this.names = Object.keys(env).sort();
   }
 
+  /** These are as if they were not set: for the two that krun has in common with the program. */
+  hide(names: readonly string[]): void {
+    this.#hidden = names.filter(isKruns);
+  }
+
   /** The text of a variable; `undefined` when it is not set or empty. @throws {KrunError} `SettingInvalid` when it is no UTF-8. */
   readonly text = (name: SettingName): string | undefined => {
+    if (this.#hidden.includes(name)) return undefined;
     const text = (Object.hasOwn(this.#env, name) && this.#env[name]) || undefined;
     // Nobody has set these for krun; where HOME is no UTF-8, there is just no kubeconfig below it.
-    if (text !== undefined && name !== "HOME" && name !== "PWD") checkUtf8({ env: name, text });
+    if (text !== undefined && !["HOME", "PWD", "TMPDIR"].includes(name)) checkUtf8({ env: name, text });
     return text;
   };
 

@@ -6,6 +6,7 @@
 import { GOOGLE_NAMES } from "./google_names.ts";
 import { MESH_NAMES } from "./mesh_names.ts";
 import { PLATFORM_NAMES } from "./platform_names.ts";
+import { REFERENCE_NAMES } from "./reference_names.ts";
 import { RESERVED_SETTINGS } from "./reserved_names.ts";
 import type { Setting } from "./setting.ts";
 
@@ -158,6 +159,7 @@ export const SETTINGS = [
     example: "never",
     seenBy: "krun",
   },
+  ...REFERENCE_NAMES,
   {
     env: "KRUN_ON_CHANGE",
     group: "program",

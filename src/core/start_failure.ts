@@ -12,6 +12,8 @@ export interface StartFailure {
   readonly error: KrunError;
   /** The setting that asked for what failed. */
   readonly askedBy: string;
+  /** It is told whatever else there is to tell. @default {20 are} */
+  readonly isListed?: boolean;
 }
 
 /** A person reads no more than these; the rest is counted. */
@@ -22,6 +24,8 @@ interface AskedFailure {
   /** At least one. */
   readonly errors: ReadonlySet<KrunError>;
   readonly askedBy: ReadonlySet<string>;
+  /** It is told whatever else there is to tell. */
+  readonly isListed: boolean;
 }
 
 /**
@@ -63,11 +67,12 @@ export function failureTexts(failures: readonly StartFailure[]): { lines: string
 }
 
 function distinctFailures(failures: readonly StartFailure[]): AskedFailure[] {
-  const found = new Map<string, { errors: Set<KrunError>; askedBy: Set<string> }>();
-  for (const { error, askedBy } of failures) {
+  const found = new Map<string, { errors: Set<KrunError>; askedBy: Set<string>; isListed: boolean }>();
+  for (const { error, askedBy, isListed = false } of failures) {
     const { code, message, sharedEnd = message, hint, details } = error;
-    const id = JSON.stringify([code, sharedEnd, hint, details]);
-    const failure = found.get(id) ?? { errors: new Set(), askedBy: new Set() };
+    // What is to be listed has a line of its own, whatever others met the same.
+    const id = JSON.stringify([code, isListed ? message : sharedEnd, hint, details]);
+    const failure = found.get(id) ?? { errors: new Set(), askedBy: new Set(), isListed };
     failure.errors.add(error);
     failure.askedBy.add(askedBy);
     found.set(id, failure);
@@ -101,8 +106,9 @@ function describe(failure: AskedFailure): string {
 }
 
 function list(failures: readonly AskedFailure[]): string[] {
-  const lines = failures.slice(0, LISTED).map((failure) => `- ${lineOf(failure)}`);
-  return failures.length > LISTED ? [...lines, `- and ${failures.length - LISTED} more`] : lines;
+  const listed = failures.filter(({ isListed }, at) => isListed || at < LISTED);
+  const lines = listed.map((failure) => `- ${lineOf(failure)}`);
+  return failures.length > listed.length ? [...lines, `- and ${failures.length - listed.length} more`] : lines;
 }
 
 function lineOf(failure: AskedFailure): string {

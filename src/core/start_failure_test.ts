@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { accessRole } from "./access_role.ts";
 import { KrunError, type KrunErrorOptions } from "./errors.ts";
-import { failureTexts, singleFailures, startFailure } from "./start_failure.ts";
+import { failureTexts, singleFailures, type StartFailure, startFailure } from "./start_failure.ts";
 
 function forbidden(name: string, options: KrunErrorOptions = {}): KrunError {
   return new KrunError("Forbidden", `Cannot read Secret "shop/${name}": 403`, "grant it", options);
@@ -120,4 +120,24 @@ Deno.test("startFailure() is transient when every failure is", () => {
 
 Deno.test("startFailure() throws RangeError when nothing failed", () => {
   assert.throws(() => startFailure([]), RangeError);
+});
+
+Deno.test("startFailure() lists every failure that is to be listed, however many there are", () => {
+  const failure = (name: string, isListed: boolean): StartFailure => ({
+    error: new KrunError("ObjectNotFound", `Cannot resolve ${name}: it does not exist`, "create it"),
+    askedBy: name,
+    isListed,
+  });
+  const listed = Array.from({ length: 60 }, (_, i) => failure(`V${i}`, true));
+  const lines = (failures: readonly StartFailure[]) => startFailure(failures).details!.split("\n");
+  assert.equal(lines(listed).length, 60);
+  const others = Array.from({ length: 30 }, (_, i) => failure(`W${i}`, false));
+  assert.equal(lines(others).at(-1), "- and 10 more", "the control");
+  const away = (name: string): StartFailure => {
+    const sharedEnd = ": no answer within 60 s";
+    const error = new KrunError("ClusterUnreachable", `Cannot resolve ${name}${sharedEnd}`, "wait", { sharedEnd });
+    return { error, askedBy: name, isListed: true };
+  };
+  assert.equal(lines(Array.from({ length: 60 }, (_, i) => away(`V${i}`))).length, 60, "of one cause too");
+  assert.equal(lines([...others, ...listed]).length, 20 + 60 + 1);
 });

@@ -15,7 +15,7 @@ import {
   type GoogleTokens,
 } from "../core/google_token.ts";
 import { abortable } from "../kube/abort.ts";
-import type { GoogleHttp, GoogleRequest, GoogleTry } from "./google_http.ts";
+import type { GoogleCall, GoogleHttp, GoogleRequest, GoogleTry } from "./google_http.ts";
 
 /** Where tokens come from, asked each time. */
 export interface TokenSource {
@@ -44,6 +44,9 @@ export interface GoogleAccountOptions {
   /** Milliseconds since the epoch. @default {Date.now} */
   readonly nowMs?: () => number;
 }
+
+/** A request to an API as an account. */
+export type AccountRequest = GoogleRequest & { readonly scopes?: readonly string[] };
 
 /** An account whose tokens are kept until 5 minutes before they end. Requests for one token share one. */
 export class GoogleAccount implements GoogleTokens {
@@ -109,9 +112,19 @@ export class GoogleAccount implements GoogleTokens {
    *
    * @throws as {@linkcode GoogleHttp.json} and {@linkcode GoogleAccount.token}
    */
-  async json<T>(
-    request: GoogleRequest & { readonly scopes?: readonly string[] },
-    options: GoogleTry = {},
+  json<T>(request: AccountRequest, options: GoogleTry = {}): Promise<T | undefined> {
+    return this.#asked(request, options, (call) => this.#http.json<T>(call));
+  }
+
+  /** As {@linkcode GoogleAccount.json}, for an answer that is any text. @throws as it does */
+  text(request: AccountRequest, options: GoogleTry = {}): Promise<string | undefined> {
+    return this.#asked(request, options, (call) => this.#http.text(call));
+  }
+
+  async #asked<T>(
+    request: AccountRequest,
+    options: GoogleTry,
+    ask: (call: GoogleCall) => Promise<T | undefined>,
   ): Promise<T | undefined> {
     const quotaProject = request.quotaProject ?? await this.#source.quotaProject?.();
     for (let isSecond = false;; isSecond = true) {
@@ -119,7 +132,7 @@ export class GoogleAccount implements GoogleTokens {
       try {
         // Its name as far as it is known by now: a failure is no time to ask for more.
         const identity = this.#knownEmail ?? this.#source.describe;
-        return await this.#http.json<T>({ ...request, ...options, quotaProject, bearer: bearer.token, identity });
+        return await ask({ ...request, ...options, quotaProject, bearer: bearer.token, identity });
       } catch (error) {
         if (isSecond || !(error instanceof KrunError) || error.code !== "GoogleCredentialsUnavailable") throw error;
         this.forget(bearer);

@@ -42,6 +42,8 @@ export interface GoogleTry {
   readonly signal?: AbortSignal | undefined;
   /** 429, 5xx and lost connections are tried again until then, milliseconds since the epoch. @default {10 s from now} */
   readonly deadlineMs?: number | undefined;
+  /** It is tried once: whoever asks tries again himself. @default {false} */
+  readonly isSingle?: boolean | undefined;
 }
 
 /** A request and its token. */
@@ -83,20 +85,21 @@ export class GoogleHttp implements AsyncDisposable {
    * the signal's reason
    */
   async json<T>(call: GoogleCall): Promise<T | undefined> {
-    const { signal = new AbortController().signal, deadlineMs = Date.now() + RETRY_MS } = call;
-    for (let failures = 1;; failures++) {
+    return await this.#asked(call, (text): T => {
       try {
-        return await this.#once<T>(call, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof KrunError) || !error.transient || Date.now() >= deadlineMs) throw error;
-        const delay = { chance: Math.random(), firstMs: FIRST_DELAY_MS, maxMs: LONGEST_DELAY_MS };
-        const waitMs = retryDelayMs(failures, { ...delay, atLeastMs: error.retryAfterMs });
-        if (Date.now() + waitMs > deadlineMs) throw error;
-        await sleep(waitMs, signal);
-        signal.throwIfAborted();
+        return JSON.parse(text);
+      } catch {
+        // The parser's words would quote the answer: a token.
+        throw new KrunError("GoogleApiFailed", `${said(call)}: the answer is not JSON`, "try again later", {
+          transient: true,
+        });
       }
-    }
+    });
+  }
+
+  /** The answer's text; `undefined` for a 404 when `absent` is set. @throws as {@linkcode GoogleHttp.json} */
+  async text(call: GoogleCall): Promise<string | undefined> {
+    return await this.#asked(call, (text) => text);
   }
 
   /** One request as it is to a server of any URL, for `google-auth-library`; https, or http on this machine. */
@@ -118,7 +121,26 @@ export class GoogleHttp implements AsyncDisposable {
     for (const made of all) if (made.status === "fulfilled") await made.value[Symbol.asyncDispose]();
   }
 
-  async #once<T>(call: GoogleCall, signal: AbortSignal): Promise<T | undefined> {
+  async #asked<T>(call: GoogleCall, read: (text: string) => T): Promise<T | undefined> {
+    const { signal = new AbortController().signal, deadlineMs = Date.now() + RETRY_MS } = call;
+    for (let failures = 1;; failures++) {
+      try {
+        const text = await this.#once(call, signal);
+        return text === undefined ? undefined : read(text);
+      } catch (error) {
+        signal.throwIfAborted();
+        const isOver = call.isSingle || Date.now() >= deadlineMs;
+        if (!(error instanceof KrunError) || !error.transient || isOver) throw error;
+        const delay = { chance: Math.random(), firstMs: FIRST_DELAY_MS, maxMs: LONGEST_DELAY_MS };
+        const waitMs = retryDelayMs(failures, { ...delay, atLeastMs: error.retryAfterMs });
+        if (Date.now() + waitMs > deadlineMs) throw error;
+        await sleep(waitMs, signal);
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  async #once(call: GoogleCall, signal: AbortSignal): Promise<string | undefined> {
     if (googleHost(call.host) === undefined) throw new TypeError(`Cannot ask ${call.host}: it is no host of Google's`);
     let answer: CallAnswer;
     try {
@@ -136,14 +158,7 @@ export class GoogleHttp implements AsyncDisposable {
     }
     if (answer.status === 404 && call.absent) return undefined;
     if (answer.status >= 300) throw failed(call, answer);
-    try {
-      return JSON.parse(answer.text);
-    } catch {
-      // The parser's words would quote the answer: a token.
-      throw new KrunError("GoogleApiFailed", `${said(call)}: the answer is not JSON`, "try again later", {
-        transient: true,
-      });
-    }
+    return answer.text;
   }
 
   /** Not much longer than whoever asks will wait. */

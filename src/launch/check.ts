@@ -7,6 +7,7 @@ import type { V1ConfigMap, V1Secret, V1Volume } from "@kubernetes/client-node";
 import type { Cluster, ObjectKind, TokenRef } from "../core/cluster.ts";
 import { containerEnvNeeds } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import { jwtClaims } from "../core/jwt.ts";
 import { mountPath } from "../core/mount_path.ts";
 import type { ObjectNeed } from "../core/pod_inputs.ts";
@@ -83,34 +84,40 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
         ofMesh.push(...singleFailures(failure).map((error) => ({ error, askedBy: "the mesh" }))),
     });
     if (plan.cluster) undo.use(plan.cluster);
-    return await reportOfPlan(outer, { plan, settings, ofMesh, google });
+    return await reportOfPlan(outer, { plan, settings, ofMesh, google, log, undo });
   } catch (error) {
     if (!(error instanceof KrunError) || error.code === "Internal") throw error;
     const verdict = verdictOf([{ error, askedBy: "" }]);
-    return { ...verdict, findings: [], objects: [], tokens: [], warnings: settings?.warnings ?? [] };
+    const nothing = { findings: [], objects: [], tokens: [], references: [] };
+    return { ...verdict, ...nothing, warnings: settings?.warnings ?? [] };
   }
 }
 
 async function reportOfPlan(
   outer: Surroundings,
-  { plan, settings, ofMesh, google }: {
+  { plan, settings, ofMesh, google, log, undo }: {
+    log: Logger;
+    undo: AsyncDisposableStack;
     plan: Plan;
     settings: Settings;
     ofMesh: readonly StartFailure[];
     google: LazyGoogle;
   },
 ): Promise<CheckReport> {
-  const { asked, tokens: wanted } = references(plan, outer.cwd);
+  const { asked, tokens: wanted } = askedOf(plan, outer.cwd);
+  const referring = plan.planned.references ? await import("./check_references.ts") : undefined;
   const pod = await checkPod(plan.planned, plan.cluster, {
     base: plan.base,
     takesBase: plan.takesBase,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
     googleTokens: google.tokens(plan),
+    referenceSource: referring?.openReferences(outer, { plan, settings, google, log, undo }),
   });
-  const [objects, tokens] = await Promise.all([
+  const [objects, tokens, references] = await Promise.all([
     Promise.all(asked.map((need) => checkObject({ plan, pod }, need))),
     Promise.all(wanted.map((need) => checkToken(pod, need))),
+    referring?.checkReferences(plan, pod) ?? [],
   ]);
   const failures = pod.failures.length > 0
     ? pod.failures
@@ -126,6 +133,7 @@ async function reportOfPlan(
     findings: [...findings(plan), ...waysInFindings(plan), ...reach.findings],
     objects,
     tokens,
+    references,
     warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings, ...optional],
   };
 }
@@ -204,13 +212,13 @@ function userOf(cluster: Cluster | undefined): string {
 }
 
 /** Every object and token that the Pod refers to, with who asks for it and where it goes. */
-function references({ planned, base }: Plan, cwd: string): { asked: AskedObject[]; tokens: AskedToken[] } {
+function askedOf({ planned, base }: Plan, cwd: string): { asked: AskedObject[]; tokens: AskedToken[] } {
   const { pod, origins, localObjects } = planned;
   const objects = new Map<string, AskedObject>();
   const tokens = new Map<string, AskedToken>();
   const addObject = (need: ObjectNeed, askedBy: string, paths: readonly string[]) => {
     const id = `${need.kind}/${need.name}`;
-    if (localObjects.has(id)) return;
+    if (localObjects.has(id) || planned.references?.bySecret.has(need.name)) return;
     const known = objects.get(id);
     objects.set(id, {
       ...need,
@@ -246,8 +254,9 @@ function allPaths({ planned, base }: Plan, cwd: string): string[] {
 
 /** A subPathExpr is shown as it is written: its variables have values only at a start. */
 function pathsOf(volume: V1Volume, { planned, base, cwd }: Pick<Plan, "planned" | "base"> & { cwd: string }) {
-  const { pod } = planned;
-  const place = (path: string) => mountPath(path, { base, cwd, aliases: planned.baseAliases });
+  const { pod, references } = planned;
+  const isExact = references?.volumes.has(volume.name) ?? false;
+  const place = (path: string) => isExact ? path : mountPath(path, { base, cwd, aliases: planned.baseAliases });
   try {
     return distinctMounts(pod, volume.name, { place, expand: (expr) => expr }).map(({ path }) => path);
   } catch (error) {

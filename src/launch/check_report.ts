@@ -40,12 +40,26 @@ export interface CheckedToken {
   readonly problem?: string;
 }
 
+/** A variable that is a reference. It holds no value. */
+export interface CheckedReference {
+  readonly variable: string;
+  /** What it names. */
+  readonly object: string;
+  /** `environment`, or the path of its file; that of a temporary file is another one at each start. */
+  readonly to: string;
+  /** `yes`, `default`, `not set` (it is optional), or `no`. */
+  readonly resolves: "yes" | "default" | "not set" | "no";
+  /** Why it does not. */
+  readonly problem?: string;
+}
+
 /** Everything `--check` found. */
 export interface CheckReport {
   readonly ok: boolean;
   readonly findings: readonly Finding[];
   readonly objects: readonly CheckedObject[];
   readonly tokens: readonly CheckedToken[];
+  readonly references: readonly CheckedReference[];
   /** Why a start would fail, each with what to do about it. */
   readonly problems: readonly string[];
   /** YAML to apply: the Role and RoleBinding that would end a 403, what the mesh lacks. */
@@ -98,6 +112,10 @@ export function checkText(report: CheckReport): string {
     ...section("DETECTED", report.findings.map(({ what, value, because }) => [what, value, because])),
     ...section("OBJECTS", report.objects.map(objectRow)),
     ...section("TOKENS", report.tokens.map(tokenRow)),
+    ...section(
+      "REFERENCES",
+      report.references.map(({ variable, object, to, resolves }) => [variable, object, to, `resolves: ${resolves}`]),
+    ),
     ...section("WARNINGS", report.warnings.map((warning) => [warning])),
     ...section("PROBLEMS", report.problems.map((problem) => [problem])),
     // Not indented: a Role is to be applied as it is printed.

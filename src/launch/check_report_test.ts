@@ -7,6 +7,7 @@ Deno.test("checkText() says whose a token without an audience is", () => {
     ok: true,
     findings: [],
     objects: [],
+    references: [],
     tokens: [token],
     problems: [],
     details: [],

@@ -14,6 +14,8 @@ export interface DropOptions {
   readonly base: string;
   /** Absolute; the relative entry of the write grant means this folder. */
   readonly cwd: string;
+  /** Files that are written outside of that folder. @default {none} */
+  readonly outside?: readonly string[];
   readonly log: Logger;
 }
 
@@ -25,7 +27,7 @@ export interface DropOptions {
  * write grant, since starting anew there would cost a second start (docs/decisions.md), and says so. Under a general grant
  * (`-A`) nothing can be given up for good.
  */
-export function dropPermissions({ uid, base, cwd, log }: DropOptions): void {
+export function dropPermissions({ uid, base, cwd, outside = [], log }: DropOptions): void {
   if (uid === 0) return;
   // Only a general grant answers for every path at once.
   if (Deno.permissions.querySync({ name: "write" }).state === "granted") {
@@ -33,10 +35,20 @@ export function dropPermissions({ uid, base, cwd, log }: DropOptions): void {
     return;
   }
   Deno.permissions.revokeSync({ name: "ffi" });
-  const inside = relative(cwd, base);
-  if (inside === ".." || inside.startsWith("../")) {
+  if (isOutside(base, cwd)) {
     log.debug("write permission kept", { reason: "the base is outside the working directory", base });
     return;
   }
+  if (outside.length > 0) {
+    const reason = "a reference's file is outside the working directory";
+    log.info("write permission kept", { reason, files: outside.join(" ") });
+    return;
+  }
   Deno.permissions.revokeSync({ name: "write", path: "/" });
+}
+
+/** Whether a path is outside of a folder; both are absolute. */
+export function isOutside(path: string, folder: string): boolean {
+  const inside = relative(folder, path);
+  return inside === ".." || inside.startsWith("../");
 }

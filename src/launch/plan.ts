@@ -204,6 +204,9 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     settings.podFile === undefined ? undefined : readPodFile(resolve(outer.cwd, settings.podFile), anyFile),
     options.withoutCluster ? undefined : locateCluster(outer, { ...options, stateFolder: join(base, STATE_FOLDER) }),
   ]);
+  const hasReferences = settings.references.variables.length > 0 || settings.references.source !== "process";
+  const finding = hasReferences && !settings.references.off ? findReferences(outer, options) : undefined;
+  finding?.catch(() => {}); // Heard below.
   // A file may be a pipe that nobody ever writes into.
   const instance = options.google?.instanceId(options.signal);
   const [podFile, search] = await abortable(reading, options.signal);
@@ -219,7 +222,7 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     isKubelets(SERVICE_ACCOUNT_FOLDER),
     isFile(join(settings.cluster.home ?? "/", ".kube", "config")),
   ]);
-  const planned = podFromSettings({
+  const made = podFromSettings({
     settings,
     identity,
     argv,
@@ -233,9 +236,10 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
     kubeletServiceAccount,
     homeKubeconfig,
   });
-  requireForProbes(planned);
-  if (planned.tunnel) requireRuntime("2.9.0", "KRUN_TUNNEL");
-  const isSideProcess = !(planned.pod.spec?.containers ?? []).some((container) => container.command?.length);
+  requireForProbes(made);
+  if (made.tunnel) requireRuntime("2.9.0", "KRUN_TUNNEL");
+  const isSideProcess = !(made.pod.spec?.containers ?? []).some((container) => container.command?.length);
+  const planned = await finding?.then((found) => found(made, isSideProcess)) ?? made;
   if (isSideProcess) requireFiles(planned);
   const idle = isSideProcess && planned.tunnel ? ["KRUN_TUNNEL has no effect: there is no program"] : [];
   // In one-shot mode no krun stays that could hold a lock or be found again.
@@ -243,8 +247,36 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);
   onFailure.move();
   const warned = { ...planned, warnings: [...planned.warnings, ...idle] };
-  const plan = { cluster, identity, planned: warned, base, baseRule, takesBase, isSideProcess };
+  const place = await baseOfFiles(outer, { settings, planned, base, baseRule });
+  const plan = { cluster, identity, planned: warned, ...place, takesBase, isSideProcess };
   return { ...plan, ...(leftOut && { leftOut }), ...(clusterToKeep && { clusterToKeep }) };
+}
+
+/** What makes a planned Pod one with the references of krun's environment. */
+async function findReferences(outer: Surroundings, { settings, google, deadlineMs, signal }: PlanOptions) {
+  const { findReferences, planReferences } = await import("./references.ts");
+  const found = await findReferences(outer, { settings, google, deadlineMs, signal });
+  return (planned: PlannedPod, isSideProcess: boolean) =>
+    planReferences(planned, found, { outer, settings, isSideProcess });
+}
+
+/**
+ * Where only files of references are made, which stand outside the base as well as inside, and the working directory cannot be
+ * written in, krun's own folder lies beside temporary files. A program that reads a file from there needs no other.
+ */
+async function baseOfFiles(
+  { self }: Surroundings,
+  { settings, planned, base, baseRule }: Pick<Plan, "planned" | "base" | "baseRule"> & { settings: Settings },
+): Promise<Pick<Plan, "base" | "baseRule">> {
+  const { pod, references } = planned;
+  const volumes = pod.spec?.volumes ?? [];
+  const isOnly = volumes.length > 0 && volumes.every(({ name }) => references?.volumes.has(name));
+  if (!isOnly || settings.baseDir !== undefined || self.uid === 0) return { base, baseRule };
+  const { ownTempFolder } = await import("./own_temp_folder.ts");
+  const folder = ownTempFolder({ cwd: base, tempFolder: settings.references.tempFolder, uid: self.uid });
+  return folder === undefined
+    ? { base, baseRule }
+    : { base: folder, baseRule: "the working directory cannot be written in, and there are only files of references" };
 }
 
 function valueOf<T>(settled: PromiseSettledResult<T>): T {
@@ -321,6 +353,8 @@ async function locateCluster(
       return { leftOut };
     }
     if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
+    // Each of them is told with all that fails.
+    if (asksForReferences(settings)) return { leftOut: { reason: cause.message } };
     const isAbsent = cause.code === "ClusterNotFound";
     if (settings.clusterAskedBy.length === 0) {
       if (isAbsent) return {};
@@ -332,6 +366,11 @@ async function locateCluster(
     const askedBy = settings.clusterAskedBy.join(", ");
     throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
   }
+}
+
+/** Whether references are all that asks for a cluster. */
+function asksForReferences({ clusterAskedBy, references }: Settings): boolean {
+  return clusterAskedBy.length > 0 && clusterAskedBy.every((name) => references.ofOwnCluster.includes(name));
 }
 
 /** A cluster that nobody asked for is not looked for long. */

@@ -166,7 +166,7 @@ export function containerEnvironment(
   container: V1Container,
   metadataEnv: Env = {},
 ): Env {
-  const { ownsKubernetesEnv, ownContainers } = plan.planned;
+  const { ownsKubernetesEnv, ownContainers, references } = plan.planned;
   if (ownContainers.has(container.name)) {
     const names = new Set(container.env?.map(({ name }) => name));
     const given = Object.entries(mounted.env(container.name)).filter(([name]) => names.has(name));
@@ -175,6 +175,7 @@ export function containerEnvironment(
   return programEnv({ ...outer.env, ...metadataEnv }, mounted.env(container.name), {
     passEnv: settings.passEnv,
     ownsKubernetesEnv,
+    references: references?.variables ?? [],
   });
 }
 

@@ -18,7 +18,7 @@ import { Control } from "./control.ts";
 import { LazyGoogle } from "./lazy_google.ts";
 import { exemptOwnSockets, INTERCEPTION_NOTE, mayIntercept, meshMachine } from "./mesh_machine.ts";
 import { nodeFacts } from "./node_facts.ts";
-import { dropPermissions } from "./permissions.ts";
+import { dropPermissions, isOutside } from "./permissions.ts";
 import { Phases } from "./phases.ts";
 import { type Plan, planStart } from "./plan.ts";
 import type { Run, StartOptions } from "./run.ts";
@@ -125,8 +125,15 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
     });
   }
   phases.end("plan");
-  const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, log });
+  const outside = filesOutside(plan, outer);
+  const confine = () => dropPermissions({ uid: outer.self.uid, base: plan.base, cwd: outer.cwd, outside, log });
   return await carryOut(outer, { ...options, plan, phases, undo, confine, google });
+}
+
+/** Files of references that are to be written outside the working directory. */
+function filesOutside({ planned: { references } }: Plan, { cwd }: Surroundings): string[] {
+  const paths = [...references?.bySecret.values() ?? []].flatMap(({ path }) => path ?? []);
+  return paths.filter((path) => isOutside(path, cwd));
 }
 
 /** What was not expected of the mesh, where krun could have done better. */
@@ -168,6 +175,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     return takeBase(outer, { plan, settings, log, undo });
   });
   const containers = import("./run_containers.ts");
+  const referenceSource = await openReferences(outer, options);
   const intercepted = taken.then((base) => intercepting(outer, { ...options, ...base }));
   intercepted.catch(() => {}); // It may fail long before it is waited for.
   const mounted = await mountPod(plan.planned, plan.cluster, {
@@ -179,6 +187,7 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
     googleTokens: google?.tokens(plan),
+    referenceSource,
   }).finally(() => intercepted.catch(() => {})); // Nothing is undone while something is still made.
   phases.end("mount");
   // What it takes beyond the mounts, beside which it happens.
@@ -190,6 +199,13 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   }
   const { keepFilesFresh, runContainers } = await containers;
   return plan.isSideProcess ? await keepFilesFresh(run) : await runContainers(run);
+}
+
+/** Who resolves the references of the Pod; most have none. */
+async function openReferences(outer: Surroundings, { google, ...options }: CarryOutOptions) {
+  const { planned: { references } } = options.plan;
+  if (google === undefined || references === undefined || references.bySecret.size === 0) return undefined;
+  return (await import("./references.ts")).openReferences(outer, { ...options, google });
 }
 
 /** Traffic is intercepted before the proxy starts, and as long as anything of the Pod runs. Resolves to whether it is. */

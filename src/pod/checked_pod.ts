@@ -11,6 +11,7 @@ import { silentLog } from "../core/log.ts";
 import type { GoogleTokens } from "../core/google_token.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { Env, NodeFacts, ObjectNeed } from "../core/pod_inputs.ts";
+import type { ReferenceSource } from "../core/reference_pod.ts";
 import type { StartFailure } from "../core/start_failure.ts";
 import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { systemClock } from "./clock.ts";
@@ -31,6 +32,8 @@ export interface CheckPodOptions {
   readonly node: NodeFacts;
   /** As in `PodSourcesOptions`. */
   readonly googleTokens?: GoogleTokens | undefined;
+  /** As in `PodSourcesOptions`. */
+  readonly referenceSource?: ReferenceSource | undefined;
 }
 
 /** What was read: a value, or why there is none. */
@@ -56,13 +59,16 @@ export interface CheckedPod {
 export async function checkPod(
   planned: PlannedPod,
   cluster: Cluster | undefined,
-  { base, takesBase, inPlace, node, googleTokens }: CheckPodOptions,
+  { base, takesBase, inPlace, node, googleTokens, referenceSource }: CheckPodOptions,
 ): Promise<CheckedPod> {
   const { pod } = planned;
   const clock = systemClock;
   const signal = new AbortController().signal;
   using retry = new StartRetry({ deadlineMs: 0, signal, clock, random: Math.random, log: silentLog });
-  const sources = new PodSources(planned, cluster, { log: silentLog, node, clock, random: Math.random, googleTokens });
+  const sources = new PodSources(planned, cluster, {
+    ...{ log: silentLog, node, clock, random: Math.random },
+    ...{ googleTokens, referenceSource },
+  });
   const volumes = mountedVolumes(pod).map((volume) => new SeenVolume(volume, pod));
   const { seen, failures: ofBase } = takesBase ? seeBase(base) : { seen: undefined, failures: [] };
   const failures = await startPod({

@@ -10,7 +10,7 @@ import type { BaseFolder } from "./base_folder.ts";
 import type { ClaimKind } from "./claims.ts";
 import { Folder } from "./folder.ts";
 import { ERRNO, FileError } from "./libc_files.ts";
-import { findPlace, inUse, type Place, type PlaceBase } from "./place.ts";
+import { findPlace, inUse, type Place, type PlaceBase, type PlaceOptions } from "./place.ts";
 
 /** A claimed folder. */
 export interface ClaimedFolder {
@@ -27,14 +27,17 @@ export interface ClaimFolderOptions {
   readonly setting: string;
   /** Mode and owner of the folder, when krun makes it. */
   readonly owned: Owned;
+  /** It may be outside the base. @default {false} */
+  readonly anywhere?: boolean;
 }
 
 /** Name of the folder that shows whether a found folder can be written in. */
 const PROBE = "..krun_probe";
 
 /** Claims a folder. @throws {KrunError} `TargetInUse`, `TargetConflict`, `PathInvalid`; {@linkcode FileError} */
-export function claimFolder(base: BaseFolder, path: string, { setting, owned }: ClaimFolderOptions): ClaimedFolder {
-  const place = claimFolderPlace(base, path, setting);
+export function claimFolder(base: BaseFolder, path: string, options: ClaimFolderOptions): ClaimedFolder {
+  const { owned } = options;
+  const place = claimFolderPlace(base, path, options);
   if (place.found === undefined) {
     makeParents(base, place);
     return { path: place.path, identity: base.makeFolder(place.path, owned), wasThere: false };
@@ -50,8 +53,12 @@ export function claimFolder(base: BaseFolder, path: string, { setting, owned }: 
  *
  * @throws {KrunError} as {@linkcode claimFolder}; {@linkcode FileError}
  */
-export function claimFolderPlace(base: PlaceBase, path: string, setting: string): Place {
-  const place = findPlace(base, path, setting);
+export function claimFolderPlace(
+  base: PlaceBase,
+  path: string,
+  { setting, anywhere }: PlaceOptions,
+): Place {
+  const place = findPlace(base, path, { setting, anywhere });
   if (place.found !== undefined) {
     if (place.found.kind !== "folder") throw inUse({ path, setting, state: `a ${place.found.kind} stands there` });
     const first = base.madeHere(place.path) ? undefined : firstName(base, place.path);
@@ -74,6 +81,8 @@ export type LinkKind = Exclude<ClaimKind, "folder">;
 export interface ClaimLinkOptions {
   readonly setting: string;
   readonly kind: LinkKind;
+  /** It may be outside the base. @default {false} */
+  readonly anywhere?: boolean;
 }
 
 /**
@@ -93,8 +102,8 @@ export function claimLinkPlace(base: BaseFolder, path: string, options: ClaimLin
  *
  * @throws {KrunError} as {@linkcode claimFolder}, for anything that is not absent; {@linkcode FileError}
  */
-export function claimPlaceOfLink(base: PlaceBase, path: string, { setting, kind }: ClaimLinkOptions): Place {
-  const place = findPlace(base, path, setting);
+export function claimPlaceOfLink(base: PlaceBase, path: string, { setting, kind, anywhere }: ClaimLinkOptions): Place {
+  const place = findPlace(base, path, { setting, anywhere });
   const found = place.found?.kind ?? (base.madeHere(place.path) ? "folder" : undefined);
   // First, since a folder may stand there for the sake of another mount.
   base.checkFree(place.path, setting, kind);

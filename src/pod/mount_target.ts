@@ -40,6 +40,8 @@ export interface TargetOptions {
   readonly single?: string;
   /** Side process: somebody else reads, through the folder itself; so the bytes lie in it. @default {false} */
   readonly inPlace?: boolean;
+  /** The place may be outside the base. @default {false} */
+  readonly anywhere?: boolean;
 }
 
 /** A claimed place for a volume's files. */
@@ -63,19 +65,19 @@ export interface MountTarget extends SubPathVolume {
  * was made goes when the base is closed.
  */
 export function claimTarget(base: BaseFolder, path: string, options: TargetOptions): MountTarget {
-  const { setting, volume, single, inPlace = false } = options;
+  const { setting, volume, single, inPlace = false, anywhere = false } = options;
   return explained(`mount volume "${volume}" at "${path}" for ${setting}`, () => {
     if (single === undefined) {
-      return filesIn(base, claimFolder(base, path, { setting, owned: ownedFolder(options.ownership) }), {
+      return filesIn(base, claimFolder(base, path, { setting, anywhere, owned: ownedFolder(options.ownership) }), {
         ...options,
         path,
       });
     }
-    const link = claimLinkPlace(base, path, { setting, kind: "link later" });
+    const link = claimLinkPlace(base, path, { setting, anywhere, kind: "link later" });
     // Whoever reads a folder that is shared with krun does not see krun's own: there the volume lies beside its file.
     const beside = join(dirname(link), `.${basename(link)}.krun`);
     const files = inPlace
-      ? filesIn(base, claimFolder(base, beside, { setting, owned: ownedFolder(options.ownership) }), {
+      ? filesIn(base, claimFolder(base, beside, { setting, anywhere, owned: ownedFolder(options.ownership) }), {
         ...options,
         path,
       })

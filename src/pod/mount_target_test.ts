@@ -342,3 +342,42 @@ Deno.test("claimTarget() says TargetUnwritable when the file system refuses the 
   });
   assert.deepEqual(test.left(), []);
 });
+
+Deno.test("claimTarget() puts one file outside the base where that is asked for, takes it back, and refuses it else", () => {
+  using test = new TestBase();
+  const outside = test.outside("elsewhere");
+  const path = join(outside, "deep", "key");
+  const file: TargetOptions = { ...SECRET, single: "password" };
+  test.run((base) => {
+    assert.throws(claims(base, path, file), { code: "PathInvalid" });
+    claimTarget(base, path, { ...file, anywhere: true }).publish(DB);
+    assert.equal(Deno.readTextFileSync(path), "1");
+  });
+  assert.deepEqual(tree(outside), []);
+});
+
+Deno.test("claimTarget() takes what is outside the base from nobody, and not from krun's own folder", () => {
+  using test = new TestBase();
+  const outside = test.outside("elsewhere");
+  Deno.writeTextFileSync(join(outside, "mine"), "mine");
+  const file: TargetOptions = { ...SECRET, single: "password", anywhere: true };
+  test.run((base) => {
+    assert.throws(claims(base, join(outside, "mine"), file), { code: "TargetInUse" });
+    assert.throws(claims(base, join(base.stateFolder, "key"), file), { code: "TargetConflict" });
+    claimTarget(base, join(outside, "one"), file).publish(DB);
+    assert.throws(claims(base, join(outside, "one"), file), { code: "TargetConflict" });
+  });
+  assert.deepEqual(tree(outside), ["mine"]);
+});
+
+Deno.test("what a killed run left outside the base goes at the next start", () => {
+  using test = new TestBase();
+  const outside = test.outside("elsewhere");
+  const file: TargetOptions = { ...SECRET, single: "password", anywhere: true };
+  const base = test.open();
+  claimTarget(base, join(outside, "key"), file).publish(DB);
+  base.close({ keep: true });
+  assert.deepEqual(tree(outside).length, 1);
+  test.run(() => {});
+  assert.deepEqual(tree(outside), []);
+});

@@ -16,6 +16,7 @@ import type { Logger } from "../core/log.ts";
 import type { MountStatus } from "../core/mount_status.ts";
 import type { Env, NodeFacts } from "../core/pod_inputs.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
+import type { ReferenceSource } from "../core/reference_pod.ts";
 import { startFailure } from "../core/start_failure.ts";
 import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import type { BaseFolder } from "./base_folder.ts";
@@ -53,6 +54,8 @@ export interface MountPodOptions {
   readonly node: NodeFacts;
   /** As in `PodSourcesOptions`. */
   readonly googleTokens?: GoogleTokens | undefined;
+  /** As in `PodSourcesOptions`. */
+  readonly referenceSource?: ReferenceSource | undefined;
   /** For tests. @default {systemClock} */
   readonly clock?: Clock;
   /** A number from 0 to below 1. @default {Math.random} */
@@ -98,9 +101,9 @@ export async function mountPod(
   cluster: Cluster | undefined,
   options: MountPodOptions,
 ): Promise<MountedPod> {
-  const { log, node, signal, googleTokens, clock = systemClock, random = Math.random } = options;
+  const { log, node, signal, googleTokens, referenceSource, clock = systemClock, random = Math.random } = options;
   using retry = new StartRetry({ ...options, clock, random });
-  const sources = new PodSources(planned, cluster, { log, node, clock, random, googleTokens });
+  const sources = new PodSources(planned, cluster, { log, node, clock, random, googleTokens, referenceSource });
   const volumes = mountedVolumes(planned.pod).map((volume) => new MountedVolume(volume, planned));
   findSoleUsers(planned.pod, volumes);
   const { base, basePath, inPlace = false } = options;

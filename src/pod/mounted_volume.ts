@@ -38,6 +38,8 @@ export interface ClaimOptions<Base = BaseFolder> {
   readonly live: boolean;
   /** The bytes lie in the mount path itself, for a reader who sees nothing else. */
   readonly inPlace: boolean;
+  /** Its place may be outside the base. @default {false} */
+  readonly anywhere?: boolean;
 }
 
 /** A volume that some container mounts. Where it is, is decided by one call of `claim`. */
@@ -118,9 +120,9 @@ export class MountedVolume {
     return this.#volume.emptyDir === undefined && this.#volume.hostPath === undefined;
   }
 
-  #claimFiles({ base, mounts, setting, live, inPlace }: ClaimOptions): void {
+  #claimFiles({ base, mounts, setting, live, inPlace, anywhere = false }: ClaimOptions): void {
     const secret = this.needs.tokens.length > 0 || this.needs.objects.some(({ kind }) => kind === "Secret");
-    const options = { setting, volume: this.name, secret, ownership: this.#ownership, inPlace };
+    const options = { setting, volume: this.name, secret, ownership: this.#ownership, inPlace, anywhere };
     for (const { path, subPath } of mounts) {
       if (subPath === "") this.#targets.push(claimTarget(base, path, options));
       else if (live) this.#targets.push(claimTarget(base, path, { ...options, single: subPath }));

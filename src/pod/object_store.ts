@@ -9,6 +9,7 @@ import type { Cluster, FollowState, ObjectKind, ObjectRef, WatchedObject } from 
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ObjectStatus } from "../core/mount_status.ts";
+import type { PlacedReference, PlannedReferences, ReferenceSource } from "../core/reference_pod.ts";
 import { noCluster, type StartRetry } from "./start_retry.ts";
 
 /** An outage so soon after the last one that was told, milliseconds, is told at debug: watches may break again and again. */
@@ -20,6 +21,10 @@ export interface ObjectStoreOptions {
   readonly namespace: string;
   /** `<kind>/<name>` → an object of krun's own: never read from the cluster, never followed. */
   readonly localObjects: ReadonlyMap<string, V1ConfigMap>;
+  /** What stands for references, by its name: read and followed there, never in the cluster. @default {nothing does} */
+  readonly references?: PlannedReferences | undefined;
+  /** Who gives those. */
+  readonly referenceSource?: ReferenceSource | undefined;
   /** Told of an outage and its end. */
   readonly log: Logger;
   /** For the instant since which a server was not heard. */
@@ -105,7 +110,7 @@ export class ObjectStore {
   async follow({ signal, onChange, onReturn }: StoreFollowOptions): Promise<void> {
     const followed = [...this.#entries.values()].filter((entry) => !entry.local);
     await Promise.all(followed.map((entry) =>
-      this.#cluster?.follow(entry.ref, {
+      this.#sourceOf(entry.ref)?.follow(entry.ref, {
         signal,
         known: entry.object ?? null,
         deliver: (object) => this.#deliver(entry, object, onChange),
@@ -133,10 +138,22 @@ export class ObjectStore {
   }
 
   #read(ref: ObjectRef, retry: StartRetry): Promise<WatchedObject | undefined> {
-    const cluster = this.#cluster;
-    const what = `read ${ref.kind} "${ref.namespace}/${ref.name}"`;
-    if (!cluster) return Promise.reject(noCluster(what));
-    return retry.call(what, (signal) => cluster.get(ref, { signal }));
+    const source = this.#sourceOf(ref);
+    const reference = this.#reference(ref);
+    const what = reference === undefined
+      ? `read ${ref.kind} "${ref.namespace}/${ref.name}"`
+      : `resolve ${reference.variable} from ${reference.shown}`;
+    if (!source) return Promise.reject(noCluster(what));
+    return retry.call(what, (signal) => source.get(ref, { signal }));
+  }
+
+  #sourceOf(ref: ObjectRef): ReferenceSource | undefined {
+    return this.#reference(ref) === undefined ? this.#cluster : this.#options.referenceSource;
+  }
+
+  /** The reference that an object stands for. */
+  #reference({ kind, name }: ObjectRef): PlacedReference | undefined {
+    return kind === "Secret" ? this.#options.references?.bySecret.get(name) : undefined;
   }
 
   #deliver(entry: Entry, object: WatchedObject | undefined, onChange: StoreFollowOptions["onChange"]): void {

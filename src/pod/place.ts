@@ -40,13 +40,22 @@ export interface Place {
   readonly found: FileStat | undefined;
 }
 
+/** Who looks for a place. */
+export interface PlaceOptions {
+  /** For messages. */
+  readonly setting: string;
+  /** It may be outside the base. @default {false} */
+  readonly anywhere?: boolean | undefined;
+}
+
 /**
- * Finds the place of `path` below the base. Links that are there are followed, as long as they stay below the base.
+ * Finds the place of `path`, below the base unless it may be anywhere. Links that are there are followed, as long as they stay
+ * below the base.
  *
  * @throws {KrunError} `PathInvalid` when it leaves the base, `TargetInUse` when a file or a link to nothing is in its way,
  * `TargetConflict` when it is inside the files of another volume; {@linkcode FileError}
  */
-export function findPlace(base: PlaceBase, path: string, setting: string): Place {
+export function findPlace(base: PlaceBase, path: string, { setting, anywhere = false }: PlaceOptions): Place {
   base.sweep();
   const parent = realPath(dirname(path));
   // Before links are resolved: at a mount of one file stands a link of krun's own.
@@ -54,12 +63,12 @@ export function findPlace(base: PlaceBase, path: string, setting: string): Place
     const unfollowed = join(parent, basename(path));
     base.checkFree(unfollowed, setting, "folder");
     if (base.isLeftOver(unfollowed)) {
-      checkInside(base, unfollowed, { path, setting });
+      checkInside(base, unfollowed, { path, setting, anywhere });
       return { path: unfollowed, missing: [], found: undefined };
     }
   }
   const { real, names } = existingPart(path);
-  checkInside(base, real, { path, setting });
+  checkInside(base, real, { path, setting, anywhere });
   const [first] = names;
   if (first === undefined) {
     using folder = Folder.open(dirname(real));
@@ -99,9 +108,15 @@ export function inUse({ path, setting, state }: Refusal): KrunError {
   );
 }
 
-function checkInside(base: PlaceBase, real: string, { path, setting }: Omit<Refusal, "state">): void {
+function checkInside(
+  base: PlaceBase,
+  real: string,
+  { path, setting, anywhere }: Omit<Refusal, "state"> & { readonly anywhere: boolean },
+): void {
   const below = base.base === "/" ? "/" : `${base.base}/`;
-  if (real !== base.base && !real.startsWith(below)) {
+  const isInside = real === base.base || real.startsWith(below);
+  if (!isInside && anywhere) return;
+  if (!isInside) {
     throw new KrunError(
       "PathInvalid",
       `Cannot mount at "${path}" for ${setting}: links lead to "${real}", outside of base folder "${base.base}"`,

@@ -13,6 +13,7 @@ import type { Logger } from "../core/log.ts";
 import type { MountStatus } from "../core/mount_status.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { Needs, NodeFacts, PodInputs } from "../core/pod_inputs.ts";
+import type { ReferenceSource } from "../core/reference_pod.ts";
 import { ObjectStore } from "./object_store.ts";
 import { noCluster, type StartRetry } from "./start_retry.ts";
 import { TokenKeeper } from "./token_keeper.ts";
@@ -29,6 +30,8 @@ export interface PodSourcesOptions {
   readonly node: NodeFacts;
   /** Who gives the Google tokens that volumes of krun's own ask for. @default {nobody} */
   readonly googleTokens?: GoogleTokens | undefined;
+  /** Who resolves the Pod's references. @default {it has none} */
+  readonly referenceSource?: ReferenceSource | undefined;
 }
 
 /** Options of {@linkcode PodSources.follow}. */
@@ -59,8 +62,8 @@ export class PodSources implements PodInputs {
     this.#cluster = cluster;
     this.#options = options;
     this.#services = planned.localServices;
-    const { localObjects } = planned;
-    this.#store = new ObjectStore(cluster, { ...options, namespace: this.#namespace, localObjects });
+    const { localObjects, references } = planned;
+    this.#store = new ObjectStore(cluster, { ...options, namespace: this.#namespace, localObjects, references });
   }
 
   /** The newest version; `undefined`: it does not exist. @throws {KrunError} `Internal` when it was never asked for. */

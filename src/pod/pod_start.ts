@@ -9,8 +9,9 @@ import type { Clock } from "../core/clock.ts";
 import { containerEnv, containerEnvNeeds, subPathExpr } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
 import { foreseen } from "../core/internal_fault.ts";
-import { mountPath } from "../core/mount_path.ts";
+import { exactPath, mountPath } from "../core/mount_path.ts";
 import type { PlannedPod } from "../core/pod_from_settings.ts";
+import type { Needs, ObjectNeed } from "../core/pod_inputs.ts";
 import type { StartFailure } from "../core/start_failure.ts";
 import { distinctMounts, needsEnvironment, podContainers } from "../core/volume_mounts.ts";
 import type { ClaimOptions, MountedVolume } from "./mounted_volume.ts";
@@ -46,8 +47,6 @@ export interface PodStart<Base extends StartBase> {
   readonly inPlace: boolean;
   /** For the time of the first change. */
   readonly clock: Clock;
-  /** Told when all that the start asks for has been answered, and whether it was granted. */
-  onAnswers?: ((granted: boolean) => void) | undefined;
 }
 
 /** Folders are made for no longer than this before the network has its turn. */
@@ -62,12 +61,38 @@ interface StartPart {
 
 /** Carries a start out. Rejects only as `base` does; an abort of the retry's signal shows as failures. */
 export async function startPod<Base extends StartBase>(start: PodStart<Base>): Promise<StartFailure[]> {
+  const references = resolveReferences(start);
   const failures = await Promise.all(
-    startParts(start).map(async ({ askedBy, failures }) =>
+    startParts(start, references).map(async ({ askedBy, failures }) =>
       (await failures).map((error) => ({ error: withNamespace(error, start.planned), askedBy }))
     ),
   );
-  return failures.flat();
+  return [...failures.flat(), ...await references];
+}
+
+/** Asks for the object of every reference; each that fails is told by itself, with its variable. */
+async function resolveReferences(
+  { planned: { references }, sources, retry }: Pick<PodStart<StartBase>, "planned" | "sources" | "retry">,
+): Promise<StartFailure[]> {
+  const { bySecret = new Map(), faults = [] } = references ?? {};
+  const resolved = await Promise.all([...bySecret].map(async ([name, { variable, optional }]) => {
+    const errors = await sources.load({ objects: [{ kind: "Secret", name, optional }], tokens: [] }, retry);
+    return errors.map((error): StartFailure => ({ error, askedBy: variable, isListed: true }));
+  }));
+  return [...faults, ...resolved.flat()];
+}
+
+/** What a part of the Pod needs, and whether what it needs of references is there: whose absence is told once. */
+async function loadNeeds(
+  { planned: { references }, sources, retry }: Pick<PodStart<StartBase>, "planned" | "sources" | "retry">,
+  needs: Needs,
+): Promise<{ failures: KrunError[]; isResolved: boolean }> {
+  const isReference = ({ kind, name }: ObjectNeed) => kind === "Secret" && references?.bySecret.has(name) === true;
+  const [failures, unresolved] = await Promise.all([
+    sources.load({ ...needs, objects: needs.objects.filter((need) => !isReference(need)) }, retry),
+    sources.load({ objects: needs.objects.filter(isReference), tokens: [] }, retry),
+  ]);
+  return { failures, isResolved: unresolved.length === 0 };
 }
 
 /** What is missing, or may not be read, is most often looked for in the wrong namespace: the hint says who chose that. */
@@ -80,19 +105,21 @@ function withNamespace(error: KrunError, { pod, namespaceRule: rule }: PlannedPo
   return new KrunError(code, message, hint, { cause: error, ...more });
 }
 
-/** Begins everything: all requests first, then, while the answers travel, the folders. */
-function startParts<Base extends StartBase>(start: PodStart<Base>): StartPart[] {
+/**
+ * Begins everything: all requests first, then, while the answers travel, the folders.
+ *
+ * @param references what of them fails
+ */
+function startParts<Base extends StartBase>(start: PodStart<Base>, references: Promise<StartFailure[]>): StartPart[] {
   const { planned, sources, volumes, retry } = start;
   const services = { askedBy: "enableServiceLinks", failures: sources.loadServices(retry) };
   const environments = podContainers(planned.pod).map((container) => ({
     askedBy: environmentOrigin(planned, container),
     failures: tryEnvironment(start, container, services.failures),
   }));
-  const loads = volumes.map((volume) => sources.load(volume.needs, retry));
-  const known = Promise.all(environments.map(({ failures }) => failures)).then((all) => all.flat().length === 0);
-  void Promise.all([services.failures, known, ...loads]).then(([failed, isKnown, ...more]) =>
-    start.onAnswers?.(isKnown && [failed, ...more].flat().length === 0)
-  );
+  const loads = volumes.map((volume) => loadNeeds(start, volume.needs));
+  const known = Promise.all([references, ...environments.map(({ failures }) => failures)])
+    .then((all) => all.flat().length === 0);
   const claimed = claimVolumes(start, known);
   const mounts = volumes.map((volume, i) => ({
     askedBy: volumeOrigin(planned, volume),
@@ -103,12 +130,13 @@ function startParts<Base extends StartBase>(start: PodStart<Base>): StartPart[] 
 
 /** An environment is made once at the start, so that what it lacks is told with all other failures. */
 async function tryEnvironment(
-  { planned: { pod }, sources, retry }: Pick<PodStart<StartBase>, "planned" | "sources" | "retry">,
+  start: Pick<PodStart<StartBase>, "planned" | "sources" | "retry">,
   container: V1Container,
   services: Promise<KrunError[]>,
 ): Promise<KrunError[]> {
-  const failures = await sources.load(containerEnvNeeds(container), retry);
-  if (failures.length > 0 || (await services).length > 0) return failures;
+  const { planned: { pod }, sources } = start;
+  const { failures, isResolved } = await loadNeeds(start, containerEnvNeeds(container));
+  if (!isResolved || failures.length > 0 || (await services).length > 0) return failures;
   return failureOf(
     `make the environment of container "${container.name}"`,
     () => containerEnv(container, { pod, inputs: sources }),
@@ -152,12 +180,13 @@ async function claimVolumes<Base extends StartBase>(
 async function fillVolume(
   { sources, clock }: Pick<PodStart<StartBase>, "sources" | "clock">,
   volume: Pick<MountedVolume, "name" | "publish">,
-  before: { loaded: Promise<KrunError[]>; claimed: Promise<Claimed> },
+  before: { loaded: ReturnType<typeof loadNeeds>; claimed: Promise<Claimed> },
 ): Promise<KrunError[]> {
   // A mount inside another volume is a folder there that must be made before that volume is published.
   const claimed = await before.claimed;
-  const failures = [...claimed.get(volume) ?? [], ...await before.loaded];
-  if (failures.length > 0 || !claimed.has(volume)) return failures;
+  const loaded = await before.loaded;
+  const failures = [...claimed.get(volume) ?? [], ...loaded.failures];
+  if (failures.length > 0 || !loaded.isResolved || !claimed.has(volume)) return failures;
   return failureOf(`write volume "${volume.name}"`, () => volume.publish(sources, clock.nowMs()));
 }
 
@@ -171,10 +200,13 @@ function claimOptions<Base extends StartBase>(
   const { pod, liveFiles } = planned;
   if (!base) throw new TypeError("Cannot mount volumes: there is no base folder");
   const { basePath = base.base } = start;
+  const anywhere = planned.references?.volumes.has(volume.name) ?? false;
   return {
     base,
+    anywhere,
     mounts: distinctMounts(pod, volume.name, {
-      place: (path) => mountPath(path, { base: basePath, cwd: "/", aliases: planned.baseAliases }),
+      place: (path) =>
+        anywhere ? exactPath(path) : mountPath(path, { base: basePath, cwd: "/", aliases: planned.baseAliases }),
       expand: (expr, container) => subPathExpr(expr, containerEnv(container, { pod, inputs: sources })),
     }),
     setting: volumeOrigin(planned, volume),

@@ -7,12 +7,12 @@ import { type MadeEntry, parseJournal } from "../core/base_journal.ts";
 import { basename, dirname } from "../core/posix_path.ts";
 import { existingParent, seeBase } from "./base_lock.ts";
 import { type ClaimKind, Claims } from "./claims.ts";
-import { claimFolderPlace, claimPlaceOfLink, type LinkKind } from "./claimed_folder.ts";
+import { claimFolderPlace, type ClaimLinkOptions, claimPlaceOfLink } from "./claimed_folder.ts";
 import { explained } from "./file_fault.ts";
 import type { Folder } from "./folder.ts";
 import { JOURNAL_NAME } from "./journal_file.ts";
 import { checkWritable } from "./libc_files.ts";
-import type { Place, PlaceBase } from "./place.ts";
+import type { Place, PlaceBase, PlaceOptions } from "./place.ts";
 import { sweptPaths } from "./sweep.ts";
 
 /** A base for {@linkcode SeenVolume}: it remembers what a start would have made. */
@@ -60,18 +60,20 @@ export class SeenBase implements PlaceBase {
   }
 
   /** Takes the place of a folder, as `claimFolder` does. @throws as it does */
-  takeFolder(path: string, setting: string): void {
-    if (this.#isAbsent) return this.claim(path, setting, "folder");
-    const place = claimFolderPlace(this, path, setting);
+  takeFolder(path: string, options: PlaceOptions): void {
+    const { setting } = options;
+    if (this.#isAbsent && !options.anywhere) return this.claim(path, setting, "folder");
+    const place = claimFolderPlace(this, path, options);
     checkWritable(place.found ? place.path : existingParent(place.path));
     this.#remember(place);
     if (!place.found) this.#made.add(place.path);
   }
 
   /** Takes the place of a link, as `claimLinkPlace` does. @throws as it does */
-  takeLink(path: string, setting: string, kind: LinkKind): void {
-    if (this.#isAbsent) return this.claim(path, setting, kind);
-    const place = claimPlaceOfLink(this, path, { setting, kind });
+  takeLink(path: string, options: ClaimLinkOptions): void {
+    const { setting, kind } = options;
+    if (this.#isAbsent && !options.anywhere) return this.claim(path, setting, kind);
+    const place = claimPlaceOfLink(this, path, options);
     checkWritable(existingParent(place.path));
     this.#remember(place);
   }

@@ -64,12 +64,12 @@ export class SeenVolume implements Pick<MountedVolume, "name" | "needs" | "publi
   #seeFiles(
     seen: SeenBase,
     { path, subPath }: Mount,
-    { setting, live, inPlace }: Pick<SeenOptions, "setting" | "live" | "inPlace">,
+    { setting, live, inPlace, anywhere = false }: Pick<SeenOptions, "setting" | "live" | "inPlace" | "anywhere">,
   ): void {
-    if (subPath === "") return seen.takeFolder(path, setting);
+    if (subPath === "") return seen.takeFolder(path, { setting });
     if (!live) checkSubPath({ subPath, setting });
-    seen.takeLink(path, setting, "link later");
-    if (live && inPlace) seen.takeFolder(join(dirname(path), `.${basename(path)}.krun`), setting);
+    seen.takeLink(path, { setting, anywhere, kind: "link later" });
+    if (live && inPlace) seen.takeFolder(join(dirname(path), `.${basename(path)}.krun`), { setting, anywhere });
   }
 
   #seeEmptyDir(
@@ -78,13 +78,13 @@ export class SeenVolume implements Pick<MountedVolume, "name" | "needs" | "publi
     { setting, isFirst }: Pick<SeenOptions, "setting"> & { isFirst: boolean },
   ): void {
     const memory = emptyDirInMemory(this.#volume.emptyDir ?? {}, this.name);
-    if (isFirst && !(memory && realPath(path) === undefined)) return seen.takeFolder(path, setting);
+    if (isFirst && !(memory && realPath(path) === undefined)) return seen.takeFolder(path, { setting });
     checkSubPath({ subPath, setting });
-    seen.takeLink(path, setting, isFirst ? "link" : "link later");
+    seen.takeLink(path, { setting, kind: isFirst ? "link" : "link later" });
   }
 
   #seeHostPath(seen: SeenBase, { path, subPath }: Mount, setting: string): void {
     const to = hostPathOf(path, { volume: this.name, hostPath: this.#volume.hostPath!, subPath });
-    if (realPath(path) !== to) seen.takeLink(path, setting, "link");
+    if (realPath(path) !== to) seen.takeLink(path, { setting, kind: "link" });
   }
 }

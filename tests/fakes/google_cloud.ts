@@ -119,6 +119,11 @@ export class FakeGoogle {
     for (const permission of permissions) this.#granted.get(identity)?.delete(permission);
   }
 
+  /** Whether it has one. */
+  isGranted(identity: string, permission: string): boolean {
+    return this.#granted.get(identity)?.has(permission) ?? false;
+  }
+
   /** The text of a key file of a service account. */
   async serviceAccountKey(email: string): Promise<string> {
     const pair = await rsaKey();

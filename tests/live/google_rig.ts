@@ -134,6 +134,7 @@ export class GoogleRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.google.clearTroubles();
     await this.#stack[Symbol.asyncDispose]();
   }
 

@@ -422,6 +422,18 @@ const FAULTS: readonly Case[] = [
     },
   },
   {
+    name: "no keys of TLS connections are written down",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const keys = join(folder.path, "keys");
+      const since = rig.google.seen.length;
+      fails(await start(rig, { SSLKEYLOGFILE: keys }), "SettingConflict", "Cannot start with SSLKEYLOGFILE");
+      // The runtime has made the file before krun ran; that is all.
+      assert.equal(await Deno.readTextFile(keys).catch(() => ""), "");
+      assert.deepEqual(rig.google.seen.slice(since), []);
+    },
+  },
+  {
     name: "no variable but GCE_METADATA_HOST leads a request elsewhere",
     test: async (rig) => {
       const since = rig.google.seen.length;

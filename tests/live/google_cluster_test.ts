@@ -255,6 +255,59 @@ const FLEET: readonly Case[] = [
     },
   },
   {
+    name: "while GKE is away the fleet's cluster is not taken in place of it",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.clusters = [rig.cluster()];
+      rig.google.memberships = [rig.membership("staging")];
+      rig.google.trouble({ host: GKE, status: 503, times: 99 });
+      const since = rig.google.seen.length;
+      fails(await start(rig, { KRUN_START_TIMEOUT: "1" }), "GoogleApiFailed", "503");
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
+    name: "who may not ask GKE has the fleet's cluster, and is told so",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.revoke(rig.google.account!, "container.clusters.list");
+      succeeds(await start(rig), "only the fleet is looked at", "container.clusters.list", "a member of the fleet");
+    },
+  },
+  {
+    name: "a list of clusters that is not whole is no reason to take the fleet's, nor one that is far away",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.missingZones = ["us-central1-a"];
+      const says = `Cannot choose a cluster of project \\"${rig.google.project.id}\\": GKE leaves out us-central1-a`;
+      fails(await start(rig, { KRUN_START_TIMEOUT: "0" }), "GoogleApiFailed", says);
+      rig.google.clusters = [rig.cluster({ name: "far", location: "europe-west1" })];
+      fails(await start(rig, { KRUN_START_TIMEOUT: "0" }), "GoogleApiFailed", says);
+      // What is left out is not where one is wanted: nothing is missing.
+      succeeds(await start(rig, { CLUSTER_LOCATION: "europe-west1" }), "locations/europe-west1/clusters/far");
+    },
+  },
+  {
+    name: "two memberships of one cluster: an error whose advice tells them apart",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const { id } = rig.google.project;
+      const second = { name: `projects/${id}/locations/us-central1/memberships/prod` };
+      rig.google.memberships = [rig.membership(), rig.membership("prod", second)];
+      const advice = `MESH=//gkehub.googleapis.com/projects/${id}/locations/global/memberships/prod`;
+      fails(await start(rig), "ClusterAmbiguous", advice, advice.replace("global", "us-central1"));
+    },
+  },
+  {
+    name: "KRUN_GKE_ENDPOINT=private is not obeyed by Connect Gateway",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const since = rig.google.seen.length;
+      fails(await start(rig, { KRUN_GKE_ENDPOINT: "private" }), "ClusterNotFound", "have no private endpoint");
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
     name: "neither GKE nor the fleet has it",
     test: async (rig) => {
       fleetOnly(rig);
@@ -300,7 +353,7 @@ const CACHE: readonly Case[] = [
       succeeds(await rig.run(folder.path, env, READ), old);
       await rig.network.close(old);
       rig.google.clusters = [rig.cluster()];
-      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
+      succeeds(await rig.run(folder.path, env, READ), "is looked up again", `server=https://${rig.address}`);
     },
   },
   {
@@ -319,7 +372,7 @@ const CACHE: readonly Case[] = [
       });
       await rig.network.relay({ port: stranger.port, address: old });
       rig.google.clusters = [rig.cluster()];
-      succeeds(await rig.run(folder.path, env, READ), "it is looked up again");
+      succeeds(await rig.run(folder.path, env, READ), "is looked up again");
       assert.deepEqual(heard, []);
       await rig.network.close(old);
       await stranger[Symbol.asyncDispose]();
@@ -337,7 +390,52 @@ const CACHE: readonly Case[] = [
       assert.deepEqual(asked(rig, since), ["connectgateway.googleapis.com"]);
       rig.google.memberships = [];
       rig.google.clusters = [rig.cluster()];
-      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
+      succeeds(await rig.run(folder.path, env, READ), "is looked up again", `server=https://${rig.address}`);
+    },
+  },
+  {
+    name: "a cluster chosen from a list that is not whole is not kept",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED, CLUSTER_NAME: "prod", CLUSTER_LOCATION: REGION };
+      rig.google.missingZones = ["us-central1-a"];
+      succeeds(await rig.run(folder.path, env, READ), "GKE has not listed every location");
+      const since = rig.google.seen.length;
+      succeeds(await rig.run(folder.path, env, READ));
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
+    name: "that the program's token is not taken there is kept as well",
+    test: async (rig) => {
+      fleetOnly(rig);
+      await using folder = await RigFolder.create();
+      const env = { ...CLOUD_RUN, ...ASKED };
+      const script = sh('echo "${KUBERNETES_SERVICE_HOST:-none}"; test -s "$KUBECONFIG" && cat "$KUBECONFIG"; true');
+      const [first, second] = [await rig.run(folder.path, env, script), await rig.run(folder.path, env, script)];
+      assert.equal(first.stdout, "none\n", first.stderr);
+      assert.equal(second.stdout, first.stdout, second.stderr);
+      assert.ok(second.stderr.includes("Connect Gateway takes no service account tokens"), second.stderr);
+    },
+  },
+  {
+    name: "another account, or another region, looks for itself",
+    test: async (rig) => {
+      await using folder = await RigFolder.create();
+      const { google } = rig;
+      const [account, region] = [google.account!, google.metadata["instance/region"]];
+      const other = "other@acme-shop-prod.iam.gserviceaccount.com";
+      const env = { ...CLOUD_RUN, ...ASKED };
+      succeeds(await rig.run(folder.path, env, READ));
+      google.account = other;
+      google.grant(other, "container.clusters.list");
+      await rig.grantKrun("shop", other);
+      succeeds(await rig.run(folder.path, env, READ), "krun is another account, or elsewhere", "is looked up again");
+      google.clusters = [rig.cluster({ name: "eu", location: "europe-west1" }), rig.cluster()];
+      google.metadata["instance/region"] = `projects/${google.project.number}/regions/europe-west1`;
+      succeeds(await rig.run(folder.path, env, READ), "clusters/eu", "the only one in europe-west1");
+      Object.assign(google, { account });
+      google.metadata["instance/region"] = region;
     },
   },
   {

@@ -18,6 +18,8 @@ const LOCAL = {
   KRUN_START_TIMEOUT: "5",
 };
 
+const ASKED = { K8S_SECRET_db: "./db", KRUN_START_TIMEOUT: "1" };
+
 /** A start with a credentials file of that text. */
 async function startWith(rig: GoogleRig, credentials: string, env: Record<string, string> = {}): Promise<RigEnd> {
   await using folder = await RigFolder.create();
@@ -338,6 +340,18 @@ Deno.test("krun takes the namespace from Google account or project when nothing 
     google.grant(google.account!, "resourcemanager.projects.get");
     const { value, because } = await report();
     assert.deepEqual([value, because], ["pay", "label mesh-namespace of Google project acme-shop-prod"]);
+  });
+
+  await t.step("while the project's label cannot be read there is no other namespace in place of it", async () => {
+    rig.reset();
+    google.trouble({ host: "cloudresourcemanager.googleapis.com", status: 503, times: 99 });
+    google.grant(google.account!, "resourcemanager.projects.get");
+    await using folder = await RigFolder.create();
+    const env = { ...ASKED, GCE_METADATA_HOST: await rig.network.metadataElsewhere(google), CLUSTER_NAME: "prod" };
+    const { code, stderr } = await rig.run(folder.path, env, READ);
+    assert.equal(code, 125);
+    assert.match(stderr, /Cannot read project "acme-shop-prod" at cloudresourcemanager\.googleapis\.com: 503/);
+    google.clearTroubles();
   });
 
   await t.step("the account's name goes before the project", async () => {

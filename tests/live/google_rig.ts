@@ -143,6 +143,7 @@ export class GoogleRig implements AsyncDisposable {
     const { google } = this;
     google.clusters = [this.cluster()];
     google.memberships = [];
+    google.missingZones = [];
     google.providers = [];
     google.clearTroubles();
     google.revokeAll();

@@ -90,7 +90,7 @@ class LookUp {
   }
 
   async find(): Promise<Draft | string> {
-    const { target, endpoint, clusterName } = this.#options.settings;
+    const { target, endpoint } = this.#options.settings;
     if (target?.kind === "membership") return await this.#membership(membershipPath(target.name));
     if (target?.kind === "cluster") return await this.#cluster(clusterPath(target.name));
     if (endpoint === "gateway") return await this.#inFleet() ?? this.#none(undefined);

@@ -6,6 +6,7 @@
  * @module
  */
 import type { AuthClient, IdentityPoolClientOptions } from "google-auth-library";
+import { answerLimitMs } from "../core/answer_limit.ts";
 import { credentialsFailure, type SubjectSource } from "../core/credentials_failure.ts";
 import { KrunError } from "../core/errors.ts";
 import type { FileReader } from "../core/file_reader.ts";
@@ -107,7 +108,7 @@ export class FileAccount implements TokenSource {
     { request, options }: { request: GoogleTokenRequest; options: GoogleTry },
   ): Promise<GoogleToken> {
     const what = request.kind === "identity" ? "get an ID token" : "get an access token";
-    const deadlineMs = options.deadlineMs ?? Date.now() + LIMIT_MS;
+    const deadlineMs = options.deadlineMs ?? Date.now() + USUAL_MS;
     const exchange = new LibraryExchange({
       http: this.#options.http,
       what: this.#said(what),
@@ -115,7 +116,7 @@ export class FileAccount implements TokenSource {
       deadlineMs,
     });
     // What is no request has no limit of its own: an executable.
-    const limit = new TimeLimit(Math.max(deadlineMs - Date.now(), SHORTEST_MS) + SHORTEST_MS, options.signal);
+    const limit = new TimeLimit(answerLimitMs(LIMIT_MS, { deadlineMs, nowMs: Date.now() }) + LATER_MS, options.signal);
     try {
       return await abortable(this.#asked({ kind, fields }, { request, exchange }), limit.signal);
     } catch (cause) {
@@ -163,10 +164,12 @@ export class FileAccount implements TokenSource {
   }
 }
 
-/** How long a token may take where nobody says a deadline, milliseconds. */
-const LIMIT_MS = 30_000;
-/** Nothing has less time, milliseconds. */
-const SHORTEST_MS = 1_000;
+/** How long a token may take at most, milliseconds. */
+const LIMIT_MS = 120_000;
+/** The same where nobody says a deadline. */
+const USUAL_MS = 30_000;
+/** A request that fails at the deadline says more than the deadline itself. Milliseconds. */
+const LATER_MS = 1_000;
 
 /** Where an external account's subject is proved; `undefined` for other kinds. */
 function sourceOf({ credential_source: source }: Direct["fields"]): SubjectSource | undefined {

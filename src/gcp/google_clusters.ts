@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { answerLimitMs } from "../core/answer_limit.ts";
 import { type CachedCluster, cacheKey, isSamePlace, parseCache, type Whereabouts } from "../core/cluster_cache.ts";
 import type { ClusterConfig } from "../core/cluster_config.ts";
 import { KrunError } from "../core/errors.ts";
@@ -40,7 +41,7 @@ export interface GoogleClustersOptions {
   /** Text of the file that a start before this one has kept. */
   readonly cached?: string | undefined;
   readonly log: Logger;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. 0: everything is tried once. */
   readonly deadlineMs: number;
   /** As in `ClusterRequest`. */
   readonly proxy?: ProxySettings | undefined;
@@ -169,7 +170,8 @@ export class GoogleClusters implements ClusterFinder {
     try {
       // A cluster with a CA of its own shows by its certificate that it is the same; a name of Google's says nothing without a token.
       const headers = kept.caPem === undefined ? (await credentials.current(signal)).headers : [];
-      const call = { method: "GET", headers, certificate: undefined, timeoutMs: CACHED_MS, signal } as const;
+      const timeoutMs = answerLimitMs(CACHED_MS, { deadlineMs, nowMs: Date.now() });
+      const call = { method: "GET", headers, certificate: undefined, timeoutMs, signal } as const;
       const { status } = await opened.transport.call("/version", call);
       if (kept.caPem === undefined && status !== 200) throw new Error(`it answers ${status}`);
       if (!isSamePlace(kept.whereabouts, await place)) throw new Error("krun is another account, or elsewhere");

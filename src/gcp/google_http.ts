@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { answerLimitMs } from "../core/answer_limit.ts";
 import { KrunError } from "../core/errors.ts";
 import { googleHost, isGoogleUrl, isLocalHost } from "../core/google_endpoint.ts";
 import { parseGoogleFailure, roleFor } from "../core/google_error.ts";
@@ -40,7 +41,10 @@ export interface GoogleRequest {
 /** How a request is tried. */
 export interface GoogleTry {
   readonly signal?: AbortSignal | undefined;
-  /** 429, 5xx and lost connections are tried again until then, milliseconds since the epoch. @default {10 s from now} */
+  /**
+   * 429, 5xx and lost connections are tried again until then, and no answer is waited for much longer; milliseconds since the
+   * epoch. 0: one try, with all its time. @default {10 s from now}
+   */
   readonly deadlineMs?: number | undefined;
 }
 
@@ -72,7 +76,6 @@ export interface GoogleHttpOptions {
 }
 
 const RETRY_MS = 10_000;
-const SHORTEST_ANSWER_MS = 1_000;
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 5_000;
 
@@ -158,17 +161,15 @@ export class GoogleHttp implements AsyncDisposable {
     try {
       const transport = await this.#transport(url.origin);
       const { method, headers, body, signal } = call;
-      const timeoutMs = this.#timeoutMs(call);
+      const timeoutMs = answerLimitMs(this.#options.timeoutMs ?? 20_000, {
+        deadlineMs: call.deadlineMs,
+        nowMs: Date.now(),
+      });
       return await transport.call(path, { method, headers, body, certificate: undefined, signal, timeoutMs });
     } catch (cause) {
       if (call.signal.aborted || !(cause instanceof Error) || cause instanceof KrunError) throw cause;
       throw this.#unreachable({ ...call, host: url.host }, { url, cause });
     }
-  }
-
-  /** Not much longer than whoever asks will wait. */
-  #timeoutMs({ deadlineMs = Infinity }: GoogleTry): number {
-    return Math.min(this.#options.timeoutMs ?? 20_000, Math.max(deadlineMs - Date.now(), SHORTEST_ANSWER_MS));
   }
 
   #unreachable(call: Said, { url, cause }: { url: URL; cause: Error }): KrunError {

@@ -161,6 +161,30 @@ const FAULTS: readonly Case[] = [
     },
   },
   {
+    name: "what never answers is waited for until KRUN_START_TIMEOUT, and said to be what it is",
+    test: async (rig) => {
+      rig.google.trouble({ host: METADATA, delayMs: 60_000, times: 99 });
+      const short = { KRUN_START_TIMEOUT: "2" };
+      const no = { CLUSTER_NAME: "-", GCP_ACCESS_TOKEN: "./access" };
+      for (
+        const [env, args, says] of [
+          [ASKED, READ, /Cannot ask the metadata server at 169\.254\.169\.254: no answer within \d+ ms/],
+          [{}, ["--kubeconfig"], /Cannot ask the metadata server at 169\.254\.169\.254: no answer within \d+ ms/],
+          [no, READ, /Cannot (?:ask the metadata server|get a google access token).*check .*metadata server/s],
+        ] as const
+      ) {
+        const from = performance.now();
+        await using folder = await RigFolder.create();
+        const { code, stderr } = await rig.run(folder.path, { ...CLOUD_RUN, ...env, ...short }, args);
+        // One answer may take 10 s where there is time.
+        assert.ok(performance.now() - from < 9_500, `${performance.now() - from} ms`);
+        assert.equal(code, 125, stderr);
+        assert.match(stderr, says);
+        assert.doesNotMatch(stderr, /API server|service account \\"shop/);
+      }
+    },
+  },
+  {
     name: "429 and 503 of GKE are tried again, a Retry-After is obeyed",
     test: async (rig) => {
       rig.google.trouble({ host: GKE, status: 429, retryAfter: "1" }, { host: GKE, status: 503 }, {

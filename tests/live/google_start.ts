@@ -19,7 +19,11 @@ export const HUB = "gkehub.googleapis.com";
 export const METADATA = "metadata.google.internal";
 
 /** A start on Cloud Run, in a folder of its own. */
-export async function start(rig: GoogleRig, env: Record<string, string> = {}, args = READ): Promise<RigEnd> {
+export async function start(
+  rig: GoogleRig,
+  env: Record<string, string> = {},
+  args = READ,
+): Promise<RigEnd> {
   await using folder = await RigFolder.create();
   return await rig.run(folder.path, { ...CLOUD_RUN, ...ASKED, ...env }, args);
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type CachedCluster, cacheKey, cacheText, parseCache } from "./cluster_cache.ts";
+import { type CachedCluster, cacheKey, cacheText, isSamePlace, parseCache } from "./cluster_cache.ts";
 
 const CLUSTER: CachedCluster = {
   key: cacheKey({ off: false, clusterName: "prod" }, true),
+  whereabouts: { user: "krun@p.iam.gserviceaccount.com", ownProject: "p", region: undefined },
   server: "https://34.1.2.3",
   caPem: "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n",
   source: { kind: "google", where: "projects/p/locations/l/clusters/prod", cluster: "prod", chosenBy: "MESH names it" },
@@ -13,6 +14,7 @@ Deno.test("parseCache() gives back what was kept", () => {
   assert.deepEqual(parseCache(cacheText(CLUSTER)), CLUSTER);
   const { caPem: _ca, ...gateway } = {
     ...CLUSTER,
+    refusesServiceAccounts: "Connect Gateway takes no service account tokens",
     server: "https://connectgateway.googleapis.com/v1/projects/1/locations/global/memberships/m",
   };
   assert.deepEqual(parseCache(cacheText({ ...gateway, caPem: undefined })), { ...gateway, caPem: undefined });
@@ -26,6 +28,7 @@ Deno.test("parseCache() refuses a server that nobody could be told from another"
       { server: "https://evil.example", caPem: undefined },
       { server: "https://34.1.2.3", caPem: undefined },
       { caPem: "no certificate" },
+      { refusesServiceAccounts: 1 as unknown as string },
       { source: { ...CLUSTER.source, kind: "kubeconfig" as const } },
     ]
   ) assert.equal(parseCache(cacheText({ ...CLUSTER, ...changed })), undefined, JSON.stringify(changed));
@@ -48,4 +51,12 @@ Deno.test("cacheKey() differs where another cluster may be meant", () => {
   ];
   const keys = settings.flatMap((one) => [cacheKey(one, true), cacheKey(one, false)]);
   assert.equal(new Set(keys).size, keys.length);
+});
+
+Deno.test("isSamePlace() differs where another account, project or region is", () => {
+  const here = { user: "a@b", ownProject: "p", region: "r" };
+  assert.ok(isSamePlace(here, { ...here }));
+  for (const changed of [{ user: "c@b" }, { user: undefined }, { ownProject: "q" }, { region: undefined }]) {
+    assert.equal(isSamePlace(here, { ...here, ...changed }), false);
+  }
 });

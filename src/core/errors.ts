@@ -21,8 +21,8 @@ export const ERRORS = {
     remedy: "Correct the variable that the message names; the message holds an example.",
   },
   SettingConflict: {
-    means: "Two settings contradict each other.",
-    remedy: "Unset one of the two that the message names.",
+    means: "Two settings contradict each other, or one what krun is to keep secret.",
+    remedy: "Unset what the message names.",
   },
   NothingToDo: {
     means: "No program is named, and there is nothing to mount.",

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { isWithin } from "./google_location.ts";
 import type { ClusterEndpoint } from "./google_settings.ts";
 
 /** A cluster as the GKE API describes it (container.googleapis.com/v1, `Cluster`), as far as krun reads it. */
@@ -77,11 +78,6 @@ export function isUsable({ status }: GkeCluster): boolean {
   return USABLE.includes(status);
 }
 
-/** Whether a location is the wanted one, or a zone of it. */
-export function isWithin(location: string, wanted: string): boolean {
-  return location === wanted || /^-[a-z]$/.test(location.slice(wanted.length)) && location.startsWith(wanted);
-}
-
 /** Chooses by the order that this module describes. A rule is a clause for a person: `the only one in us-central1`. */
 export function chooseCluster<Candidate extends Choosable>(
   all: readonly Candidate[],
@@ -105,12 +101,21 @@ export function chooseCluster<Candidate extends Choosable>(
       [location === undefined ? "of the project" : `in ${location}`, () => true],
     ];
   for (const [rule, fits] of groups) {
-    const candidates = (onlyMesh ? inMesh : there).filter(fits);
+    const candidates = exact((onlyMesh ? inMesh : there).filter(fits), location);
     const said = `the only one ${onlyMesh ? "labelled mesh_id " : ""}${rule}`;
     if (candidates.length > 1) return { kind: "ambiguous", candidates, rule: said.replace("the only one ", "") };
     if (candidates.length === 1) return { kind: "chosen", chosen: candidates[0]!, rule: said };
   }
   return { kind: "none" };
+}
+
+/** Of several, one that is in the very location: a region is also the place of clusters in its zones. */
+function exact<Candidate extends Choosable>(
+  all: readonly Candidate[],
+  location: string | undefined,
+): readonly Candidate[] {
+  const there = all.length > 1 ? all.filter((one) => one.location === location) : [];
+  return there.length === 1 ? there : all;
 }
 
 /** An address of a control plane. */

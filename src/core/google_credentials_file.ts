@@ -78,6 +78,12 @@ function checked(file: string, { document, depth }: { document: unknown; depth: 
   for (const name of NEEDS[kind]) {
     if (typeof fields[name] !== "string" || fields[name] === "") throw invalid(file, `it has no ${name}`);
   }
+  // The library reads such names too, as other spellings of those that are checked here.
+  const other = Object.keys(fields).find((name) => /[A-Z]/.test(name));
+  if (other !== undefined) {
+    const meant = ENDPOINTS.find((name) => name.replaceAll("_", "") === other.toLowerCase());
+    throw invalid(file, `it spells ${meant ?? "a field"} in another way than Google does`);
+  }
   const universe = fields.universe_domain ?? "googleapis.com";
   if (universe !== "googleapis.com") throw invalid(file, "its universe_domain is not googleapis.com");
   for (const name of ENDPOINTS) {
@@ -98,6 +104,10 @@ function checkSources(
     kind === "external_account" && (typeof fields.credential_source !== "object" || fields.credential_source === null)
   ) {
     throw invalid(file, "it has no credential_source");
+  }
+  // What proves such a subject is a TLS connection with that certificate, which the library makes by itself: past krun's CAs and proxy.
+  if (kind === "external_account" && "certificate" in (fields.credential_source as object)) {
+    throw invalid(file, "its credential_source is a certificate, which krun cannot show");
   }
   if (kind !== "impersonated_service_account") return;
   if (depth > 0) throw invalid(file, "its source_credentials are impersonated themselves");

@@ -26,5 +26,6 @@ export function isGoogleUrl(text: string): boolean {
 export function isLocalHost(host: string): boolean {
   const name = host.replace(/^\[|\]$/g, "").replace(/\.$/, "");
   return name === "localhost" || name === "::1" || name === "metadata.google.internal" || name === "metadata" ||
-    /^127(\.\d{1,3}){3}$/.test(name) || /^169\.254(\.\d{1,3}){2}$/.test(name) || /^fe80:/i.test(name);
+    name === "fd00:ec2::254" || /^127(\.\d{1,3}){3}$/.test(name) || /^169\.254(\.\d{1,3}){2}$/.test(name) ||
+    /^fe80:/i.test(name);
 }

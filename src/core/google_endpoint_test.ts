@@ -53,6 +53,7 @@ Deno.test("isLocalHost() holds for this machine and its link", () => {
       "169.254.169.254",
       "metadata.google.internal.",
       "[fe80::1]",
+      "[fd00:ec2::254]",
     ]
   ) {
     assert.ok(isLocalHost(host), host);

@@ -8,7 +8,7 @@
 export interface GoogleFailure {
   /** As `PERMISSION_DENIED`, `invalid_grant`; `undefined` when the answer is of neither form. */
   readonly status: string | undefined;
-  /** One line without a full stop at its end; never the answer as it is, which might quote what was sent. */
+  /** One line without a full stop at its end, and without tokens; never the answer as it is, which might quote what was sent. */
   readonly message: string;
   /** `SERVICE_DISABLED`, `IAM_PERMISSION_DENIED` (google.rpc.ErrorInfo). */
   readonly reason?: string;
@@ -48,8 +48,11 @@ function objectOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
 }
 
+/** A JWT, or an access token of Google's: an API may say which one it does not like. */
+const TOKEN = /\beyJ[\w-]{8,}\.[\w.-]*|\bya29\.[\w.-]*/g;
+
 function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, " ").trim().replace(/\.$/, "");
+  const line = text.replaceAll(/\s+/g, " ").trim().replace(/\.$/, "").replaceAll(TOKEN, "(token)");
   return line.length > 300 ? `${line.slice(0, 300)}...` : line;
 }
 

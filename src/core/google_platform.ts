@@ -29,9 +29,12 @@ export function googleSign({ settings, isInPod, product }: PlatformClues): strin
   return /\bGoogle\b/.test(product ?? "") ? "the machine is one of Compute Engine" : undefined;
 }
 
-/** What must be set where there is no metadata server; every name that is not. */
+/**
+ * What must be set where there is no metadata server; every name that is not. A location alone may be missing where the cluster has a
+ * name: two of that name are an error of their own.
+ */
 export function missingWithoutMetadata(
-  { credentialsFile, location, projectId, target }: GoogleSettings,
+  { credentialsFile, clusterName, location, projectId, target }: GoogleSettings,
   { namesNamespace }: { readonly namesNamespace: boolean },
 ): string[] {
   const names: readonly [name: string, isSet: boolean][] = [
@@ -40,7 +43,8 @@ export function missingWithoutMetadata(
     ["PROJECT_ID", projectId !== undefined || target !== undefined],
     ["WORKLOAD_NAMESPACE or K_SERVICE", namesNamespace],
   ];
-  return names.filter(([, isSet]) => !isSet).map(([name]) => name);
+  const missing = names.filter(([, isSet]) => !isSet).map(([name]) => name);
+  return clusterName !== undefined && missing.join() === "CLUSTER_LOCATION" ? [] : missing;
 }
 
 /** The error that names them all. It is returned, not thrown. */

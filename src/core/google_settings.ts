@@ -4,6 +4,7 @@
  * @module
  */
 import { KrunError } from "./errors.ts";
+import { isWithin } from "./google_location.ts";
 import {
   type GkeClusterName,
   isGoogleName,
@@ -123,7 +124,7 @@ function readTarget({ env, text }: SettingText): GoogleTarget | undefined {
 }
 
 /** A name that no cluster can have would be looked for in vain, and becomes part of an error that a person reads. */
-function checkNames({ clusterName, location, target }: GoogleSettings): void {
+function checkNames({ clusterName, location, target, endpoint }: GoogleSettings): void {
   for (
     const [env, value, example] of [["CLUSTER_NAME", clusterName, "prod"], [
       "CLUSTER_LOCATION",
@@ -139,12 +140,21 @@ function checkNames({ clusterName, location, target }: GoogleSettings): void {
     : target?.kind === "membership"
     ? target.name.membership
     : undefined;
-  if (clusterName === undefined || inTarget === undefined || clusterName === inTarget) return;
-  throw new KrunError(
-    "SettingConflict",
-    `Cannot choose a cluster: CLUSTER_NAME says ${quoted(clusterName)} and MESH says ${quoted(inTarget)}`,
-    "unset CLUSTER_NAME or MESH",
-  );
+  if (clusterName !== undefined && inTarget !== undefined && clusterName !== inTarget) {
+    throw contradicts("CLUSTER_NAME", clusterName, `MESH says ${quoted(inTarget)}`);
+  }
+  // A member of a fleet is mostly in "global": where its cluster is shows when it is found.
+  if (location !== undefined && target?.kind === "cluster" && !isWithin(target.name.location, location)) {
+    throw contradicts("CLUSTER_LOCATION", location, `MESH says ${quoted(target.name.location)}`);
+  }
+  if (endpoint !== undefined && endpoint !== "gateway" && target?.kind === "membership") {
+    throw contradicts("KRUN_GKE_ENDPOINT", endpoint, "MESH names a member of a fleet, which only gateway leads to");
+  }
+}
+
+function contradicts(name: SettingName, value: string, other: string): KrunError {
+  const message = `Cannot choose a cluster: ${name} says ${quoted(value)} and ${other}`;
+  return new KrunError("SettingConflict", message, `unset ${name} or MESH`);
 }
 
 /** A host and maybe a port; nothing that could be more of a URL. */

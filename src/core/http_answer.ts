@@ -1,5 +1,5 @@
 /**
- * A whole HTTP/1.1 answer that was read to the end of its connection (RFC 9112). In: bytes. Out: status, headers, body.
+ * A whole HTTP/1.1 answer (RFC 9112). In: the bytes of a connection. Out: status, headers, body.
  *
  * @module
  */
@@ -12,8 +12,14 @@ export interface HttpAnswer {
   readonly body: Uint8Array;
 }
 
+/** Options of {@linkcode parseHttpAnswer}. */
+export interface HttpAnswerOptions {
+  /** More bytes may come: an answer that says no length is not whole then. @default {true} */
+  readonly isEnd?: boolean;
+}
+
 /** Reads it; `undefined` when it is no answer, or not whole. */
-export function parseHttpAnswer(bytes: Uint8Array): HttpAnswer | undefined {
+export function parseHttpAnswer(bytes: Uint8Array, { isEnd = true }: HttpAnswerOptions = {}): HttpAnswer | undefined {
   const end = indexOfBlankLine(bytes);
   if (end === -1) return undefined;
   const [statusLine = "", ...lines] = latin1(bytes.subarray(0, end)).split("\r\n");
@@ -25,7 +31,8 @@ export function parseHttpAnswer(bytes: Uint8Array): HttpAnswer | undefined {
     if (name === undefined || value === undefined) return undefined;
     if (!headers.has(name.toLowerCase())) headers.set(name.toLowerCase(), value);
   }
-  const body = bodyOf(bytes.subarray(end + 4), headers);
+  const body = bodyOf(bytes.subarray(end + 4), headers) ??
+    (isEnd ? bodyToEnd(bytes.subarray(end + 4), headers) : undefined);
   return body && { status: Number(code), headers, body };
 }
 
@@ -33,9 +40,13 @@ function bodyOf(rest: Uint8Array, headers: ReadonlyMap<string, string>): Uint8Ar
   const coding = headers.get("transfer-encoding");
   if (coding !== undefined) return coding.toLowerCase() === "chunked" ? unchunked(rest) : undefined;
   const length = headers.get("content-length");
-  if (length === undefined) return rest;
-  if (!/^\d{1,9}$/.test(length) || rest.length < Number(length)) return undefined;
+  if (length === undefined || !/^\d{1,9}$/.test(length) || rest.length < Number(length)) return undefined;
   return rest.subarray(0, Number(length));
+}
+
+/** Without a word of its length it ends with the connection. */
+function bodyToEnd(rest: Uint8Array, headers: ReadonlyMap<string, string>): Uint8Array | undefined {
+  return headers.has("transfer-encoding") || headers.has("content-length") ? undefined : rest;
 }
 
 /** RFC 9112, section 7.1. */

@@ -43,3 +43,13 @@ Deno.test("parseHttpAnswer() throws nothing when given any bytes", () => {
     parseHttpAnswer(Uint8Array.from([...encode(text), ...bytes]));
   }));
 });
+
+Deno.test("parseHttpAnswer() knows an answer to be whole before the connection ends only by its length", () => {
+  const whole = (text: string) => parseHttpAnswer(encode(text), { isEnd: false }) !== undefined;
+  assert.equal(whole("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), true);
+  assert.equal(whole("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), true);
+  assert.equal(whole("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"), false);
+  assert.equal(whole("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok"), false);
+  assert.equal(whole("HTTP/1.1 200 OK\r\n\r\nok"), false);
+  assert.equal(whole("HTTP/1.1 200 OK\r\nContent-Le"), false);
+});

@@ -37,11 +37,23 @@ export interface MetadataRequest {
 
 /** An answer. */
 export type MetadataAnswer =
-  | { readonly kind: "text"; readonly status: number; readonly text: string; readonly type: string }
+  | {
+    readonly kind: "text";
+    readonly status: number;
+    readonly text: string;
+    readonly type: string;
+    /** The same for the same value. */
+    readonly etag?: string;
+    /** Seconds to hold the answer: the client waits for a change, and nothing of this changes. */
+    readonly holdSeconds?: number;
+  }
   /** To be made of a token, as `tokenAnswer` says. */
   | { readonly kind: "token"; readonly request: GoogleTokenRequest };
 
 const ROOT = "/computeMetadata/v1/";
+
+/** A client that names no time waits that long, and none waits longer: it asks again then, with the same ETag. Seconds. */
+const LONGEST_HOLD_SECONDS = 300;
 
 /** Answers a request. */
 export function metadataAnswer(request: MetadataRequest, facts: MetadataFacts): MetadataAnswer {
@@ -86,6 +98,7 @@ function tokenOf(
   if (what === "identity") {
     const audience = parameters.get("audience") ?? "";
     if (audience === "") return text("non-empty audience parameter required\n", 400);
+    if (!["standard", "full"].includes(parameters.get("format") ?? "standard")) return text("malformed format\n", 400);
     return { kind: "token", request: { kind: "identity", audience } };
   }
   const asked = parameters.get("scopes");
@@ -128,10 +141,36 @@ function valueAt(key: string, { parameters, tree }: { parameters: URLSearchParam
   if (at === undefined) return notFound();
   const recursive = parameters.get("recursive")?.toLowerCase() === "true";
   const asJson = parameters.get("alt") === "json" || recursive && parameters.get("alt") !== "text";
-  if (asJson) return text(JSON.stringify(isTree(at) ? camelKeys(at) : at), 200, "application/json");
+  return waited(asJson ? jsonOf(at) : textOf(at), parameters);
+}
+
+function jsonOf(at: Tree[string]): TextAnswer {
+  return text(JSON.stringify(isTree(at) ? camelKeys(at) : at), 200, "application/json");
+}
+
+function textOf(at: Tree[string]): TextAnswer {
   if (typeof at === "string") return text(at);
   if (!isTree(at)) return text(`${at.join("\n")}\n`);
   return text(Object.entries(at).map(([name, value]) => `${name}${isTree(value) ? "/" : ""}\n`).join(""));
+}
+
+/** A client that waits for a change (querying-metadata, "Waiting for changes") is held; one with another ETag has missed one. */
+function waited(answer: TextAnswer, parameters: URLSearchParams): TextAnswer {
+  const etag = etagOf(answer.text);
+  if (parameters.get("wait_for_change")?.toLowerCase() !== "true") return { ...answer, etag };
+  if ((parameters.get("last_etag") ?? etag) !== etag) return { ...answer, etag };
+  const [seconds = ""] = /^\d{1,6}$/.exec(parameters.get("timeout_sec") ?? "") ?? [];
+  const holdSeconds = seconds === "" ? LONGEST_HOLD_SECONDS : Math.min(Number(seconds), LONGEST_HOLD_SECONDS);
+  return { ...answer, etag, holdSeconds };
+}
+
+/** FNV-1a, 64 bits: as long as Google's. It only tells values apart. */
+function etagOf(value: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(value)) {
+    hash = (hash ^ BigInt(byte)) * 0x100000001b3n & 0xffffffffffffffffn;
+  }
+  return hash.toString(16).padStart(16, "0");
 }
 
 function isTree(value: Tree[string] | undefined): value is Tree {
@@ -160,6 +199,8 @@ function notFound(): MetadataAnswer {
   return text("Not Found\n", 404);
 }
 
-function text(body: string, status = 200, type = "application/text"): MetadataAnswer {
+type TextAnswer = Extract<MetadataAnswer, { kind: "text" }>;
+
+function text(body: string, status = 200, type = "application/text"): TextAnswer {
   return { kind: "text", status, text: body, type };
 }

@@ -56,9 +56,21 @@ function answerClusterName(name: (typeof CLUSTER_NAMES)[number], read: ReadSetti
     );
   }
   const project = read("PROJECT_ID");
-  // Many programs have such a variable for themselves; here it was meant to say where that cluster is.
-  if (project === undefined || isProject(project) || name === "MESH") return [];
-  return [`PROJECT_ID has no effect: ${quoted(project)} is not the id of a Google Cloud project`];
+  if (project === undefined) return [];
+  // Many programs have such a variable for themselves, which is no reason not to start where something else says the project.
+  if (name === "MESH") return meshDecides(project, value);
+  if (isProject(project) || read("MESH") !== undefined) return [];
+  throw settingInvalid(
+    "PROJECT_ID",
+    `${quoted(project)} is not the id of a Google Cloud project, where CLUSTER_NAME is`,
+    "my-project",
+  );
+}
+
+function meshDecides(project: string, mesh: string): string[] {
+  const [, ofMesh] = /^gke:\/\/([^/]+)$|\/projects\/([^/]+)\//.exec(mesh)?.filter((part) => part !== undefined) ?? [];
+  const isSame = ofMesh === undefined || ofMesh === project || /^\d+$/.test(ofMesh) !== /^\d+$/.test(project);
+  return isSame ? [] : [`PROJECT_ID has no effect on which cluster is taken: MESH says project ${ofMesh}`];
 }
 
 /** The program was meant to talk through that mesh: started without, it would talk in plain text. */

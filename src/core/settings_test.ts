@@ -151,14 +151,15 @@ Deno.test("sources name no variable that is not in SETTINGS", () => {
   const constants = [...texts.values()].flatMap((text) => [...text.matchAll(/\bconst ([A-Z][A-Z0-9_]+)\b/g)]);
   const others = new Set(["K8S_", "KRUN_", "WORKLOAD_", "MESH_", ...constants.map(([, name]) => name!)]);
   // Not read, only kept from Deno.
-  for (const name of ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"]) others.add(name);
+  for (const name of ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE", "SSLKEYLOGFILE"]) others.add(name);
   // Not read, only given: to a program with gRPC, and to the agent (ISTIO_META_CLUSTER_ID).
   const given = ["GRPC_XDS_BOOTSTRAP", "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "GRPC_XDS_EXPERIMENTAL_RBAC"];
   // Of a Pod's environment, where an injector has left them.
   const injected = ["ISTIO_KUBE_APP_PROBERS", "ISTIO_PROMETHEUS_ANNOTATIONS"];
   for (const name of [...given, ...injected, "CLUSTER_ID", "MESH_ID"]) others.add(name);
-  // Words of Google's APIs.
-  for (const name of ["SERVICE_DISABLED", "PERMISSION_DENIED", "IAM_PERMISSION_DENIED"]) others.add(name);
+  // Words of Google's APIs, and of its library.
+  const google = ["SERVICE_DISABLED", "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"];
+  for (const name of [...google, "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "AWS_REGION"]) others.add(name);
   // Chains of iptables.
   for (const name of ["ISTIO_INBOUND", "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "KRUN_PROBE"]) others.add(name);
   const strays = [...texts].flatMap(([path, text]) =>

@@ -6,6 +6,8 @@
  * @module
  */
 import type { AuthClient, IdentityPoolClientOptions } from "google-auth-library";
+import { answerLimitMs } from "../core/answer_limit.ts";
+import { credentialsFailure, type SubjectSource } from "../core/credentials_failure.ts";
 import { KrunError } from "../core/errors.ts";
 import type { FileReader } from "../core/file_reader.ts";
 import {
@@ -13,16 +15,17 @@ import {
   impersonatedEmail,
   parseGoogleCredentials,
 } from "../core/google_credentials_file.ts";
-import { parseGoogleFailure } from "../core/google_error.ts";
-import { isGoogleUrl } from "../core/google_endpoint.ts";
 import { isProject } from "../core/google_resource.ts";
 import type { GoogleToken, GoogleTokenRequest } from "../core/google_token.ts";
+import { abortable } from "../kube/abort.ts";
 import { denoFiles, readFailure } from "../kube/deno_files.ts";
 import { loadPackage } from "../kube/package.ts";
+import { TimeLimit } from "../kube/time_limit.ts";
 import { headerFault } from "../kube/transport.ts";
 import { ImpersonatedAccount } from "./federated_account.ts";
 import { GoogleAccount, type TokenSource } from "./google_account.ts";
 import type { GoogleHttp, GoogleTry } from "./google_http.ts";
+import { LibraryExchange } from "./library_exchange.ts";
 import { idToken } from "./metadata_server.ts";
 
 /** Options of {@linkcode FileAccount}. */
@@ -63,12 +66,14 @@ export class FileAccount implements TokenSource {
     const source = kind === "impersonated_service_account"
       ? parseGoogleCredentials(this.#options.file, JSON.stringify(fields.source_credentials))
       : { kind, fields: direct };
-    if (url === undefined) return await this.#direct(source, request);
+    if (url === undefined) return await this.#direct(source, { request, options });
     const email = impersonatedEmail(url);
-    if (email === undefined) throw this.#fault("use them", "their service_account_impersonation_url names no account");
+    if (email === undefined) {
+      throw this.#fault("get an access token", "their service_account_impersonation_url names no account");
+    }
     const through = new GoogleAccount({
       describe: this.describe,
-      token: (inner) => this.#direct(source, inner),
+      token: (inner, how) => this.#direct(source, { request: inner, options: how }),
       email: () => Promise.resolve(undefined),
     }, { http: this.#options.http });
     const { token_lifetime_seconds: lifetimeSeconds } = (how ?? {}) as { token_lifetime_seconds?: number };
@@ -98,82 +103,80 @@ export class FileAccount implements TokenSource {
     return parseGoogleCredentials(file, text);
   }
 
-  async #direct({ kind, fields }: Direct, request: GoogleTokenRequest): Promise<GoogleToken> {
+  async #direct(
+    { kind, fields }: Direct,
+    { request, options }: { request: GoogleTokenRequest; options: GoogleTry },
+  ): Promise<GoogleToken> {
+    const what = request.kind === "identity" ? "get an ID token" : "get an access token";
+    const deadlineMs = options.deadlineMs ?? Date.now() + USUAL_MS;
+    const exchange = new LibraryExchange({
+      http: this.#options.http,
+      what: this.#said(what),
+      identity: this.describe,
+      deadlineMs,
+    });
+    // What is no request has no limit of its own: an executable.
+    const limit = new TimeLimit(answerLimitMs(LIMIT_MS, { deadlineMs, nowMs: Date.now() }) + LATER_MS, options.signal);
+    try {
+      return await abortable(this.#asked({ kind, fields }, { request, exchange }), limit.signal);
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      if (exchange.failure !== undefined) throw exchange.failure;
+      if (cause instanceof KrunError) throw cause;
+      if (limit.expired) throw this.#fault(what, "there is no answer within the time for a start", { transient: true });
+      // Without the cause: a log of it would quote what it quotes.
+      throw this.#fault(what, credentialsFailure(cause, { kind, source: sourceOf(fields) }));
+    } finally {
+      limit.clear();
+    }
+  }
+
+  async #asked(
+    { kind, fields }: Direct,
+    { request, exchange }: { request: GoogleTokenRequest; exchange: LibraryExchange },
+  ): Promise<GoogleToken> {
     const library = await loadPackage("google-auth-library", loadLibrary);
     const scopes = request.kind === "access" ? [...request.scopes] : [];
-    const client = await this.#said("use them", () => {
-      return Promise.resolve(
-        clientOf(library, { kind, fields: { ...fields, scopes, transporter: this.#transporter(library) } }),
-      );
-    });
+    const transporter = new library.gaxios.Gaxios({ fetchImplementation: exchange.fetch });
+    const client = clientOf(library, { kind, fields: { ...fields, scopes, transporter } });
     if (request.kind === "identity") {
       if (!(client instanceof library.JWT)) {
         throw this.#fault("get an ID token", `Google gives none to a ${kind} by itself`);
       }
-      const token = idToken(await this.#said("get an ID token", () => client.fetchIdToken(request.audience)));
-      return token ?? this.#none("an ID token");
+      return idToken(await client.fetchIdToken(request.audience)) ?? this.#none("an ID token");
     }
-    const { token } = await this.#said("get an access token", () => client.getAccessToken());
+    const { token } = await client.getAccessToken();
     if (!token || headerFault(token) !== undefined) this.#none("an access token");
     return { token, expiresAtMs: expiryOf(client) ?? Date.now() + DEFAULT_LIFE_MS };
-  }
-
-  /** What the library sends its requests by. */
-  #transporter(library: Library): Transporter {
-    const { http } = this.#options;
-    const fetchImplementation = async (input: string | URL | Request, init: RequestInit = {}) => {
-      const url = new URL(input instanceof Request ? input.url : input);
-      const isPost = init.method?.toUpperCase() === "POST";
-      // Where a subject's token comes from is the file's to say; where something is sent to is not.
-      if (isPost && !isGoogleUrl(url.href)) throw new TypeError(`${url.host} is no host of Google's`);
-      const { headers = {}, body = null, signal } = init;
-      // It knows which type a form has.
-      const request = new Request(url, isPost ? { method: "POST", headers, body } : { headers });
-      const { status, text, header } = await http.raw(url, {
-        method: isPost ? "POST" : "GET",
-        headers: [...request.headers],
-        ...(isPost && { body: await request.text() }),
-        ...(signal && { signal }),
-      });
-      const type = header("content-type") ?? "application/json";
-      return new Response(status === 204 ? null : text, { status, headers: { "content-type": type } });
-    };
-    return new library.gaxios.Gaxios({ fetchImplementation });
-  }
-
-  /** The words of a failure without what was sent. */
-  async #said<T>(what: string, action: () => Promise<T>): Promise<T> {
-    try {
-      return await action();
-    } catch (cause) {
-      if (cause instanceof KrunError) throw cause;
-      const { status, response, message = String(cause) } = cause as LibraryError;
-      const isTransient = typeof status === "number"
-        ? status === 429 || status >= 500
-        : /connect|timed? ?out/i.test(message);
-      const answer = typeof response?.data === "string" ? response.data : JSON.stringify(response?.data ?? "");
-      const state = response === undefined
-        ? message.replaceAll(/\s+/g, " ").slice(0, 300)
-        : parseGoogleFailure(answer).message;
-      throw this.#fault(what, state, { cause, transient: isTransient });
-    }
   }
 
   #none(what: string): never {
     throw this.#fault(`get ${what}`, "Google gave none");
   }
 
-  #fault(what: string, state: string, options: { cause?: unknown; transient?: boolean } = {}): KrunError {
-    const message = `Cannot ${what} with Google credentials "${this.#options.file}": ${state}`;
-    return new KrunError("GoogleCredentialsUnavailable", message, "renew these credentials", options);
+  #said(what: string): string {
+    return `${what} with Google credentials "${this.#options.file}"`;
+  }
+
+  #fault(what: string, state: string, options: { transient?: boolean } = {}): KrunError {
+    const hint = "correct that file, or what it names";
+    return new KrunError("GoogleCredentialsUnavailable", `Cannot ${this.#said(what)}: ${state}`, hint, options);
   }
 }
 
-/** What the library throws. */
-interface LibraryError {
-  readonly status?: unknown;
-  readonly message?: string;
-  readonly response?: { readonly data?: unknown };
+/** How long a token may take at most, milliseconds. */
+const LIMIT_MS = 120_000;
+/** The same where nobody says a deadline. */
+const USUAL_MS = 30_000;
+/** A request that fails at the deadline says more than the deadline itself. Milliseconds. */
+const LATER_MS = 1_000;
+
+/** Where an external account's subject is proved; `undefined` for other kinds. */
+function sourceOf({ credential_source: source }: Direct["fields"]): SubjectSource | undefined {
+  if (typeof source !== "object" || source === null) return undefined;
+  if ("environment_id" in source) return "aws";
+  if ("executable" in source) return "executable";
+  return "url" in source ? "url" : "file";
 }
 
 /** Where Google says nothing of a token's life. */

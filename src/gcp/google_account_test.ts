@@ -127,5 +127,8 @@ Deno.test("GoogleHttp sends nothing to a host that is not Google's, and nothing 
   ) {
     await assert.rejects(http.json({ what: "try", host, path: "/", bearer: "t" }), /no host of Google's/, host);
   }
-  await assert.rejects(http.raw(new URL("http://x.example/"), { method: "GET", headers: [] }), /only https is safe/);
+  await assert.rejects(
+    http.raw(new URL("http://x.example/"), { what: "try", method: "GET", headers: [] }),
+    /only https is safe/,
+  );
 });

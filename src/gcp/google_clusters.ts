@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { type CachedCluster, cacheKey, parseCache } from "../core/cluster_cache.ts";
+import { answerLimitMs } from "../core/answer_limit.ts";
+import { type CachedCluster, cacheKey, isSamePlace, parseCache, type Whereabouts } from "../core/cluster_cache.ts";
 import type { ClusterConfig } from "../core/cluster_config.ts";
 import { KrunError } from "../core/errors.ts";
 import { missingWithoutMetadata, settingsMissing } from "../core/google_platform.ts";
@@ -40,7 +41,7 @@ export interface GoogleClustersOptions {
   /** Text of the file that a start before this one has kept. */
   readonly cached?: string | undefined;
   readonly log: Logger;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. 0: everything is tried once. */
   readonly deadlineMs: number;
   /** As in `ClusterRequest`. */
   readonly proxy?: ProxySettings | undefined;
@@ -75,7 +76,7 @@ export class GoogleClusters implements ClusterFinder {
     if (kept === undefined || kept.key !== cacheKey(settings, namesNamespace)) return await this.#lookUp(signal);
     const found = await this.#tryKept(kept, signal);
     if (typeof found !== "string") return found;
-    log.info("the cluster is not where it was, it is looked up again", { server: kept.server, reason: found });
+    log.info("the cluster that was kept is looked up again", { server: kept.server, reason: found });
     return await this.#lookUp(signal);
   }
 
@@ -83,42 +84,59 @@ export class GoogleClusters implements ClusterFinder {
     const { settings, account, namesNamespace, log, deadlineMs } = this.#options;
     const place = await this.#place({ signal, deadlineMs });
     if (typeof place === "string") return place;
-    const config = await lookUpCluster(place, { ...this.#options, signal });
-    if (typeof config === "string") return config;
-    const { source, server } = config;
+    const found = await lookUpCluster(place, { ...this.#options, signal });
+    if (typeof found === "string") return found;
+    const { config } = found;
+    const { source, server, refusesServiceAccounts } = config;
     const rule = source.chosenBy;
     log.info("cluster of Google Cloud found", { cluster: source.where, server, because: rule });
     const caPem = config.ca && "pem" in config.ca ? config.ca.pem : undefined;
-    this.toKeep = { key: cacheKey(settings, namesNamespace), server, caPem, source };
+    const whereabouts = { user: source.user, ownProject: place.ownProject, region: place.region };
+    const key = cacheKey(settings, namesNamespace);
+    if (!found.isPartial) this.toKeep = { key, whereabouts, server, caPem, refusesServiceAccounts, source };
     return { config, credentials: new GoogleCredentials(account) };
   }
 
   /** What is known of where krun runs; a text says why nothing is. @throws {KrunError} `GoogleSettingsMissing` */
   async #place(options: GoogleTry): Promise<GooglePlace | string> {
-    const { settings, metadata, account, sign } = this.#options;
-    const isThere = sign !== undefined || await (this.#probing ?? metadata.isThere(PROBE_MS, options.signal));
-    if (!isThere) {
-      return this.#withoutMetadata(`no metadata server answers at ${metadata.address} within ${PROBE_MS} ms`);
-    }
-    const { projectId, target, location } = settings;
+    const { settings, metadata } = this.#options;
+    const { projectId, target } = settings;
     const targetProject = target?.kind === "project" ? target.project : target?.name.project;
     try {
-      // All at once: the account's token and name are needed next.
-      const [ownProject, region] = await Promise.all([
-        metadata.projectId(options),
-        location === undefined && target?.kind !== "cluster" ? metadata.region(options) : undefined,
-        account.accessToken(DEFAULT_SCOPES, options),
-        account.email(options),
-      ]);
+      const found = await this.#whereabouts(options);
+      if (found === undefined) {
+        return this.#withoutMetadata(`no metadata server answers at ${metadata.address} within ${PROBE_MS} ms`);
+      }
+      const { ownProject, region } = found;
       const project = targetProject ?? projectId ?? ownProject;
       if (project === undefined) throw settingsMissing(["PROJECT_ID"], "the metadata server names no project");
       return { project, ownProject, region };
     } catch (error) {
       options.signal?.throwIfAborted();
-      const isAway = error instanceof KrunError && error.transient && error.code === "GoogleCredentialsUnavailable";
-      if (!isAway || settings.credentialsFile === undefined) throw error;
-      return this.#withoutMetadata(error.message);
+      if (!this.#isAway(error)) throw error;
+      return this.#withoutMetadata((error as KrunError).message);
     }
+  }
+
+  /** What the metadata server says of the machine; `undefined`: there is none. */
+  async #whereabouts(options: GoogleTry): Promise<Whereabouts | undefined> {
+    const { settings: { target, location }, metadata, account, sign } = this.#options;
+    const isThere = sign !== undefined || await (this.#probing ?? metadata.isThere(PROBE_MS, options.signal));
+    if (!isThere) return undefined;
+    // All at once: the account's token and name are needed next.
+    const [ownProject, region, user] = await Promise.all([
+      metadata.projectId(options),
+      location === undefined && target?.kind !== "cluster" ? metadata.region(options) : undefined,
+      account.email(options),
+      account.accessToken(DEFAULT_SCOPES, options),
+    ]);
+    return { ownProject, region, user };
+  }
+
+  /** There is none after all, and credentials that do without. */
+  #isAway(error: unknown): boolean {
+    const isTold = error instanceof KrunError && error.transient && error.code === "GoogleCredentialsUnavailable";
+    return isTold && this.#options.settings.credentialsFile !== undefined;
   }
 
   #withoutMetadata(state: string): GooglePlace | string {
@@ -142,26 +160,40 @@ export class GoogleClusters implements ClusterFinder {
       source: { ...kept.source, isCached: true },
       server: kept.server,
       ca: kept.caPem === undefined ? undefined : { pem: kept.caPem },
+      ...(kept.refusesServiceAccounts !== undefined && { refusesServiceAccounts: kept.refusesServiceAccounts }),
       user: {},
     };
     const opened = await openTransport(config, this.#options);
     const credentials = new GoogleCredentials(account);
-    const token = account.accessToken(DEFAULT_SCOPES, { signal, deadlineMs });
-    token.catch(() => {}); // Heard below.
+    const place = this.#placeNow({ signal, deadlineMs });
+    place.catch(() => {}); // Heard below.
     try {
       // A cluster with a CA of its own shows by its certificate that it is the same; a name of Google's says nothing without a token.
       const headers = kept.caPem === undefined ? (await credentials.current(signal)).headers : [];
-      const call = { method: "GET", headers, certificate: undefined, timeoutMs: CACHED_MS, signal } as const;
+      const timeoutMs = answerLimitMs(CACHED_MS, { deadlineMs, nowMs: Date.now() });
+      const call = { method: "GET", headers, certificate: undefined, timeoutMs, signal } as const;
       const { status } = await opened.transport.call("/version", call);
       if (kept.caPem === undefined && status !== 200) throw new Error(`it answers ${status}`);
+      if (!isSamePlace(kept.whereabouts, await place)) throw new Error("krun is another account, or elsewhere");
     } catch (error) {
       await opened.transport[Symbol.asyncDispose]();
       signal?.throwIfAborted();
       if (error instanceof KrunError) throw error;
       return error instanceof Error ? error.message : String(error);
     }
-    await token;
     log.debug("cluster of Google Cloud is where it was", { cluster: kept.source.where, server: kept.server });
     return { config, credentials, opened };
+  }
+
+  /** As when the cluster was found. The token that is needed next is fetched beside it. */
+  async #placeNow(options: GoogleTry): Promise<Whereabouts> {
+    const { account } = this.#options;
+    const found = await this.#whereabouts(options).catch((error) => {
+      if (!this.#isAway(error)) throw error;
+      return undefined;
+    });
+    if (found !== undefined) return found;
+    const [user] = await Promise.all([account.email(options), account.accessToken(DEFAULT_SCOPES, options)]);
+    return { user, ownProject: undefined, region: undefined };
   }
 }

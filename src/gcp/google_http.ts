@@ -7,8 +7,9 @@
  *
  * @module
  */
+import { answerLimitMs } from "../core/answer_limit.ts";
 import { KrunError } from "../core/errors.ts";
-import { googleHost, isLocalHost } from "../core/google_endpoint.ts";
+import { googleHost, isGoogleUrl, isLocalHost } from "../core/google_endpoint.ts";
 import { parseGoogleFailure, roleFor } from "../core/google_error.ts";
 import { proxyFor, type ProxySettings } from "../core/proxy_choice.ts";
 import { retryDelayMs } from "../core/retry_delay.ts";
@@ -40,7 +41,10 @@ export interface GoogleRequest {
 /** How a request is tried. */
 export interface GoogleTry {
   readonly signal?: AbortSignal | undefined;
-  /** 429, 5xx and lost connections are tried again until then, milliseconds since the epoch. @default {10 s from now} */
+  /**
+   * 429, 5xx and lost connections are tried again until then, and no answer is waited for much longer; milliseconds since the
+   * epoch. 0: one try, with all its time. @default {10 s from now}
+   */
   readonly deadlineMs?: number | undefined;
   /** It is tried once: whoever asks tries again himself. @default {false} */
   readonly isSingle?: boolean | undefined;
@@ -51,6 +55,15 @@ export interface GoogleCall extends GoogleRequest, GoogleTry {
   /** Access token; unset: the request proves itself. */
   readonly bearer?: string | undefined;
   /** Whose token it is, for a person. */
+  readonly identity?: string | undefined;
+}
+
+/** A request of `google-auth-library`. */
+export interface RawCall extends GoogleTry {
+  readonly what: string;
+  readonly method: "GET" | "POST" | "PUT";
+  readonly headers: HeaderLines;
+  readonly body?: string;
   readonly identity?: string | undefined;
 }
 
@@ -65,7 +78,6 @@ export interface GoogleHttpOptions {
 }
 
 const RETRY_MS = 10_000;
-const SHORTEST_ANSWER_MS = 1_000;
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 5_000;
 
@@ -102,17 +114,21 @@ export class GoogleHttp implements AsyncDisposable {
     return await this.#asked(call, (text) => text);
   }
 
-  /** One request as it is to a server of any URL, for `google-auth-library`; https, or http on this machine. */
-  async raw(
-    url: URL,
-    request: { method: "GET" | "POST"; headers: HeaderLines; body?: string; signal?: AbortSignal },
-  ): Promise<CallAnswer> {
+  /**
+   * One request as it is to a server of any URL, for `google-auth-library`; https, or http on this machine. An answer is one of a
+   * status below 300.
+   *
+   * @throws {KrunError} as {@linkcode GoogleHttp.json}; what a server says that is not Google's is not told
+   */
+  async raw(url: URL, call: RawCall): Promise<CallAnswer> {
     if (url.protocol !== "https:" && !isLocalHost(url.hostname)) {
       throw new TypeError(`Cannot ask ${url.host}: only https is safe beyond this machine`);
     }
-    const transport = await this.#transport(url.origin);
-    const { timeoutMs = 20_000 } = this.#options;
-    return await transport.call(url.pathname + url.search, { ...request, certificate: undefined, timeoutMs });
+    return await this.#persist(call, async (signal) => {
+      const answer = await this.#call(url, url.pathname + url.search, { ...call, signal });
+      if (answer.status < 300) return answer;
+      throw isGoogleUrl(url.href) ? failed({ ...call, host: url.host }, answer) : refused(url.host, call, answer);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -122,14 +138,29 @@ export class GoogleHttp implements AsyncDisposable {
   }
 
   async #asked<T>(call: GoogleCall, read: (text: string) => T): Promise<T | undefined> {
-    const { signal = new AbortController().signal, deadlineMs = Date.now() + RETRY_MS } = call;
+    if (googleHost(call.host) === undefined) throw new TypeError(`Cannot ask ${call.host}: it is no host of Google's`);
+    return await this.#persist(call, async (signal) => {
+      const headers = headersOf(call);
+      const url = new URL(`https://${call.host}`);
+      const { what, deadlineMs } = call;
+      const answer = await this.#call(url, call.path, { ...bodyOf(call), what, deadlineMs, headers, signal });
+      if (answer.status === 404 && call.absent) return undefined;
+      if (answer.status >= 300) throw failed(call, answer);
+      return read(answer.text);
+    });
+  }
+
+  /** Tries again what may succeed later, until the deadline. */
+  async #persist<T>(
+    { signal = new AbortController().signal, deadlineMs = Date.now() + RETRY_MS, isSingle = false }: GoogleTry,
+    once: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     for (let failures = 1;; failures++) {
       try {
-        const text = await this.#once(call, signal);
-        return text === undefined ? undefined : read(text);
+        return await once(signal);
       } catch (error) {
         signal.throwIfAborted();
-        const isOver = call.isSingle || Date.now() >= deadlineMs;
+        const isOver = isSingle || Date.now() >= deadlineMs;
         if (!(error instanceof KrunError) || !error.transient || isOver) throw error;
         const delay = { chance: Math.random(), firstMs: FIRST_DELAY_MS, maxMs: LONGEST_DELAY_MS };
         const waitMs = retryDelayMs(failures, { ...delay, atLeastMs: error.retryAfterMs });
@@ -140,39 +171,28 @@ export class GoogleHttp implements AsyncDisposable {
     }
   }
 
-  async #once(call: GoogleCall, signal: AbortSignal): Promise<string | undefined> {
-    if (googleHost(call.host) === undefined) throw new TypeError(`Cannot ask ${call.host}: it is no host of Google's`);
-    let answer: CallAnswer;
+  async #call(url: URL, path: string, call: Omit<RawCall, "signal"> & { signal: AbortSignal }): Promise<CallAnswer> {
     try {
-      const transport = await this.#transport(`https://${call.host}`);
-      answer = await transport.call(call.path, {
-        ...bodyOf(call),
-        headers: headersOf(call),
-        certificate: undefined,
-        signal,
-        timeoutMs: this.#timeoutMs(call),
+      const transport = await this.#transport(url.origin);
+      const { method, headers, body, signal } = call;
+      const timeoutMs = answerLimitMs(this.#options.timeoutMs ?? 20_000, {
+        deadlineMs: call.deadlineMs,
+        nowMs: Date.now(),
       });
+      return await transport.call(path, { method, headers, body, certificate: undefined, signal, timeoutMs });
     } catch (cause) {
-      if (signal.aborted || !(cause instanceof Error) || cause instanceof KrunError) throw cause;
-      throw this.#unreachable(call, cause);
+      if (call.signal.aborted || !(cause instanceof Error) || cause instanceof KrunError) throw cause;
+      throw this.#unreachable({ ...call, host: url.host }, { url, cause });
     }
-    if (answer.status === 404 && call.absent) return undefined;
-    if (answer.status >= 300) throw failed(call, answer);
-    return answer.text;
   }
 
-  /** Not much longer than whoever asks will wait. */
-  #timeoutMs({ deadlineMs = Infinity }: GoogleCall): number {
-    return Math.min(this.#options.timeoutMs ?? 20_000, Math.max(deadlineMs - Date.now(), SHORTEST_ANSWER_MS));
-  }
-
-  #unreachable(call: GoogleCall, cause: Error): KrunError {
+  #unreachable(call: Said, { url, cause }: { url: URL; cause: Error }): KrunError {
     const state = connectionState(cause);
     const untrusted = /UnknownIssuer|invalid peer certificate/.test(`${state} ${cause.message} ${String(cause.cause)}`);
     const hint = untrusted
       ? "give this machine the public CAs, as a file that SSL_CERT_FILE names"
       : "check the network, name resolution, and that a proxy lets it through";
-    const proxy = URL.parse(this.#proxyFor(new URL(`https://${call.host}`)) ?? "");
+    const proxy = URL.parse(this.#proxyFor(url) ?? "");
     const through = proxy === null ? "" : ` through proxy ${proxy.protocol}//${proxy.host}`;
     return new KrunError("GoogleApiFailed", `${said(call)}${through}: ${state}`, hint, {
       cause,
@@ -219,18 +239,33 @@ function bodyOf({ body, isForm }: GoogleRequest): { method: "GET" | "POST"; body
   return { method: "POST", body: text };
 }
 
-function said({ what, host }: GoogleRequest): string {
+/** What a failure is said of. */
+interface Said {
+  readonly what: string;
+  readonly host: string;
+}
+
+function said({ what, host }: Said): string {
   return `Cannot ${what} at ${host}`;
 }
 
 /** What an answer that is a failure stands for. */
-function failed(call: GoogleCall, { status, text, header }: CallAnswer): KrunError {
+function failed(
+  call: Said & Pick<GoogleCall, "identity" | "permission">,
+  { status, text, header }: CallAnswer,
+): KrunError {
   const failure = parseGoogleFailure(text);
   const identity = call.identity ?? "the account";
   const say = (state: string) => `${said(call)}: ${status}, ${state}`;
   const permission = failure.permission ?? call.permission;
   if (failure.reason === "SERVICE_DISABLED") {
     return new KrunError("GoogleForbidden", say(failure.message), `enable ${call.host} in that project`);
+  }
+  if (failure.reason === "ACCESS_TOKEN_SCOPE_INSUFFICIENT") {
+    const hint =
+      `give the machine's account the access scope cloud-platform (gcloud compute instances set-service-account, ` +
+      `of a VM that is stopped), or set GOOGLE_APPLICATION_CREDENTIALS`;
+    return new KrunError("GoogleForbidden", say(`the token of ${identity} lacks a scope: ${failure.message}`), hint);
   }
   if (status === 403) {
     const right = permission === undefined ? "the right for it" : roleFor(permission);
@@ -240,9 +275,21 @@ function failed(call: GoogleCall, { status, text, header }: CallAnswer): KrunErr
     const message = say(`it does not take the credentials of ${identity}: ${failure.message}`);
     return new KrunError("GoogleCredentialsUnavailable", message, "renew these credentials");
   }
-  const transient = status === 429 || status >= 500;
+  const later = laterOf(status, header);
+  const hint = later.transient ? "try again later" : "correct what the API complains about";
+  return new KrunError("GoogleApiFailed", say(failure.message), hint, later);
+}
+
+/** The same of a server that is not Google's: where a subject's token comes from. It might quote anything. */
+function refused(host: string, call: RawCall, { status, header }: CallAnswer): KrunError {
+  const message = `${said({ ...call, host })}: ${status}`;
+  const later = laterOf(status, header);
+  const hint = later.transient ? "try again later" : "correct the credential_source in that file";
+  return new KrunError("GoogleCredentialsUnavailable", message, hint, later);
+}
+
+/** Whether and when a later try may succeed. */
+function laterOf(status: number, header: CallAnswer["header"]): { transient: boolean; retryAfterMs?: number } {
   const seconds = Number(header("retry-after") ?? NaN);
-  const hint = transient ? "try again later" : "correct what the API complains about";
-  const options = { transient, ...(seconds >= 0 && { retryAfterMs: seconds * 1000 }) };
-  return new KrunError("GoogleApiFailed", say(failure.message), hint, options);
+  return { transient: status === 429 || status >= 500, ...(seconds >= 0 && { retryAfterMs: seconds * 1000 }) };
 }

@@ -17,7 +17,8 @@ import {
   isGkeHost,
   isUsable,
 } from "../core/gke_cluster.ts";
-import { clusterPath, clusterProvider, membershipPath } from "../core/google_resource.ts";
+import { isWithin } from "../core/google_location.ts";
+import { clusterPath, clusterProvider, membershipPath, parseClusterName } from "../core/google_resource.ts";
 import type { GoogleSettings } from "../core/google_settings.ts";
 import { namespaceOfAccount, namespaceOfProject } from "../core/google_namespace.ts";
 import type { Logger } from "../core/log.ts";
@@ -44,8 +45,18 @@ export interface LookUpOptions extends GoogleTry {
   readonly log: Logger;
 }
 
+/** What was found. */
+export interface LookedUp {
+  readonly config: ClusterConfig;
+  /** A later look may find another one: not all could be seen. */
+  readonly isPartial: boolean;
+}
+
 /** A cluster before its namespace and its user are known. */
-type Draft = Omit<ClusterConfig, "source" | "user"> & { readonly source: Omit<ClusterSource, "kind"> };
+type Draft = Omit<ClusterConfig, "source" | "user"> & {
+  readonly source: Omit<ClusterSource, "kind">;
+  readonly isPartial?: boolean;
+};
 
 /**
  * The cluster that is meant; a text says in one clause why there is none.
@@ -53,22 +64,20 @@ type Draft = Omit<ClusterConfig, "source" | "user"> & { readonly source: Omit<Cl
  * @throws {KrunError} `ClusterAmbiguous`, `ClusterNotFound` when a setting names one that is not there, `GoogleForbidden`,
  * `GoogleApiFailed`, `GoogleCredentialsUnavailable`
  */
-export async function lookUpCluster(place: GooglePlace, options: LookUpOptions): Promise<ClusterConfig | string> {
+export async function lookUpCluster(place: GooglePlace, options: LookUpOptions): Promise<LookedUp | string> {
   const implied = impliedNamespace(place, options);
   implied.catch(() => {}); // Heard below, unless there is no cluster.
   const found = await new LookUp(place, options).find();
   if (typeof found === "string") return found;
   const [namespace, user] = await Promise.all([implied, options.account.email(options)]);
-  return {
-    ...found,
-    source: {
-      kind: "google",
-      ...found.source,
-      ...(user !== undefined && { user }),
-      ...(namespace && { namespace: namespace.namespace, namespaceRule: namespace.rule }),
-    },
-    user: {},
+  const { isPartial = false, ...draft } = found;
+  const source: ClusterSource = {
+    kind: "google",
+    ...draft.source,
+    ...(user !== undefined && { user }),
+    ...(namespace && { namespace: namespace.namespace, namespaceRule: namespace.rule }),
   };
+  return { config: { ...draft, source, user: {} }, isPartial };
 }
 
 class LookUp {
@@ -81,20 +90,20 @@ class LookUp {
   }
 
   async find(): Promise<Draft | string> {
-    const { target, endpoint, clusterName } = this.#options.settings;
+    const { target, endpoint } = this.#options.settings;
     if (target?.kind === "membership") return await this.#membership(membershipPath(target.name));
     if (target?.kind === "cluster") return await this.#cluster(clusterPath(target.name));
     if (endpoint === "gateway") return await this.#inFleet() ?? this.#none(undefined);
-    const inGke = await this.#inGke().catch((error) => error instanceof KrunError ? error : Promise.reject(error));
+    // Another cluster than the one that is meant may be in the fleet: it is asked only by whom GKE has told all, or who may not ask it.
+    const inGke = await this.#inGke().catch(forbidden);
     if (inGke !== undefined && !(inGke instanceof KrunError)) return inGke;
-    if (inGke?.code === "ClusterAmbiguous" || inGke?.code === "ClusterNotFound") throw inGke;
-    const inFleet = await this.#inFleet().catch((error) => error instanceof KrunError ? error : Promise.reject(error));
+    if (endpoint !== undefined) return this.#none(inGke);
+    if (inGke !== undefined) this.#options.log.warn("only the fleet is looked at", { reason: inGke.message });
+    const inFleet = await this.#inFleet().catch(forbidden);
     if (inFleet !== undefined && !(inFleet instanceof KrunError)) return inFleet;
-    if (inFleet?.code === "ClusterAmbiguous") throw inFleet;
     // Who may not see the clusters learns that, rather than that there are none.
     if (inGke !== undefined) throw inGke;
     // A project without a fleet has the API off, and most accounts may not look there.
-    if (inFleet !== undefined && clusterName === undefined && inFleet.code !== "GoogleForbidden") throw inFleet;
     return this.#none(inFleet);
   }
 
@@ -108,20 +117,25 @@ class LookUp {
       permission: "container.clusters.list",
     }, this.#options);
     const { clusters = [], missingZones = [] } = answer ?? {};
+    const { location, clusterName } = this.#options.settings;
+    const missing = missingZones.filter((zone) =>
+      location === undefined || isWithin(zone, location) || isWithin(location, zone)
+    );
     const all = clusters.map((cluster) => ({ ...cluster, labels: cluster.resourceLabels }));
     const choice = chooseCluster(all.filter(isUsable), this.#wish());
+    const isNamed = clusterName !== undefined && location !== undefined;
+    // What is not listed may be the better choice.
+    if (missing.length > 0 && !(isNamed && choice.kind === "chosen")) throw this.#partial(missing);
     if (choice.kind === "ambiguous") throw this.#ambiguous(choice.candidates, choice.rule);
     if (choice.kind === "chosen") {
-      if (missingZones.length > 0) {
-        this.#options.log.warn("GKE has not listed every location", { missing: missingZones.join(",") });
+      if (missing.length > 0) {
+        this.#options.log.warn("GKE has not listed every location", { missing: missing.join(",") });
       }
-      return this.#ofGke(choice.chosen, choice.rule);
+      return { ...this.#ofGke(choice.chosen, choice.rule), isPartial: missing.length > 0 };
     }
     const asleep = chooseCluster(all, this.#wish());
     if (asleep.kind === "chosen") throw this.#asleep(asleep.chosen);
-    if (missingZones.length === 0) return undefined;
-    const message = `Cannot list the clusters of project "${project}": GKE leaves out ${missingZones.join(", ")}`;
-    throw new KrunError("GoogleApiFailed", message, "try again later, or set CLUSTER_LOCATION", { transient: true });
+    return undefined;
   }
 
   async #cluster(path: string): Promise<Draft> {
@@ -146,7 +160,7 @@ class LookUp {
   async #inFleet(): Promise<Draft | undefined> {
     const members = (await this.#memberships()).map(fleetMember).filter((member) => member !== undefined);
     const choice = chooseCluster(members, this.#wish());
-    if (choice.kind === "ambiguous") throw this.#ambiguous(choice.candidates, choice.rule);
+    if (choice.kind === "ambiguous") throw this.#severalMembers(choice.candidates, choice.rule);
     return choice.kind === "chosen"
       ? await this.#ofFleet(choice.chosen, `${choice.rule}, a member of the fleet`)
       : undefined;
@@ -182,12 +196,17 @@ class LookUp {
     if (member === undefined) {
       throw notFound(`"${path}"`, found ? "the membership is not ready" : "there is no such membership");
     }
+    const { location } = this.#options.settings;
+    if (location !== undefined && !isWithin(member.location, location)) {
+      throw notFound(`"${path}"`, `it is in ${member.location}, and CLUSTER_LOCATION says ${location}`);
+    }
     return await this.#ofFleet(member, "MESH names it");
   }
 
   #ofGke(cluster: GkeCluster, chosenBy: string): Draft {
     const { endpoint: wish } = this.#options.settings;
-    const { project } = this.#place;
+    // Its own link has the project's id where a setting has the number: that is the name by which Google believes its tokens.
+    const { project } = parseClusterName(cluster.selfLink ?? "") ?? this.#place;
     const where = clusterPath({ project, location: cluster.location, cluster: cluster.name });
     const endpoint = gkeEndpoint(cluster, wish === "gateway" ? undefined : wish);
     if (endpoint === undefined) throw notFound(`"${where}"`, `it has no ${wish ?? "open"} endpoint`);
@@ -236,11 +255,13 @@ class LookUp {
   }
 
   #none(cause: KrunError | undefined): string {
-    const { clusterName: name, location, target } = this.#options.settings;
+    const { clusterName: name, location, target, endpoint } = this.#options.settings;
     const place = `project "${this.#place.project}"${location === undefined ? "" : ` in ${location}`}`;
-    const state = `${place} has no GKE cluster${
-      name === undefined ? "" : ` called ${name}`
-    }, and no such member of its fleet`;
+    const fleet = endpoint === undefined || endpoint === "gateway"
+      ? "no such member of its fleet"
+      : `members of its fleet have no ${endpoint} endpoint (KRUN_GKE_ENDPOINT)`;
+    const state = `${place} has no GKE cluster${name === undefined ? "" : ` called ${name}`}, and ${fleet}`;
+    if (cause !== undefined && endpoint !== undefined && endpoint !== "gateway") throw cause;
     if (name === undefined && target === undefined) return state;
     const about = cause && `${state} that may be seen (${cause.message})`;
     throw notFound(name === undefined ? "of Google Cloud" : `"${name}"`, about ?? state);
@@ -256,9 +277,33 @@ class LookUp {
     });
   }
 
+  /** Two memberships may be of one cluster: name and location tell them apart no better. */
+  #severalMembers(candidates: readonly FleetMember[], rule: string): KrunError {
+    const paths = candidates.map(({ membership }) => `//gkehub.googleapis.com/${membershipPath(membership)}`);
+    const count = `${candidates.length} are ${rule}`;
+    const message = `Cannot choose a member of the fleet of project "${this.#place.project}": ${count}: ${
+      paths.join(", ")
+    }`;
+    return new KrunError("ClusterAmbiguous", message, "set MESH to one of them", {
+      details: paths.map((path) => `MESH=${path}`).join("\n"),
+    });
+  }
+
+  #partial(missing: readonly string[]): KrunError {
+    const message = `Cannot choose a cluster of project "${this.#place.project}": GKE leaves out ${missing.join(", ")}`;
+    const hint = "try again later, or set CLUSTER_NAME and CLUSTER_LOCATION";
+    return new KrunError("GoogleApiFailed", message, hint, { transient: true });
+  }
+
   #asleep({ name, location, status }: GkeCluster): KrunError {
     return notFound(`"${name}"`, `the cluster in ${location} is ${status}`, { transient: status === "PROVISIONING" });
   }
+}
+
+/** Who may not ask is no worse off than who is told that there is none. */
+function forbidden(error: unknown): KrunError {
+  if (error instanceof KrunError && error.code === "GoogleForbidden") return error;
+  throw error;
 }
 
 function notFound(what: string, state: string, options: { transient?: boolean } = {}): KrunError {
@@ -306,8 +351,8 @@ async function impliedNamespace(place: GooglePlace, options: LookUpOptions) {
     const labels = (await projectOf(place.project, options))?.labels;
     return namespaceOfProject(place.project, labels);
   } catch (error) {
-    if (!(error instanceof KrunError)) throw error;
-    // A label is a convenience: who may not read the project goes by its id.
+    // A label is a convenience: who may not read the project goes by its id. Who may, and cannot now, would be in another namespace.
+    if (!(error instanceof KrunError) || error.code !== "GoogleForbidden") throw error;
     options.log.debug("labels of the project are not known", { reason: error.message });
     return namespaceOfProject(place.project);
   }

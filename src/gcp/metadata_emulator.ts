@@ -11,6 +11,7 @@ import { KrunError } from "../core/errors.ts";
 import type { GoogleTokens } from "../core/google_token.ts";
 import type { Logger } from "../core/log.ts";
 import { metadataAnswer, type MetadataFacts, tokenAnswer } from "../core/metadata_answer.ts";
+import { sleep } from "../kube/abort.ts";
 import { readFailure } from "../kube/deno_files.ts";
 
 /** Options of {@linkcode serveMetadata}. */
@@ -41,8 +42,8 @@ export interface MetadataEmulator extends AsyncDisposable {
  */
 export function serveMetadata(options: MetadataEmulatorOptions): MetadataEmulator {
   const { hostname, port } = options;
-  const emulator = new Emulator(options);
   const end = new AbortController();
+  const emulator = new Emulator(options, end.signal);
   const name = hostname.includes(":") ? `[${hostname}]` : hostname;
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
@@ -71,11 +72,13 @@ interface Ends {
 
 class Emulator {
   readonly #options: MetadataEmulatorOptions;
+  readonly #end: AbortSignal;
   #facts: Promise<MetadataFacts> | undefined;
   #told = new Set<string>();
 
-  constructor(options: MetadataEmulatorOptions) {
+  constructor(options: MetadataEmulatorOptions, end: AbortSignal) {
     this.#options = options;
+    this.#end = end;
   }
 
   async answer(request: Request, { caller, address }: Ends): Promise<Response> {
@@ -88,8 +91,12 @@ class Emulator {
       const { pathname, search } = new URL(request.url);
       const header = (name: string) => request.headers.get(name);
       const answer = metadataAnswer({ method: request.method, target: pathname + search, header, address }, facts);
-      if (answer.kind === "text") return reply(answer.text, answer);
-      const { token, expiresAtMs } = await this.#options.tokens.grant(answer.request, { signal: request.signal });
+      if (answer.kind === "text") {
+        if (answer.holdSeconds) await sleep(answer.holdSeconds * 1000, this.#end);
+        return reply(answer.text, answer);
+      }
+      // Not the request's own signal: Deno writes a line of its own to standard error for whoever looks at that.
+      const { token, expiresAtMs } = await this.#options.tokens.grant(answer.request, { signal: this.#end });
       if (answer.request.kind === "identity") return reply(token, { status: 200 });
       const secondsLeft = Math.max(Math.floor((expiresAtMs - Date.now()) / 1000), 0);
       return reply(tokenAnswer(token, secondsLeft), { status: 200, type: "application/json" });
@@ -116,9 +123,17 @@ class Emulator {
   }
 }
 
-function reply(body: string, { status, type = "application/text" }: { status: number; type?: string }): Response {
+/** How an answer goes out. */
+interface Reply {
+  readonly status: number;
+  readonly type?: string;
+  readonly etag?: string;
+}
+
+function reply(body: string, { status, type = "application/text", etag }: Reply): Response {
   const headers = {
     "content-type": type,
+    ...(etag !== undefined && { etag }),
     "metadata-flavor": "Google",
     "server": "Metadata Server for VM",
     "x-xss-protection": "0",

@@ -70,3 +70,24 @@ Deno.test("serveMetadata() is AddressInUse where somebody listens", () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   assert.throws(() => serveMetadata(options({ port: listener.addr.port })), { code: "AddressInUse" });
 });
+
+Deno.test("serveMetadata() holds who waits for a change until the time that it names, and gives an ETag to wait with", async () => {
+  const server = serveMetadata(options());
+  const ask = async (query: string) => {
+    const path = `http://${server.address}/computeMetadata/v1/project/project-id${query}`;
+    const response = await fetch(path, { headers: FLAVOR });
+    return { text: await response.text(), etag: response.headers.get("etag") ?? "" };
+  };
+  const from = performance.now();
+  const { etag } = await ask("");
+  assert.match(etag, /^[0-9a-f]{16}$/);
+  assert.deepEqual(await ask("?wait_for_change=true&last_etag=0&timeout_sec=300"), { text: "p", etag });
+  const sooner = performance.now();
+  assert.deepEqual(await ask(`?wait_for_change=true&last_etag=${etag}&timeout_sec=1`), { text: "p", etag });
+  assert.ok(performance.now() - sooner >= 900);
+  // The end of the server ends who waits.
+  const waiting = ask("?wait_for_change=true").catch(() => "ended");
+  await server[Symbol.asyncDispose]();
+  await waiting;
+  assert.ok(performance.now() - from < 200_000);
+});

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { answerLimitMs } from "../core/answer_limit.ts";
 import { KrunError } from "../core/errors.ts";
 import { DEFAULT_SCOPES, type GoogleToken, type GoogleTokenRequest } from "../core/google_token.ts";
 import type { HttpAnswer } from "../core/http_answer.ts";
@@ -35,7 +36,7 @@ export interface MetadataServerOptions {
 /** How long something is tried. */
 export interface MetadataTry {
   readonly signal?: AbortSignal | undefined;
-  /** Tried again until then, milliseconds since the epoch, as long as nothing answers. @default {tried once} */
+  /** Tried again until then, milliseconds since the epoch, as long as nothing answers. 0: tried once. @default {tried once} */
   readonly deadlineMs?: number | undefined;
 }
 
@@ -133,8 +134,9 @@ export class MetadataServer {
 
   async #look(
     path: string,
-    { limitMs = this.#isExpected ? ANSWER_MS : UNEXPECTED_MS, signal }: Look,
+    { limitMs: ownMs = this.#isExpected ? ANSWER_MS : UNEXPECTED_MS, deadlineMs, signal }: Look,
   ): Promise<string | undefined> {
+    const limitMs = answerLimitMs(ownMs, { deadlineMs, nowMs: Date.now() });
     const limit = new TimeLimit(limitMs, signal);
     let answer: HttpAnswer;
     try {

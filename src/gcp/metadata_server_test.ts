@@ -134,3 +134,29 @@ Deno.test("MetadataServer never uses a proxy, whatever the process's environment
   // The twin: what would have happened by fetch.
   assert.equal(fetched, "from the proxy");
 });
+
+Deno.test("MetadataServer does not wait for the end of a connection whose answer says how long it is", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepted = listener.accept();
+  const asked = new MetadataServer({ host: `127.0.0.1:${listener.addr.port}` }).projectId();
+  using connection = await accepted;
+  await connection.read(new Uint8Array(4096));
+  const head = "HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\nContent-Length: 4\r\n\r\n";
+  await connection.write(new TextEncoder().encode(`${head}acme`));
+  assert.equal(await asked, "acme");
+});
+
+Deno.test("MetadataServer waits for no answer longer than until the deadline", async () => {
+  const end = Promise.withResolvers<void>();
+  await using server = serve(async () => {
+    await end.promise;
+    return new Response("late", { headers: FLAVOR });
+  });
+  const metadata = new MetadataServer({ host: server.host, isExpected: true });
+  const from = performance.now();
+  const error = await fault(metadata.projectId({ deadlineMs: Date.now() + 100 }));
+  // One answer may take 10 s where there is time.
+  assert.ok(performance.now() - from < 9_000);
+  assert.match(error.message, /no answer within 1000 ms/);
+  end.resolve();
+});

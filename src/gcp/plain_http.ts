@@ -24,7 +24,7 @@ export interface PlainRequest {
 }
 
 /**
- * Sends it on a connection of its own and reads the answer to its end.
+ * Sends it on a connection of its own and reads the answer: to the length that it says, or else to the connection's end.
  *
  * @throws what connecting throws; an Error for an answer that is none; the signal's reason.
  */
@@ -52,23 +52,25 @@ async function exchange(
   const lines = Object.entries({ ...headers, connection: "close" }).map(([name, value]) => `${name}: ${value}\r\n`);
   const request = new TextEncoder().encode(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
   for (let sent = 0; sent < request.length;) sent += await connection.write(request.subarray(sent));
-  const answer = parseHttpAnswer(await readAll(connection));
-  if (answer === undefined) throw new Error("the answer is not HTTP, or is cut off");
-  return answer;
+  return await readAnswer(connection);
 }
 
-async function readAll(connection: Deno.TcpConn): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
+async function readAnswer(connection: Deno.TcpConn): Promise<HttpAnswer> {
+  let whole = new Uint8Array();
   const buffer = new Uint8Array(8192);
   for (;;) {
     const count = await connection.read(buffer);
     if (count === null) break;
-    chunks.push(buffer.slice(0, count));
-    length += count;
-    if (length > MAX_BYTES) throw new Error(`the answer has more than ${MAX_BYTES} bytes`);
+    const longer = new Uint8Array(whole.length + count);
+    longer.set(whole);
+    longer.set(buffer.subarray(0, count), whole.length);
+    whole = longer;
+    if (whole.length > MAX_BYTES) throw new Error(`the answer has more than ${MAX_BYTES} bytes`);
+    // Not every server ends a connection because it is asked to.
+    const answer = parseHttpAnswer(whole, { isEnd: false });
+    if (answer !== undefined) return answer;
   }
-  const whole = new Uint8Array(length);
-  chunks.reduce((at, chunk) => (whole.set(chunk, at), at + chunk.length), 0);
-  return whole;
+  const answer = parseHttpAnswer(whole);
+  if (answer === undefined) throw new Error("the answer is not HTTP, or is cut off");
+  return answer;
 }

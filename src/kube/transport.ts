@@ -26,7 +26,8 @@ export interface TransportRequest {
 
 /** A call: sent whole, read whole. */
 export interface CallRequest extends TransportRequest {
-  readonly method: "GET" | "POST";
+  /** PUT is for machines of other clouds: nothing is ever put into a cluster. */
+  readonly method: "GET" | "POST" | "PUT";
   readonly body?: string | undefined;
   /** Milliseconds until the whole answer must be there. */
   readonly timeoutMs: number;

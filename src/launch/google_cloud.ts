@@ -31,7 +31,7 @@ import type { Surroundings } from "./surroundings.ts";
 export interface GoogleCloudOptions {
   readonly settings: Settings;
   readonly log: Logger;
-  /** A metadata server that something speaks for is tried until then, milliseconds since the epoch. */
+  /** What may answer later is tried until then, milliseconds since the epoch. 0: everything is tried once. */
   readonly deadlineMs: number;
 }
 

@@ -57,7 +57,7 @@ async function findEntry(
   outer: Surroundings,
   { settings, log }: { settings: Settings; log: Logger },
 ): Promise<KubeconfigEntry> {
-  const deadlineMs = Date.now() + settings.startTimeoutMs;
+  const deadlineMs = settings.startTimeoutMs === 0 ? 0 : Date.now() + settings.startTimeoutMs;
   await using google = new LazyGoogle(outer, { settings, log, deadlineMs });
   const base = settings.baseDir ?? (outer.self.uid === 0 ? "/" : outer.cwd);
   const search = google.search(join(resolve(outer.cwd, base), STATE_FOLDER));

@@ -12,6 +12,7 @@ import { loadLibc } from "../pod/libc.ts";
 import { obeySignals } from "../pod/signals.ts";
 import { createLogger } from "./logger.ts";
 import { print } from "./output.ts";
+import { refuseKeyLog } from "./own_network.ts";
 import { start } from "./start.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { VERSION } from "./version.ts";
@@ -26,6 +27,11 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
     const command = parseCommandLine(outer.args);
     if (command.action === "help") return print(outer, helpText()), 0;
     if (command.action === "version") return print(outer, `krun ${VERSION}\n`), 0;
+    const reportBy = (log: Logger) => (cause: unknown) => logFailure(log, cause);
+    // A setting that cannot be read is told in the form that the platform reads, too.
+    const early = command.action === "run" ? earlyLogFormat(outer.env) : "text";
+    if (early !== "text") report = reportBy(createLogger({ level: "error", format: early, write: outer.writeError }));
+    refuseKeyLog(outer.env);
     if (command.action === "check") {
       await obeySignals();
       const { check } = await import("./check.ts");
@@ -44,10 +50,6 @@ export async function mainProgram(outer: Surroundings): Promise<number> {
         ? await kubeconfigCommand(outer, command.file)
         : await execCredentialCommand(outer);
     }
-    // A setting that cannot be read is told in the form that the platform reads, too.
-    const early = earlyLogFormat(outer.env);
-    const reportBy = (log: Logger) => (cause: unknown) => logFailure(log, cause);
-    if (early !== "text") report = reportBy(createLogger({ level: "error", format: early, write: outer.writeError }));
     const settings = parseSettings(outer.env);
     const { logLevel: level, logFormat: format, trace } = settings;
     const log = createLogger({ level, format, trace, write: outer.writeError });

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { KrunError } from "../core/errors.ts";
+
 /** What is needed of the `env` of `Deno`. */
 export interface ProcessEnv {
   /** All variables. */
@@ -27,7 +29,8 @@ const ROOTS = ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"] as const
  * roots out of what it trusts.
  *
  * Call it before the first request of the process; later it has no effect on CAs. Child processes of `Deno.Command` get the
- * environment that is left, so copy it before. It concerns every request of the process: where a request needs the public CAs,
+ * environment that is left, so copy it before. SSLKEYLOGFILE is not among them: Deno opens that file before any module runs, and
+ * writes the keys of every connection there, so that krun itself refuses to start with it. It concerns every request of the process: where a request needs the public CAs,
  * give them (`caCerts` of `Deno.createHttpClient`). Needs `--allow-env`.
  *
  * @example
@@ -48,4 +51,18 @@ export function ownNetwork(env: ProcessEnv): void {
   for (const name of [...Object.keys(env.toObject()).filter((name) => PROXIES.test(name)), ...ROOTS]) env.delete(name);
   // A list of no stores; unset would mean Mozilla's. Deno reads it when it makes its first client.
   env.set("DENO_TLS_CA_STORE", "");
+}
+
+/**
+ * Refuses a process in which the runtime writes down the keys of TLS connections, by which whoever has recorded krun's traffic reads
+ * its tokens. Deno (2.6.10 and 2.9.6, also in a binary) opens the file before any module runs, with the umask's mode, and no longer
+ * looks at the variable then: there is nothing to take out.
+ *
+ * @throws {KrunError} `SettingConflict`
+ */
+export function refuseKeyLog(env: Readonly<Record<string, string>>): void {
+  if (!env.SSLKEYLOGFILE) return;
+  const message = "Cannot start with SSLKEYLOGFILE: the keys of krun's TLS connections would be written to that file";
+  const hint = "unset it; for the program alone, name it as env SSLKEYLOGFILE=FILE PROGRAM";
+  throw new KrunError("SettingConflict", message, hint);
 }

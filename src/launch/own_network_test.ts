@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ownNetwork, type ProcessEnv } from "./own_network.ts";
+import { ownNetwork, type ProcessEnv, refuseKeyLog } from "./own_network.ts";
 
 function env(variables: Record<string, string>): ProcessEnv {
   return {
@@ -23,4 +23,9 @@ Deno.test("ownNetwork() takes every variable of proxies and CAs out, and leaves 
   };
   ownNetwork(env(variables));
   assert.deepEqual(variables, { MY_PROXY: "kept", SSL_CERT_FILE: "kept", DENO_TLS_CA_STORE: "" });
+});
+
+Deno.test("refuseKeyLog() refuses what would have the keys of connections written down, and says nothing of anything else", () => {
+  assert.throws(() => refuseKeyLog({ SSLKEYLOGFILE: "/tmp/keys" }), { code: "SettingConflict" });
+  refuseKeyLog({ SSLKEYLOGFILE: "", SSL_CERT_FILE: "/ca" });
 });

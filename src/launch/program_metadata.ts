@@ -59,10 +59,13 @@ async function facts({ plan, settings }: Run, google: LazyGoogle): Promise<Metad
     ofMachine("project/numeric-project-id"),
     cloud.sign === undefined ? undefined : cloud.metadata.region(),
   ]);
-  const projectId = name?.project ?? settings.google.projectId ?? ownProject;
+  // PROJECT_ID may be a number, which is no id.
+  const { projectId: project, projectNumber: number } = settings.google;
+  const named = [name?.project, project, ownProject].filter((one) => one !== undefined);
+  const projectId = named.find((one) => !isNumber(one));
   return {
     projectId,
-    projectNumber: settings.google.projectNumber ?? (projectId === ownProject ? ownNumber : undefined),
+    projectNumber: number ?? named.find(isNumber) ?? (projectId === ownProject ? ownNumber : undefined),
     region: region ?? (name?.location ?? settings.google.location)?.replace(/-[a-z]$/, ""),
     instanceId: pod.metadata?.uid,
     name: pod.metadata?.name,
@@ -72,6 +75,10 @@ async function facts({ plan, settings }: Run, google: LazyGoogle): Promise<Metad
     clusterName: name?.cluster,
     clusterLocation: name?.location,
   };
+}
+
+function isNumber(project: string): boolean {
+  return /^\d+$/.test(project);
 }
 
 /** Whether the process at the other end of a connection is krun's child, or a child of one. */

@@ -100,7 +100,7 @@ async function startPod(outer: Surroundings, options: StartTry & { onMesh?(): vo
   const phases = new Phases();
   const machine = options.withoutMesh || settings.mesh.off ? undefined : meshMachine(outer);
   if (machine && mayIntercept(outer, settings, machine)) exemptOwnSockets(log);
-  const deadlineMs = Date.now() + settings.startTimeoutMs;
+  const deadlineMs = settings.startTimeoutMs === 0 ? 0 : Date.now() + settings.startTimeoutMs;
   const google = undo.use(new LazyGoogle(outer, { settings, log, deadlineMs }));
   const plan = await planStart(outer, {
     ...options,

@@ -15,7 +15,7 @@ import type { PlannedPod } from "../core/pod_from_settings.ts";
 import type { Needs, NodeFacts, PodInputs } from "../core/pod_inputs.ts";
 import type { ReferenceSource } from "../core/reference_pod.ts";
 import { ObjectStore } from "./object_store.ts";
-import { noCluster, type StartRetry } from "./start_retry.ts";
+import { noCluster, type Silence, type StartRetry } from "./start_retry.ts";
 import { TokenKeeper } from "./token_keeper.ts";
 
 /** Options of {@linkcode PodSources}. */
@@ -128,11 +128,14 @@ export class PodSources implements PodInputs {
     const id = tokenId(ref);
     const known = this.#keepers.get(id);
     if (known) return known.first;
-    const what = `request a token for service account "${ref.namespace}/${ref.serviceAccount}"`;
-    const issuer = this.#googleIssuer(ref) ?? this.#cluster;
+    const google = this.#googleIssuer(ref);
+    const what = google
+      ? `get a ${ref.audience}`
+      : `request a token for service account "${ref.namespace}/${ref.serviceAccount}"`;
+    const issuer = google ?? this.#cluster;
     if (!issuer) return Promise.reject(noCluster(what));
     const keeper = new TokenKeeper(issuer, ref, this.#options);
-    const first = retry.call(what, (signal) => keeper.first(signal));
+    const first = retry.call(what, (signal) => keeper.first(signal), google && { silence: OF_GOOGLE });
     this.#keepers.set(id, { keeper, first });
     return first;
   }
@@ -156,6 +159,12 @@ export class PodSources implements PodInputs {
     this.#services = [...this.#planned.localServices, ...usable];
   }
 }
+
+/** Nobody at Google answers. */
+const OF_GOOGLE: Silence = {
+  code: "GoogleCredentialsUnavailable",
+  hint: "check the metadata server, or the network where GOOGLE_APPLICATION_CREDENTIALS is set",
+};
 
 /** Equal for equal requests, which share one token. */
 export function tokenId({ namespace, serviceAccount, audience, expirationSeconds }: TokenRef): string {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
-import { KrunError } from "../core/errors.ts";
+import { type ErrorCode, KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { retryDelayMs } from "../core/retry_delay.ts";
 
@@ -21,6 +21,14 @@ export interface StartRetryOptions {
   /** Told once that something is tried again. */
   readonly log: Logger;
 }
+
+/** What it means that nobody answers, and what to do about it. */
+export interface Silence {
+  readonly code: ErrorCode;
+  readonly hint: string;
+}
+
+const OF_CLUSTER: Silence = { code: "ClusterUnreachable", hint: "check the API server's address and the network" };
 
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 5_000;
@@ -64,9 +72,14 @@ export class StartRetry implements Disposable {
   /**
    * Calls until it succeeds, it fails for good, or the deadline passes.
    *
-   * @throws {KrunError} the last failure; `ClusterUnreachable` when the first call had not ended at the deadline.
+   * @throws {KrunError} the last failure; `ClusterUnreachable`, or as `silence` says, when the first call had not ended at the
+   * deadline.
    */
-  async call<T>(what: string, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async call<T>(
+    what: string,
+    attempt: (signal: AbortSignal) => Promise<T>,
+    { silence = OF_CLUSTER }: { readonly silence?: Silence } = {},
+  ): Promise<T> {
     let last: KrunError | undefined;
     for (let failures = 1;; failures++) {
       try {
@@ -74,7 +87,9 @@ export class StartRetry implements Disposable {
       } catch (error) {
         this.#options.signal.throwIfAborted();
         // At the deadline a call under way ends with an abort, which says less than what it met before.
-        last = error instanceof KrunError && !this.#over.signal.aborted ? error : last ?? this.#noAnswer(what, error);
+        last = error instanceof KrunError && !this.#over.signal.aborted
+          ? error
+          : last ?? this.#noAnswer(what, { silence, cause: error });
       }
       if (!this.#mayPass(last)) this.#hopeless.abort();
       if (this.#hopeless.signal.aborted) throw last;
@@ -111,20 +126,11 @@ export class StartRetry implements Disposable {
   }
 
   /** An error that is no KrunError is a fault of krun, except at the deadline, when it is the abort of the call. */
-  #noAnswer(what: string, cause: unknown): KrunError {
+  #noAnswer(what: string, { silence: { code, hint }, cause }: { silence: Silence; cause: unknown }): KrunError {
     if (!this.#over.signal.aborted) throw cause;
     const seconds = Math.round((this.#options.clock.nowMs() - this.#startedMs) / 1000);
     const sharedEnd = `: no answer within ${seconds} s`;
-    return new KrunError(
-      "ClusterUnreachable",
-      `Cannot ${what}${sharedEnd}`,
-      "check the API server's address and the network",
-      {
-        cause,
-        transient: true,
-        sharedEnd,
-      },
-    );
+    return new KrunError(code, `Cannot ${what}${sharedEnd}`, hint, { cause, transient: true, sharedEnd });
   }
 }
 

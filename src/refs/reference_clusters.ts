@@ -84,7 +84,7 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
     const { account, metadata } = await google();
     const place = { project: name.project, ownProject: undefined, region: undefined };
     const target = { kind: "cluster" as const, name };
-    const config = await lookUpCluster(place, {
+    const found = await lookUpCluster(place, {
       settings: { ...settings, off: false, clusterName: undefined, location: undefined, target },
       // The reference names it.
       namesNamespace: true,
@@ -92,10 +92,10 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
     }).catch((error) => {
       throw error instanceof KrunError && error.code === "ClusterNotFound" ? withHint(error) : error;
     });
-    if (typeof config === "string") {
-      throw withHint(new KrunError("ClusterNotFound", `Cannot find cluster: ${config}`, ""));
+    if (typeof found === "string") {
+      throw withHint(new KrunError("ClusterNotFound", `Cannot find cluster: ${found}`, ""));
     }
-    return await openApiCluster(config, { ...options, credentials: new GoogleCredentials(account) });
+    return await openApiCluster(found.config, { ...options, credentials: new GoogleCredentials(account) });
   }
 
   async #ofContext(context: string): Promise<Cluster> {

@@ -9,6 +9,7 @@
  * @module
  */
 import { decodeJwt, importJWK, jwtVerify } from "jose";
+import { sleep } from "../../src/kube/abort.ts";
 import { bodyOf, denied, GoogleFault, OAuthFault, pathOf } from "./google_answer.ts";
 import { GoogleTokensIssued, type IssuedToken, privatePem, rsaKey } from "./google_tokens.ts";
 
@@ -72,6 +73,7 @@ export class FakeGoogle {
   readonly #keys = new Map<string, CryptoKey>();
   readonly #users = new Map<string, string>();
   #troubles: { trouble: Trouble; left: number }[] = [];
+  #calm = new AbortController();
 
   private constructor(tokens: GoogleTokensIssued) {
     this.tokens = tokens;
@@ -159,9 +161,11 @@ export class FakeGoogle {
     this.#troubles.push(...troubles.map((trouble) => ({ trouble, left: trouble.times ?? 1 })));
   }
 
-  /** Nothing goes wrong any more. */
+  /** Nothing goes wrong any more; what is late is not answered. */
   clearTroubles(): void {
     this.#troubles = [];
+    this.#calm.abort();
+    this.#calm = new AbortController();
   }
 
   /** How often a host was asked. */
@@ -191,7 +195,12 @@ export class FakeGoogle {
 
   async #answer(request: Request, host: string): Promise<Response> {
     const trouble = this.#nextTrouble(host);
-    if (trouble?.delayMs) await new Promise((resolve) => setTimeout(resolve, trouble.delayMs));
+    if (trouble?.delayMs) {
+      const { signal } = this.#calm;
+      await sleep(trouble.delayMs, signal);
+      // Whoever asked has most likely left.
+      if (signal.aborted) return new Response("", { status: 503 });
+    }
     if (trouble?.response) return trouble.response();
     if (trouble?.status !== undefined) {
       const fault = new GoogleFault(trouble.status, "UNAVAILABLE", "The service is currently unavailable.").response();

@@ -1,41 +1,9 @@
 /** The cluster without a kubeconfig: metadata server, GKE, a real API server, a token, a Secret; and by way of the fleet. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CLOUD_RUN, DNS_NAME, GoogleRig, REGION, type RigEnd, RigFolder } from "./google_rig.ts";
+import { CLOUD_RUN, DNS_NAME, REGION, RigFolder } from "./google_rig.ts";
+import { asked, type Case, fails, fleetOnly, GKE, HUB, start, succeeds, tryAll } from "./google_start.ts";
 import { sh } from "./shop.ts";
-
-const READ = sh("cat db/username");
-const ASKED = { K8S_SECRET_db: "./db", KRUN_START_TIMEOUT: "5" };
-const GKE = "container.googleapis.com";
-const HUB = "gkehub.googleapis.com";
-const METADATA = "metadata.google.internal";
-
-/** A start on Cloud Run, in a folder of its own. */
-async function start(rig: GoogleRig, env: Record<string, string> = {}, args = READ): Promise<RigEnd> {
-  await using folder = await RigFolder.create();
-  return await rig.run(folder.path, { ...CLOUD_RUN, ...ASKED, ...env }, args);
-}
-
-function succeeds({ code, stdout, stderr }: RigEnd, ...says: readonly string[]): void {
-  assert.equal(code, 0, stderr);
-  assert.equal(stdout, "alice");
-  for (const words of says) assert.ok(stderr.includes(words), `${words} in ${stderr}`);
-}
-
-function fails({ code, stderr }: RigEnd, error: string, ...says: readonly string[]): void {
-  assert.equal(code, 125, stderr);
-  for (const words of [`"code":"${error}"`, ...says]) assert.ok(stderr.includes(words), `${words} in ${stderr}`);
-}
-
-/** The hosts that were asked since, each once. */
-function asked(rig: GoogleRig, since: number): string[] {
-  return [...new Set(rig.google.seen.slice(since).map(({ host }) => host))].filter((host) => host !== METADATA);
-}
-
-interface Case {
-  readonly name: string;
-  readonly test: (rig: GoogleRig) => Promise<void>;
-}
 
 const CHOICE: readonly Case[] = [
   {
@@ -255,6 +223,59 @@ const FLEET: readonly Case[] = [
     },
   },
   {
+    name: "while GKE is away the fleet's cluster is not taken in place of it",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.clusters = [rig.cluster()];
+      rig.google.memberships = [rig.membership("staging")];
+      rig.google.trouble({ host: GKE, status: 503, times: 99 });
+      const since = rig.google.seen.length;
+      fails(await start(rig, { KRUN_START_TIMEOUT: "1" }), "GoogleApiFailed", "503");
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
+    name: "who may not ask GKE has the fleet's cluster, and is told so",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.revoke(rig.google.account!, "container.clusters.list");
+      succeeds(await start(rig), "only the fleet is looked at", "container.clusters.list", "a member of the fleet");
+    },
+  },
+  {
+    name: "a list of clusters that is not whole is no reason to take the fleet's, nor one that is far away",
+    test: async (rig) => {
+      fleetOnly(rig);
+      rig.google.missingZones = ["us-central1-a"];
+      const says = `Cannot choose a cluster of project \\"${rig.google.project.id}\\": GKE leaves out us-central1-a`;
+      fails(await start(rig, { KRUN_START_TIMEOUT: "0" }), "GoogleApiFailed", says);
+      rig.google.clusters = [rig.cluster({ name: "far", location: "europe-west1" })];
+      fails(await start(rig, { KRUN_START_TIMEOUT: "0" }), "GoogleApiFailed", says);
+      // What is left out is not where one is wanted: nothing is missing.
+      succeeds(await start(rig, { CLUSTER_LOCATION: "europe-west1" }), "locations/europe-west1/clusters/far");
+    },
+  },
+  {
+    name: "two memberships of one cluster: an error whose advice tells them apart",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const { id } = rig.google.project;
+      const second = { name: `projects/${id}/locations/us-central1/memberships/prod` };
+      rig.google.memberships = [rig.membership(), rig.membership("prod", second)];
+      const advice = `MESH=//gkehub.googleapis.com/projects/${id}/locations/global/memberships/prod`;
+      fails(await start(rig), "ClusterAmbiguous", advice, advice.replace("global", "us-central1"));
+    },
+  },
+  {
+    name: "KRUN_GKE_ENDPOINT=private is not obeyed by Connect Gateway",
+    test: async (rig) => {
+      fleetOnly(rig);
+      const since = rig.google.seen.length;
+      fails(await start(rig, { KRUN_GKE_ENDPOINT: "private" }), "ClusterNotFound", "have no private endpoint");
+      assert.deepEqual(asked(rig, since), [GKE]);
+    },
+  },
+  {
     name: "neither GKE nor the fleet has it",
     test: async (rig) => {
       fleetOnly(rig);
@@ -264,197 +285,4 @@ const FLEET: readonly Case[] = [
   },
 ];
 
-function fleetOnly(rig: GoogleRig): void {
-  const { google } = rig;
-  google.clusters = [];
-  google.memberships = [rig.membership()];
-  google.grant(google.account!, "gkehub.memberships.list", "gkehub.gateway.get", "gkehub.gateway.post");
-}
-
-const CACHE: readonly Case[] = [
-  {
-    name: "the next start asks GKE nothing, and only the metadata server for a token",
-    test: async (rig) => {
-      await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      succeeds(await rig.run(folder.path, env, READ));
-      const file = join(folder.path, ".krun", "cluster.json");
-      const { mode } = await Deno.lstat(file);
-      assert.equal(mode! & 0o777, 0o600);
-      assert.doesNotMatch(await Deno.readTextFile(file), /ya29|token/);
-      const since = rig.google.seen.length;
-      succeeds(await rig.run(folder.path, env, READ));
-      assert.deepEqual(asked(rig, since), []);
-      // Another wish is another cluster.
-      succeeds(await rig.run(folder.path, { ...env, CLUSTER_NAME: "prod" }, READ));
-      assert.deepEqual(asked(rig, since), [GKE]);
-    },
-  },
-  {
-    name: "a cluster that has moved is looked up again",
-    test: async (rig) => {
-      await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
-      rig.google.clusters = [rig.cluster({ endpoint: old })];
-      succeeds(await rig.run(folder.path, env, READ), old);
-      await rig.network.close(old);
-      rig.google.clusters = [rig.cluster()];
-      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
-    },
-  },
-  {
-    name: "an address that is another cluster's now gets no token",
-    test: async (rig) => {
-      await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
-      rig.google.clusters = [rig.cluster({ endpoint: old })];
-      succeeds(await rig.run(folder.path, env, READ), old);
-      await rig.network.close(old);
-      const heard: string[] = [];
-      const stranger = await rig.network.stranger((request) => {
-        heard.push(request.headers.get("authorization") ?? "none");
-        return new Response("{}");
-      });
-      await rig.network.relay({ port: stranger.port, address: old });
-      rig.google.clusters = [rig.cluster()];
-      succeeds(await rig.run(folder.path, env, READ), "it is looked up again");
-      assert.deepEqual(heard, []);
-      await rig.network.close(old);
-      await stranger[Symbol.asyncDispose]();
-    },
-  },
-  {
-    name: "a membership is kept as well, and looked up again when it is gone",
-    test: async (rig) => {
-      fleetOnly(rig);
-      await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      succeeds(await rig.run(folder.path, env, READ));
-      const since = rig.google.seen.length;
-      succeeds(await rig.run(folder.path, env, READ));
-      assert.deepEqual(asked(rig, since), ["connectgateway.googleapis.com"]);
-      rig.google.memberships = [];
-      rig.google.clusters = [rig.cluster()];
-      succeeds(await rig.run(folder.path, env, READ), "it is looked up again", `server=https://${rig.address}`);
-    },
-  },
-  {
-    name: "a file that others may have written is passed over",
-    test: async (rig) => {
-      await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      succeeds(await rig.run(folder.path, env, READ));
-      await Deno.chmod(join(folder.path, ".krun", "cluster.json"), 0o666);
-      const since = rig.google.seen.length;
-      succeeds(await rig.run(folder.path, env, READ));
-      assert.deepEqual(asked(rig, since), [GKE]);
-    },
-  },
-];
-
-const FAULTS: readonly Case[] = [
-  {
-    name: "a metadata server that is not up yet is tried again where something says that there is one",
-    test: async (rig) => {
-      rig.google.trouble({ host: METADATA, status: 503, times: 6 });
-      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
-    },
-  },
-  {
-    name: "a metadata server that is slow is waited for",
-    test: async (rig) => {
-      rig.google.trouble({ host: METADATA, delayMs: 2_000, times: 5 });
-      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
-    },
-  },
-  {
-    name: "429 and 503 of GKE are tried again, a Retry-After is obeyed",
-    test: async (rig) => {
-      rig.google.trouble({ host: GKE, status: 429, retryAfter: "1" }, { host: GKE, status: 503 }, {
-        host: GKE,
-        delayMs: 300,
-      });
-      const from = performance.now();
-      succeeds(await start(rig, { KRUN_START_TIMEOUT: "30" }));
-      assert.ok(performance.now() - from > 1000);
-    },
-  },
-  {
-    name: "an access token that has ended is got anew",
-    test: async (rig) => {
-      rig.google.trouble({
-        host: GKE,
-        response:
-          () => (rig.google.tokens.revokeAll(),
-            Response.json({ error: { code: 401, status: "UNAUTHENTICATED", message: "ended" } }, { status: 401 })),
-      });
-      succeeds(await start(rig));
-    },
-  },
-  {
-    name: "a server at that address that is not Google's is not believed",
-    test: async (rig) => {
-      rig.google.trouble({ host: METADATA, times: 99, response: () => new Response("us-central1", { status: 200 }) });
-      fails(await start(rig), "GoogleCredentialsUnavailable", "what answers there is not Google's");
-      rig.google.clearTroubles();
-    },
-  },
-  {
-    name: "no proxy is used for the metadata server",
-    test: async (rig) => {
-      const nobody = "http://127.0.0.1:9";
-      succeeds(await start(rig, { HTTP_PROXY: nobody, http_proxy: nobody, ALL_PROXY: nobody, all_proxy: nobody }));
-      // The twin: an API beyond this machine is asked through the proxy that is named for it.
-      fails(await start(rig, { HTTPS_PROXY: nobody, KRUN_START_TIMEOUT: "1" }), "GoogleApiFailed", "127.0.0.1:9");
-    },
-  },
-  {
-    name: "only the machine's CAs count for Google's names: not DENO_CERT",
-    test: async (rig) => {
-      const { caFile } = rig.network;
-      fails(
-        await start(rig, { SSL_CERT_FILE: "/etc/hostname", DENO_CERT: caFile }),
-        "GoogleApiFailed",
-        "SSL_CERT_FILE",
-      );
-    },
-  },
-  {
-    name: "no variable but GCE_METADATA_HOST leads a request elsewhere",
-    test: async (rig) => {
-      const since = rig.google.seen.length;
-      const elsewhere = "https://127.0.0.1:9";
-      succeeds(
-        await start(rig, {
-          GOOGLE_CLOUD_UNIVERSE_DOMAIN: "evil.example",
-          CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER: elsewhere,
-          CLOUDSDK_CORE_UNIVERSE_DOMAIN: "evil.example",
-          CLOUDSDK_CONFIG: "/nonexistent",
-          GOOGLE_API_USE_CLIENT_CERTIFICATE: "true",
-          GOOGLE_API_USE_MTLS_ENDPOINT: "always",
-          GOOGLE_CLOUD_PROJECT: "another-project",
-          GCE_METADATA_IP: "127.0.0.1:9",
-          GCE_METADATA_ROOT: "127.0.0.1:9",
-          CONTAINER_ENDPOINT: elsewhere,
-        }),
-      );
-      assert.deepEqual(asked(rig, since), [GKE]);
-      const there = await rig.network.metadataElsewhere(rig.google);
-      const before = rig.google.count(METADATA);
-      succeeds(await start(rig, { GCE_METADATA_HOST: there }));
-      assert.ok(rig.google.count(METADATA) > before);
-    },
-  },
-];
-
-Deno.test("krun finds its cluster on Google Cloud", async (t) => {
-  await using rig = await GoogleRig.create();
-  for (const { name, test } of [...CHOICE, ...ENDPOINTS, ...FLEET, ...CACHE, ...FAULTS]) {
-    await t.step(name, async () => {
-      rig.reset();
-      await test(rig);
-    });
-  }
-});
+tryAll("krun finds its cluster on Google Cloud", [...CHOICE, ...ENDPOINTS, ...FLEET]);

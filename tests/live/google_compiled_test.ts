@@ -35,6 +35,14 @@ Deno.test("the compiled krun finds its cluster on Google Cloud, and uses credent
     assert.ok(rig.google.tokens.worth(token));
   });
 
+  await t.step("no keys of TLS connections are written down, by this runtime neither", async () => {
+    const keys = join(folder.path, "keys");
+    const { code, stderr } = await start({ ...CLOUD_RUN, K8S_SECRET_db: "./db", SSLKEYLOGFILE: keys }, sh("true"));
+    assert.equal(code, 125, stderr);
+    assert.match(stderr, /Cannot start with SSLKEYLOGFILE/);
+    assert.equal(await Deno.readTextFile(keys).catch(() => ""), "");
+  });
+
   await t.step("a service account's key, by the library that is in the binary", async () => {
     const { code, stdout, stderr } = await start({ ...local, K8S_SECRET_db: "./db" }, sh("cat db/username"));
     assert.deepEqual([code, stdout], [0, "alice"], stderr);

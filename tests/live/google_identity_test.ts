@@ -98,6 +98,21 @@ Deno.test("krun gives the program Google tokens", async (t) => {
     assert.deepEqual(found, { identity: WEB, scopes: ["https://www.googleapis.com/auth/cloud-platform"], email: WEB });
   });
 
+  await t.step("with the project's number in PROJECT_ID as with its id", async () => {
+    federate(rig);
+    google.grant(workload, ...STAND_FOR);
+    const end = await start(rig, { ...CLOUD_RUN, ...TOKENS, PROJECT_ID: google.project.number });
+    assert.equal((await filesOf(rig, end)).identity, WEB);
+    const metadata = { ...CLOUD_RUN, PROJECT_ID: google.project.number, KRUN_METADATA: "127.0.0.1:0" };
+    const { stdout, stderr } = await start(rig, metadata, [
+      "--",
+      "/usr/bin/env",
+      "python3",
+      program("metadata_get.py"),
+    ]);
+    assert.match(stdout, /^200 acme-shop-prod$/m, stderr);
+  });
+
   await t.step("of an account that it may not stand for: which role is missing, for whom", async () => {
     federate(rig);
     const { code, stderr } = await start(rig, { ...CLOUD_RUN, ...TOKENS });

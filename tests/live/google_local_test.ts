@@ -18,6 +18,8 @@ const LOCAL = {
   KRUN_START_TIMEOUT: "5",
 };
 
+const ASKED = { K8S_SECRET_db: "./db", KRUN_START_TIMEOUT: "1" };
+
 /** A start with a credentials file of that text. */
 async function startWith(rig: GoogleRig, credentials: string, env: Record<string, string> = {}): Promise<RigEnd> {
   await using folder = await RigFolder.create();
@@ -143,7 +145,7 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     await Deno.writeTextFile(join(folder.path, "subject"), (await provider.token("job-7")).slice(0, -8));
     const { code, stderr } = await startWith(rig, provider.file({ file: join(folder.path, "subject") }));
     assert.equal(code, 125);
-    assert.match(stderr, /with Google credentials ".*credentials\.json": .*invalid_grant/);
+    assert.match(stderr, /with Google credentials ".*credentials\.json" at sts\.googleapis\.com: 400, .*invalid_grant/);
   });
 
   await t.step("a key that was deleted", async () => {
@@ -165,6 +167,79 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     assert.equal(code, 125);
     assert.match(stderr, /its token_url is not an address of Google's/);
     assert.equal(google.seen.length, since);
+  });
+
+  await t.step("what an executable or a file holds in place of a subject's token is told to nobody", async () => {
+    setUp();
+    await using folder = await RigFolder.create();
+    const script = async (name: string, text: string) => {
+      const path = join(folder.path, name);
+      await Deno.writeTextFile(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+      return { executable: { command: path, timeout_millis: 5000 } };
+    };
+    const token = join(folder.path, "subject");
+    await Deno.writeTextFile(token, "s3cret.jwt.token");
+    const allowed = { GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES: "1" };
+    for (
+      const [source, says] of [
+        [await script("bare", "echo s3cret.jwt.token"), "their executable gave no answer of the documented form"],
+        [await script("fails", `echo '{"id_token":"s3cret.jwt.token"}'; exit 1`), "their executable failed"],
+        [
+          { file: token, format: { type: "json", subject_token_field_name: "value" } },
+          "is not the JSON that its format",
+        ],
+      ] as const
+    ) {
+      // The rig looks for s3cret in what is told.
+      const { code, stderr } = await startWith(rig, provider.file(source), { ...allowed, KRUN_LOG: "debug" });
+      assert.equal(code, 125);
+      assert.ok(stderr.includes(says), stderr);
+    }
+    google.grant(federated, "container.clusters.list");
+    const answer = JSON.stringify({
+      ...{ version: 1, success: true, token_type: "urn:ietf:params:oauth:token-type:jwt" },
+      ...{ id_token: await provider.token("job-7"), expiration_time: Math.floor(Date.now() / 1000) + 600 },
+    });
+    succeeds(await startWith(rig, provider.file(await script("right", `echo '${answer}'`)), allowed));
+  });
+
+  await t.step("a token endpoint that is away: its state, and what to do about it", async () => {
+    setUp();
+    const key = await google.serviceAccountKey(EMAIL);
+    google.grant(EMAIL, "container.clusters.list");
+    for (
+      const [env, says] of [
+        [
+          { HTTPS_PROXY: "http://127.0.0.1:9" },
+          /through proxy http:\/\/127\.0\.0\.1:9: .*that a proxy lets it through/,
+        ],
+        [{ SSL_CERT_FILE: "/etc/hostname" }, /as a file that SSL_CERT_FILE names/],
+      ] as const
+    ) {
+      const { code, stderr } = await startWith(rig, key, { KRUN_START_TIMEOUT: "1", ...env });
+      assert.equal(code, 125);
+      assert.match(stderr, says);
+      assert.doesNotMatch(stderr, /renew these credentials/);
+    }
+    google.trouble({ host: "oauth2.googleapis.com", status: 503, times: 99 });
+    const { code, stderr } = await startWith(rig, key, { KRUN_START_TIMEOUT: "1" });
+    assert.equal(code, 125);
+    assert.match(stderr, /at oauth2\.googleapis\.com: 503, .*; try again later/);
+    google.clearTroubles();
+    google.trouble({ host: "oauth2.googleapis.com", status: 503, times: 4 });
+    succeeds(await startWith(rig, key, { KRUN_START_TIMEOUT: "30" }));
+  });
+
+  await t.step("a token endpoint that does not answer is given up at KRUN_START_TIMEOUT", async () => {
+    setUp();
+    google.trouble({ host: "oauth2.googleapis.com", delayMs: 60_000, times: 99 });
+    const from = performance.now();
+    const { code, stderr } = await startWith(rig, await google.serviceAccountKey(EMAIL), { KRUN_START_TIMEOUT: "3" });
+    assert.equal(code, 125);
+    assert.match(stderr, /at oauth2\.googleapis\.com: no answer within \d+ ms/);
+    // One answer may take 20 s where there is time, and the library asks three times.
+    assert.ok(performance.now() - from < 18_000, `${performance.now() - from} ms`);
+    google.clearTroubles();
   });
 
   await t.step("nothing is set: every name that is missing, at once", async () => {
@@ -265,6 +340,18 @@ Deno.test("krun takes the namespace from Google account or project when nothing 
     google.grant(google.account!, "resourcemanager.projects.get");
     const { value, because } = await report();
     assert.deepEqual([value, because], ["pay", "label mesh-namespace of Google project acme-shop-prod"]);
+  });
+
+  await t.step("while the project's label cannot be read there is no other namespace in place of it", async () => {
+    rig.reset();
+    google.trouble({ host: "cloudresourcemanager.googleapis.com", status: 503, times: 99 });
+    google.grant(google.account!, "resourcemanager.projects.get");
+    await using folder = await RigFolder.create();
+    const env = { ...ASKED, GCE_METADATA_HOST: await rig.network.metadataElsewhere(google), CLUSTER_NAME: "prod" };
+    const { code, stderr } = await rig.run(folder.path, env, READ);
+    assert.equal(code, 125);
+    assert.match(stderr, /Cannot read project "acme-shop-prod" at cloudresourcemanager\.googleapis\.com: 503/);
+    google.clearTroubles();
   });
 
   await t.step("the account's name goes before the project", async () => {

@@ -134,6 +134,7 @@ export class GoogleRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.google.clearTroubles();
     await this.#stack[Symbol.asyncDispose]();
   }
 
@@ -142,6 +143,7 @@ export class GoogleRig implements AsyncDisposable {
     const { google } = this;
     google.clusters = [this.cluster()];
     google.memberships = [];
+    google.missingZones = [];
     google.providers = [];
     google.clearTroubles();
     google.revokeAll();

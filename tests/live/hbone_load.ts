@@ -16,12 +16,15 @@ export interface HboneLoadOptions extends PeerOptions {
 /** Bytes of a stream, in a few frames. */
 const BYTES = new Uint8Array(40_000).fill(7);
 
+/** What node says of a connection that ends in the TLS handshake: nothing was asked on it yet. */
+const BEFORE_TLS = /disconnected before secure TLS connection was established/;
+
 /** Clients of which half keep their connection, as long as it takes streams: every stream brings bytes there and back. */
 export class HboneLoad {
   readonly #options: HboneLoadOptions;
   readonly #ended = new AbortController();
   readonly #clients: Promise<void>[];
-  /** `whole`; `not begun`, when the endpoint said so or did not listen; otherwise what went wrong. */
+  /** `whole`; `not begun`, when the endpoint said so, did not listen, or ended before it knew its caller; otherwise what went wrong. */
   readonly seen = new Map<string, number>();
 
   constructor(options: HboneLoadOptions) {
@@ -60,7 +63,8 @@ async function stream(peer: Peer, authority: string): Promise<string> {
     const answered = await status;
     if (answered !== 200) return `${answered}`;
   } catch {
-    const isRefused = (peer.failure as NodeJS.ErrnoException | undefined)?.code === "ECONNREFUSED";
+    const isRefused = (peer.failure as NodeJS.ErrnoException | undefined)?.code === "ECONNREFUSED" ||
+      BEFORE_TLS.test(`${peer.failure}`);
     return isRefused || code() === constants.NGHTTP2_REFUSED_STREAM ? "not begun" : `${peer.failure ?? code()}`;
   }
   try {

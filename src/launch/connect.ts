@@ -11,6 +11,7 @@ import { join, resolve } from "../core/posix_path.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
 import { MetadataServer } from "../gcp/metadata_server.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
+import { requireRuntime } from "../kube/runtime.ts";
 import { connectStdio } from "../mesh/connect.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { anyFile } from "../pod/special_files.ts";
@@ -21,10 +22,11 @@ import type { Surroundings } from "./surroundings.ts";
  * Connects, and copies until both ends are over. A peer of the mesh is shown the certificate of the workload that runs in the base
  * folder, or the one that PROV_CERT names.
  *
- * @throws {KrunError} `ArgumentInvalid`, `SettingInvalid`, and what {@linkcode connectStdio} throws
+ * @throws {KrunError} `ArgumentInvalid`, `RuntimeTooOld`, `SettingInvalid`, and what {@linkcode connectStdio} throws
  */
 export async function connect(outer: Surroundings, address: string): Promise<number> {
   const to = readConnectAddress(address);
+  requireRuntime("2.9.0", "--connect");
   loadLibc();
   const settings = parseSettings(outer.env);
   const { hbonePeers } = settings.mesh;

@@ -19,7 +19,6 @@ import {
   sameTrustDomain,
 } from "../core/spiffe_id.ts";
 import { abortable } from "../kube/abort.ts";
-import { requireRuntime } from "../kube/runtime.ts";
 import { TimeLimit } from "../kube/time_limit.ts";
 import { type Channel, relay } from "./channel.ts";
 import { dial, type Dialed } from "./dial.ts";
@@ -70,13 +69,12 @@ const REFUSAL_MS = 1_000;
 
 /**
  * Connects, then copies until the far side has ended in order and the input is at its end, or the far side takes no more. Either
- * half may end first. Needs net permission, and read permission for the certificates.
+ * half may end first. Needs Deno 2.9, net permission, and read permission for the certificates.
  *
  * @throws {KrunError} `ConnectFailed`, also when the far side is cut off; `ConnectRefused`; `HboneUnavailable` for certificates
- * that cannot be used; `RuntimeTooOld`
+ * that cannot be used
  */
 export async function connectStdio(options: ConnectOptions): Promise<void> {
-  requireRuntime("2.9.0", "--connect");
   const { address, input, output, signal } = options;
   await using dialed = address.kind === "mesh"
     ? await dialPeer(address, options)

@@ -9,7 +9,7 @@ import type { Surroundings } from "./surroundings.ts";
 function trial(env: Record<string, string>) {
   const state = { looked: false };
   const outer: Surroundings = {
-    ...{ args: [], cwd: "/", pid: 1, self: { uid: 0, gid: 0 }, writeError() {}, writeOutput() {} },
+    ...{ args: [], cwd: "/", pid: 1, self: { uid: 0, gid: 0, groups: [] }, writeError() {}, writeOutput() {} },
     // Its proxies are asked for when Google Cloud is made ready.
     get env() {
       state.looked = true;

@@ -8,9 +8,10 @@
  *
  * @module
  */
-import { decodeJwt, importJWK, jwtVerify } from "jose";
+import { decodeJwt, jwtVerify } from "jose";
 import { sleep } from "../../src/kube/abort.ts";
 import { bodyOf, denied, GoogleFault, OAuthFault, pathOf } from "./google_answer.ts";
+import { delegatesOf, type FakeProvider, principalOf, stsBody, subjectOf } from "./google_federation.ts";
 import { GoogleTokensIssued, type IssuedToken, privatePem, rsaKey } from "./google_tokens.ts";
 
 /** What one request was. */
@@ -34,16 +35,6 @@ export interface Trouble {
   readonly delayMs?: number;
   /** What is answered instead, whole. */
   readonly response?: () => Response;
-}
-
-/** A provider of a workload identity pool. */
-export interface FakeProvider {
-  /** What STS is asked for. */
-  readonly stsAudience: string;
-  /** What the subject's token must be for. */
-  readonly tokenAudience: string;
-  /** By which the subject's token is checked. */
-  keys(): Promise<readonly JsonWebKey[]>;
 }
 
 const PLATFORM = "https://www.googleapis.com/auth/cloud-platform";
@@ -465,54 +456,4 @@ export class FakeGoogle {
       throw denied("resourcemanager.projects.get", project);
     }
   }
-}
-
-/** The accounts of a chain, from how Google names them. @throws {GoogleFault} 400 */
-function delegatesOf(delegates: unknown): string[] {
-  return ((delegates ?? []) as string[]).map((name) => {
-    const [, email] = /^projects\/-\/serviceAccounts\/([^/]+)$/.exec(name) ?? [];
-    if (email === undefined) throw new GoogleFault(400, "INVALID_ARGUMENT", `delegates: invalid name ${name}`);
-    return email;
-  });
-}
-
-/** A service account of Kubernetes, as IAM names it. */
-export function principalOf(
-  { stsAudience, tokenAudience }: Pick<FakeProvider, "stsAudience" | "tokenAudience">,
-  sub: string,
-): string {
-  const account = sub.replace(/^system:serviceaccount:([^:]+):([^:]+)$/, "$1/$2");
-  return stsAudience.startsWith("identitynamespace:")
-    ? `serviceAccount:${tokenAudience}[${account}]`
-    : `principal:${stsAudience}/subject/${sub}`;
-}
-
-type StsBody = Partial<
-  Record<"audience" | "grantType" | "requestedTokenType" | "scope" | "subjectToken" | "subjectTokenType", string>
->;
-
-/** JSON or a form; nothing that is not known. */
-async function stsBody(request: Request): Promise<StsBody> {
-  const names = ["audience", "grantType", "requestedTokenType", "scope", "subjectToken", "subjectTokenType"];
-  const fields = Object.fromEntries(names.map((name) => [name, { type: "string", required: true } as const]));
-  if (!request.headers.get("content-type")?.startsWith("application/x-www-form-urlencoded")) {
-    return await bodyOf(request, fields) as StsBody;
-  }
-  const form = [...new URLSearchParams(await request.text())].map(([name, value]) => {
-    return [name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()), value] as const;
-  });
-  const body = Object.fromEntries(form);
-  const unknown = Object.keys(body).find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new OAuthFault("invalid_request", `unknown parameter ${unknown}`);
-  return body;
-}
-
-/** Who the subject is. @throws {OAuthFault} when the token is not one for that provider */
-async function subjectOf({ keys, tokenAudience }: FakeProvider, token: string): Promise<string> {
-  for (const jwk of await keys()) {
-    const key = await importJWK(jwk as Parameters<typeof importJWK>[0]);
-    const verified = await jwtVerify(token, key, { audience: tokenAudience }).catch(() => undefined);
-    if (verified?.payload.sub) return verified.payload.sub;
-  }
-  throw new OAuthFault("invalid_grant", "The given ID token is not one for this provider.");
 }

@@ -55,8 +55,21 @@ Deno.test("the fake metadata server obeys the rules of the real one", async () =
       ["POST", 405, metadata("project/project-id", flavor, "POST")],
       ["nothing there", 404, metadata("instance/attributes/cluster-name")],
       ["no audience", 400, metadata("instance/service-accounts/default/identity")],
+      ["an unknown parameter", 400, metadata("instance/service-accounts/default/identity?audience=a&x=1")],
+      ["an unknown format", 400, metadata("instance/service-accounts/default/identity?audience=a&format=jwt")],
+      ["an unknown parameter", 400, metadata("instance/service-accounts/default/token?scope=a")],
+      ["an empty scope", 400, metadata("instance/service-accounts/default/token?scopes=")],
     ] as const
   ) assert.equal((await answer).status, status, why);
+  const identity = (query: string) => metadata(`instance/service-accounts/default/identity?audience=a${query}`);
+  assert.equal((await google.tokens.verify((await identity("&format=full")).text, "a")).email, KRUN);
+  assert.equal((await google.tokens.verify((await identity("")).text, "a")).email, undefined);
+  // A VM gives no scope beyond its own.
+  google.accessScopes = ["https://www.googleapis.com/auth/devstorage.read_only"];
+  for (const query of ["", `?scopes=${PLATFORM},${google.accessScopes[0]}`]) {
+    const { access_token } = JSON.parse((await metadata(`instance/service-accounts/default/token${query}`)).text);
+    assert.deepEqual(google.tokens.worth(access_token)?.scopes, google.accessScopes);
+  }
   google.account = undefined;
   assert.equal((await metadata("instance/service-accounts/default/token")).status, 404);
 });
@@ -108,6 +121,13 @@ Deno.test("the fake APIs refuse paths, parameters and fields that they do not kn
       ["a missing field", 400, { ...generate, body: {} }],
       ["no JSON", 400, { ...generate, body: new URLSearchParams({ scope: PLATFORM }) }],
       ["as it should be", 200, { ...generate, body: { scope: [PLATFORM], lifetime: "3600s" } }],
+      ["too long a life", 400, { ...generate, body: { scope: [PLATFORM], lifetime: "3601s" } }],
+      ["no life", 400, { ...generate, body: { scope: [PLATFORM], lifetime: "1h" } }],
+      ["a delegate that is none", 400, { ...generate, body: { scope: [PLATFORM], delegates: [KRUN] } }],
+      ["a delegate that may not", 403, {
+        ...generate,
+        body: { scope: [PLATFORM], delegates: [`projects/-/serviceAccounts/${KRUN}`] },
+      }],
       ["another host", 421, { host: "evil.example", path: "/", headers }],
     ] as const
   ) assert.equal((await ask(google, request)).status, status, why);
@@ -150,6 +170,7 @@ Deno.test("the fake Security Token Service believes a provider's tokens for its 
       }],
       ["another issuer", "invalid_grant", { subjectToken: await subject("p.svc.id.goog", stranger.privateKey) }],
       ["another provider", "invalid_target", { audience: `${stsAudience}x` }],
+      ["no scope", "invalid_scope", { scope: "" }],
       ["another grant", "unsupported_grant_type", { grantType: "refresh_token" }],
       ["another kind of subject", "invalid_request", { subjectTokenType: "urn:ietf:params:oauth:token-type:id_token" }],
     ] as const
@@ -190,6 +211,42 @@ Deno.test("the fake OAuth endpoint believes a service account's own key alone", 
   await assert.rejects(google.tokens.verify(id_token, "b"));
   assert.equal((await token(await assertion((await rsaKey()).privateKey))).status, 400);
   assert.equal((await token(await assertion(own, "https://evil.example"))).status, 400);
+  const { client_id, client_secret, refresh_token } = JSON.parse(google.userCredentials(KRUN));
+  const login = { grant_type: "refresh_token", client_id, client_secret, refresh_token };
+  const refresh = async (changed: Record<string, string>) => {
+    const body = new URLSearchParams({ ...login, ...changed });
+    return (await ask(google, { host: "oauth2.googleapis.com", path: "/token", body })).status;
+  };
+  assert.equal(await refresh({}), 200);
+  assert.equal(await refresh({ client_id: "another" }), 401);
+  assert.equal(await refresh({ client_secret: "another" }), 400);
+  assert.equal(await refresh({ refresh_token: "another" }), 400);
+  assert.equal(await refresh({ unknown: "x" }), 400);
+});
+
+Deno.test("the fake IAM credentials put an e-mail address into ID tokens only where it is asked for", async () => {
+  const google = await FakeGoogle.create();
+  google.grant(KRUN, `${WEB}/iam.serviceAccounts.getOpenIdToken`);
+  const headers = bearer(google.tokens.access(KRUN, [PLATFORM]).token);
+  const path = `/v1/projects/-/serviceAccounts/${WEB}:generateIdToken`;
+  const emailIn = async (body: Record<string, unknown>) => {
+    const { text } = await ask(google, { host: "iamcredentials.googleapis.com", path, headers, body });
+    return (await google.tokens.verify(JSON.parse(text).token, "a")).email;
+  };
+  assert.equal(await emailIn({ audience: "a", includeEmail: true }), WEB);
+  assert.equal(await emailIn({ audience: "a" }), undefined);
+});
+
+Deno.test("the fake fleet knows memberships by their whole name", async () => {
+  const google = await FakeGoogle.create();
+  google.memberships = [{ name: "projects/other/locations/global/memberships/m" }];
+  google.grant(KRUN, "gkehub.memberships.get");
+  const headers = bearer(google.tokens.access(KRUN, [PLATFORM]).token);
+  const path = "/v1/projects/acme-shop-prod/locations/global/memberships/m";
+  const get = async () => (await ask(google, { host: "gkehub.googleapis.com", path, headers })).status;
+  assert.equal(await get(), 404);
+  google.memberships = [{ name: path.slice("/v1/".length) }];
+  assert.equal(await get(), 200);
 });
 
 Deno.test("the fake Connect Gateway wants the project's number, the right kind of membership, and a role", async () => {

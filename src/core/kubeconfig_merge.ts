@@ -15,8 +15,10 @@ import { type Plain, yamlText } from "./yaml_text.ts";
 export interface KubeconfigEntry {
   readonly name: string;
   readonly cluster: Plain;
-  readonly context: Plain;
+  readonly context: Readonly<Record<string, string>>;
   readonly user: Plain;
+  /** A context of that name keeps the namespace that it has: nobody has named another one. @default {false} */
+  readonly keepsNamespace?: boolean;
 }
 
 /** Reads a text as one YAML document; throws what it likes. */
@@ -39,6 +41,16 @@ export function mergeKubeconfigText(
 ): { readonly text: string } | string {
   const before = documentOf(text, parse);
   if (typeof before === "string") return before;
+  return mergedText(text, { before, parse, entry: withNamespace(before, entry) });
+}
+
+interface Merge {
+  readonly before: Document;
+  readonly parse: ParseYaml;
+  readonly entry: KubeconfigEntry;
+}
+
+function mergedText(text: string, { before, parse, entry }: Merge): { readonly text: string } | string {
   let merged = text;
   for (const [list, kind] of LISTS) {
     const item = { name: entry.name, [kind]: entry[kind] };
@@ -66,6 +78,14 @@ function documentOf(text: string, parse: ParseYaml): Document | string {
   return (fields.kind ?? "Config") === "Config" ? fields : "it is no kubeconfig";
 }
 
+/** The entry with the namespace that the file's own context has, where that stays. */
+function withNamespace(before: Document, entry: KubeconfigEntry): KubeconfigEntry {
+  const contexts = Array.isArray(before.contexts) ? before.contexts : [];
+  const namespace = contexts.find((one) => one?.name === entry.name)?.context?.namespace;
+  const keeps = entry.keepsNamespace === true && typeof namespace === "string";
+  return keeps ? { ...entry, context: { ...entry.context, namespace } } : entry;
+}
+
 function withEntry(before: Document, entry: KubeconfigEntry): Document {
   const lists = LISTS.map(([list, kind]) => {
     const item = { name: entry.name, [kind]: entry[kind] };
@@ -88,6 +108,9 @@ function intoJson(text: string, { list, item }: NewItem): string | undefined {
     const open = text.indexOf("{") + 1;
     const isEmpty = /^\s*\}/.test(text.slice(open));
     return `${text.slice(0, open)}${JSON.stringify(list)}:[${json}]${isEmpty ? "" : ","}${text.slice(open)}`;
+  }
+  if (text.slice(array.start, array.end) === "null") {
+    return `${text.slice(0, array.start)}[${json}]${text.slice(array.end)}`;
   }
   if (array.elements === undefined) return undefined;
   const same = array.elements.find(({ start, end }) => JSON.parse(text.slice(start, end))?.name === item.name);

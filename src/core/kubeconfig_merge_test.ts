@@ -126,6 +126,31 @@ Deno.test("mergeKubeconfigText() adds to JSON and touches nothing else", () => {
   assert.equal(merged(after), after);
 });
 
+Deno.test("mergeKubeconfigText() takes null for an empty list in JSON, as kubectl writes it", () => {
+  const after = merged('{"kind":"Config","clusters":null,"contexts": null ,"users":[]}');
+  assert.equal(JSON.parse(after).contexts[0].name, ENTRY.name);
+  assert.ok(after.startsWith('{"kind":"Config","clusters":[{'));
+});
+
+Deno.test("mergeKubeconfigText() keeps a context's own namespace where nobody has named another one", () => {
+  const { namespace: _namespace, ...context } = ENTRY.context;
+  for (const before of [merged(BLOCK["kubectl's own"]!), merged('{"kind":"Config"}')]) {
+    const namespaceOf = (entry: KubeconfigEntry) => {
+      const { contexts } = load(merged(before, entry)) as {
+        contexts: { name: string; context: { namespace?: string } }[];
+      };
+      return contexts.find(({ name }) => name === ENTRY.name)?.context.namespace;
+    };
+    assert.equal(
+      namespaceOf({ ...ENTRY, context: { ...ENTRY.context, namespace: "pay" }, keepsNamespace: true }),
+      "shop",
+    );
+    assert.equal(namespaceOf({ ...ENTRY, context, keepsNamespace: true }), "shop");
+    assert.equal(namespaceOf({ ...ENTRY, context: { ...ENTRY.context, namespace: "pay" } }), "pay");
+    assert.equal(namespaceOf({ ...ENTRY, context }), undefined);
+  }
+});
+
 Deno.test("mergeKubeconfigText() refuses what it cannot add to without a change of the rest", () => {
   for (
     const text of [

@@ -75,11 +75,14 @@ async function findEntry(
     if (value === undefined || value === "") return [];
     return [[name, name === "GOOGLE_APPLICATION_CREDENTIALS" ? resolve(outer.cwd, value) : value]];
   });
-  return googleKubeconfig(config, {
+  const { workload, podFile } = settings;
+  const isNamed = [workload.namespace, workload.service, podFile].some((name) => name !== undefined);
+  const entry = googleKubeconfig(config, {
     command: outer.command ?? ["krun"],
     env: Object.fromEntries(env),
     namespace: namespaceOf(settings, config.source),
   });
+  return { ...entry, keepsNamespace: !isNamed };
 }
 
 /** The workload's, where it is known: kubectl takes `default` otherwise. */

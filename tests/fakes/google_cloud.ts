@@ -8,9 +8,10 @@
  *
  * @module
  */
-import { decodeJwt, importJWK, jwtVerify } from "jose";
+import { decodeJwt, jwtVerify } from "jose";
 import { sleep } from "../../src/kube/abort.ts";
 import { bodyOf, denied, GoogleFault, OAuthFault, pathOf } from "./google_answer.ts";
+import { delegatesOf, type FakeProvider, principalOf, stsBody, subjectOf } from "./google_federation.ts";
 import { GoogleTokensIssued, type IssuedToken, privatePem, rsaKey } from "./google_tokens.ts";
 
 /** What one request was. */
@@ -36,17 +37,8 @@ export interface Trouble {
   readonly response?: () => Response;
 }
 
-/** A provider of a workload identity pool. */
-export interface FakeProvider {
-  /** What STS is asked for. */
-  readonly stsAudience: string;
-  /** What the subject's token must be for. */
-  readonly tokenAudience: string;
-  /** By which the subject's token is checked. */
-  keys(): Promise<readonly JsonWebKey[]>;
-}
-
 const PLATFORM = "https://www.googleapis.com/auth/cloud-platform";
+const CLIENT_ID = "c.apps.googleusercontent.com";
 const EMAIL_SCOPE = "https://www.googleapis.com/auth/userinfo.email";
 
 /** One Google Cloud with one project of its own. */
@@ -57,6 +49,8 @@ export class FakeGoogle {
   readonly metadata: Record<string, string | undefined>;
   /** E-mail of the metadata server's service account; `undefined`: the machine has none. */
   account: string | undefined = "krun@acme-shop-prod.iam.gserviceaccount.com";
+  /** Access scopes of the VM, beyond which its metadata server gives none; `undefined`: any, as on Cloud Run. */
+  accessScopes: readonly string[] | undefined;
   /** GKE clusters, as the API lists them. */
   clusters: Record<string, unknown>[] = [];
   missingZones: string[] = [];
@@ -150,7 +144,7 @@ export class FakeGoogle {
     this.#users.set(refresh_token, email);
     return JSON.stringify({
       type: "authorized_user",
-      client_id: "c.apps.googleusercontent.com",
+      client_id: CLIENT_ID,
       client_secret: "d-FL95Q19q7MQmFpd7hHD0Ty",
       refresh_token,
     });
@@ -260,10 +254,15 @@ export class FakeGoogle {
       return value === undefined || searchParams.size > 0 ? reply("", 404) : reply(value);
     }
     if (this.account === undefined) return reply("", 404);
-    if (what === "email") return reply(this.account);
+    if (what === "email") return searchParams.size > 0 ? reply("", 404) : reply(this.account);
+    const known = what === "token" ? ["scopes"] : ["audience", "format", "licenses"];
+    if ([...searchParams.keys()].some((name) => !known.includes(name))) return reply("unknown parameter", 400);
     if (what === "token") {
-      const scopes = searchParams.get("scopes")?.split(",") ?? [PLATFORM, EMAIL_SCOPE];
-      const { token, expiresIn } = this.tokens.access(this.account, scopes);
+      const ceiling = this.accessScopes ?? [PLATFORM, EMAIL_SCOPE];
+      const asked = searchParams.get("scopes")?.split(",");
+      if (asked?.some((scope) => scope === "")) return reply("malformed scopes", 400);
+      const scopes = this.accessScopes ? asked?.filter((scope) => ceiling.includes(scope)) : asked;
+      const { token, expiresIn } = this.tokens.access(this.account, scopes ?? ceiling);
       return reply(
         JSON.stringify({ access_token: token, expires_in: expiresIn, token_type: "Bearer" }),
         200,
@@ -272,12 +271,17 @@ export class FakeGoogle {
     }
     const audience = searchParams.get("audience");
     if (!audience) return reply("non-empty audience parameter required", 400);
-    return this.tokens.identity(this.account, audience).then((token) => reply(token));
+    const format = searchParams.get("format") ?? "standard";
+    if (!["standard", "full"].includes(format)) return reply("malformed format", 400);
+    return this.tokens.identity(this.account, audience, { withEmail: format === "full" }).then((token) => reply(token));
   }
 
   async #oauth(request: Request): Promise<Response> {
     if (pathOf(request) !== "/token" || request.method !== "POST") throw new GoogleFault(404, "NOT_FOUND", "Not found");
     const form = Object.fromEntries(new URLSearchParams(await request.text()));
+    const known = ["grant_type", "assertion", "client_id", "client_secret", "refresh_token"];
+    const unknown = Object.keys(form).find((name) => !known.includes(name));
+    if (unknown !== undefined) throw new OAuthFault("invalid_request", `Parameter not allowed: ${unknown}`);
     if (form.grant_type === "refresh_token") return this.#refreshed(form);
     if (form.grant_type !== "urn:ietf:params:oauth:grant-type:jwt-bearer") {
       throw new OAuthFault("unsupported_grant_type", "Invalid grant_type");
@@ -296,6 +300,7 @@ export class FakeGoogle {
 
   #refreshed(form: Record<string, string>): Response {
     const email = this.#users.get(form.refresh_token ?? "");
+    if (form.client_id !== CLIENT_ID) throw new OAuthFault("invalid_client", "The OAuth client was not found.", 401);
     if (email === undefined || form.client_secret !== "d-FL95Q19q7MQmFpd7hHD0Ty") {
       throw new OAuthFault("invalid_grant", "Bad Request");
     }
@@ -321,9 +326,11 @@ export class FakeGoogle {
     if (provider === undefined) {
       throw new OAuthFault("invalid_target", 'The target service indicated by the "audience" parameters is invalid.');
     }
+    const scopes = (scope ?? "").split(" ").filter((one) => one !== "");
+    if (scopes.length === 0) throw new OAuthFault("invalid_scope", "The scope is empty.");
     const sub = await subjectOf(provider, subjectToken ?? "");
     const principal = principalOf(provider, sub);
-    const { token, expiresIn } = this.tokens.access(principal, (scope ?? "").split(" "));
+    const { token, expiresIn } = this.tokens.access(principal, scopes);
     return Response.json({
       access_token: token,
       issued_token_type: requestedTokenType,
@@ -342,19 +349,35 @@ export class FakeGoogle {
       ? "iam.serviceAccounts.getAccessToken"
       : "iam.serviceAccounts.getOpenIdToken";
     const { identity } = this.bearer(request);
-    if (!this.#granted.get(identity)?.has(`${email}/${permission}`)) throw denied(permission, email);
     if (call === "generateIdToken") {
-      const { audience } = await bodyOf(request, {
+      const { audience, includeEmail, delegates } = await bodyOf(request, {
         ...{ audience: { type: "string", required: true }, delegates: { type: "string[]" } },
         ...{ includeEmail: { type: "boolean" }, useEmailAzp: { type: "boolean" } },
       });
-      return Response.json({ token: await this.tokens.identity(email, String(audience)) });
+      this.#mayStand([identity, ...delegatesOf(delegates), email], permission);
+      const withEmail = includeEmail === true;
+      return Response.json({ token: await this.tokens.identity(email, String(audience), { withEmail }) });
     }
-    const { scope } = await bodyOf(request, {
+    const { scope, lifetime = "3600s", delegates } = await bodyOf(request, {
       ...{ scope: { type: "string[]", required: true }, lifetime: { type: "string" }, delegates: { type: "string[]" } },
     });
-    const { token, expiresAtMs } = this.tokens.access(email, scope as string[]);
+    this.#mayStand([identity, ...delegatesOf(delegates), email], permission);
+    const [, seconds = "0"] = /^([0-9]{1,6})s$/.exec(String(lifetime)) ?? [];
+    if (Number(seconds) < 1 || Number(seconds) > 3600) {
+      const message = "lifetime: The lifetime of the token must be positive and at most 3600s.";
+      throw new GoogleFault(400, "INVALID_ARGUMENT", message);
+    }
+    const { token, expiresAtMs } = this.tokens.access(email, scope as string[], Number(seconds));
     return Response.json({ accessToken: token, expireTime: new Date(expiresAtMs).toISOString() });
+  }
+
+  /** Each of a chain of accounts may stand for the next one, the last but one as is asked. @throws {GoogleFault} 403 */
+  #mayStand(chain: readonly string[], permission: string): void {
+    for (const [index, who] of chain.slice(0, -1).entries()) {
+      const next = chain[index + 1]!;
+      const needed = index === chain.length - 2 ? permission : "iam.serviceAccounts.implicitDelegation";
+      if (!this.#granted.get(who)?.has(`${next}/${needed}`)) throw denied(needed, next);
+    }
   }
 
   #container(request: Request): Response {
@@ -394,7 +417,8 @@ export class FakeGoogle {
       const next = to < this.memberships.length ? { nextPageToken: `${to}` } : {};
       return Response.json({ resources: this.memberships.slice(from, to), ...next });
     }
-    const found = this.memberships.find((one) => String(one.name).endsWith(`/${name}`));
+    // The API takes the project's number, and names the project by its id.
+    const found = this.memberships.find((one) => one.name === `projects/${this.project.id}/${name}`);
     if (found === undefined) throw new GoogleFault(404, "NOT_FOUND", `Resource '${name}' was not found`);
     return Response.json(found);
   }
@@ -413,9 +437,8 @@ export class FakeGoogle {
     if (number !== this.project.number) {
       throw new GoogleFault(400, "INVALID_ARGUMENT", "The project must be named by its number.");
     }
-    const found = this.memberships.find((one) =>
-      String(one.name).endsWith(`/locations/${location}/memberships/${membership}`)
-    );
+    const wanted = `projects/${this.project.id}/locations/${location}/memberships/${membership}`;
+    const found = this.memberships.find(({ name }) => name === wanted);
     const isGke = (found?.endpoint as { gkeCluster?: unknown } | undefined)?.gkeCluster !== undefined;
     if (found === undefined || isGke !== (kind === "gkeMemberships") || this.gateway === undefined) {
       throw new GoogleFault(404, "NOT_FOUND", `Membership '${membership}' was not found`);
@@ -438,45 +461,4 @@ export class FakeGoogle {
       throw denied("resourcemanager.projects.get", project);
     }
   }
-}
-
-/** A service account of Kubernetes, as IAM names it. */
-export function principalOf(
-  { stsAudience, tokenAudience }: Pick<FakeProvider, "stsAudience" | "tokenAudience">,
-  sub: string,
-): string {
-  const account = sub.replace(/^system:serviceaccount:([^:]+):([^:]+)$/, "$1/$2");
-  return stsAudience.startsWith("identitynamespace:")
-    ? `serviceAccount:${tokenAudience}[${account}]`
-    : `principal:${stsAudience}/subject/${sub}`;
-}
-
-type StsBody = Partial<
-  Record<"audience" | "grantType" | "requestedTokenType" | "scope" | "subjectToken" | "subjectTokenType", string>
->;
-
-/** JSON or a form; nothing that is not known. */
-async function stsBody(request: Request): Promise<StsBody> {
-  const names = ["audience", "grantType", "requestedTokenType", "scope", "subjectToken", "subjectTokenType"];
-  const fields = Object.fromEntries(names.map((name) => [name, { type: "string", required: true } as const]));
-  if (!request.headers.get("content-type")?.startsWith("application/x-www-form-urlencoded")) {
-    return await bodyOf(request, fields) as StsBody;
-  }
-  const form = [...new URLSearchParams(await request.text())].map(([name, value]) => {
-    return [name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()), value] as const;
-  });
-  const body = Object.fromEntries(form);
-  const unknown = Object.keys(body).find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new OAuthFault("invalid_request", `unknown parameter ${unknown}`);
-  return body;
-}
-
-/** Who the subject is. @throws {OAuthFault} when the token is not one for that provider */
-async function subjectOf({ keys, tokenAudience }: FakeProvider, token: string): Promise<string> {
-  for (const jwk of await keys()) {
-    const key = await importJWK(jwk as Parameters<typeof importJWK>[0]);
-    const verified = await jwtVerify(token, key, { audience: tokenAudience }).catch(() => undefined);
-    if (verified?.payload.sub) return verified.payload.sub;
-  }
-  throw new OAuthFault("invalid_grant", "The given ID token is not one for this provider.");
 }

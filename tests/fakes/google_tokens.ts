@@ -37,11 +37,15 @@ export class GoogleTokensIssued {
   }
 
   /** A new access token. */
-  access(identity: string, scopes: readonly string[]): { token: string; expiresIn: number; expiresAtMs: number } {
+  access(
+    identity: string,
+    scopes: readonly string[],
+    lifeSeconds = this.lifeSeconds,
+  ): { token: string; expiresIn: number; expiresAtMs: number } {
     const token = `ya29.${crypto.randomUUID().replaceAll("-", "")}`;
-    const expiresAtMs = Date.now() + this.lifeSeconds * 1000;
+    const expiresAtMs = Date.now() + lifeSeconds * 1000;
     this.#access.set(token, { identity, scopes, expiresAtMs });
-    return { token, expiresIn: this.lifeSeconds, expiresAtMs };
+    return { token, expiresIn: lifeSeconds, expiresAtMs };
   }
 
   /** What a token is worth; `undefined`: it was never issued, was revoked or has ended. */
@@ -55,9 +59,9 @@ export class GoogleTokensIssued {
     this.#access.clear();
   }
 
-  /** A new ID token. */
-  async identity(email: string, audience: string): Promise<string> {
-    return await new SignJWT({ email, email_verified: true, azp: email })
+  /** A new ID token; whose it is stands in it by its number, and by the e-mail address only where that is asked for. */
+  async identity(email: string, audience: string, { withEmail = true } = {}): Promise<string> {
+    return await new SignJWT({ azp: "1".repeat(21), ...(withEmail && { email, email_verified: true, azp: email }) })
       .setProtectedHeader({ alg: "RS256", kid: "google" })
       .setIssuer(GOOGLE_ISSUER).setSubject("1".repeat(21)).setAudience(audience)
       .setIssuedAt().setExpirationTime(`${LIFE_SECONDS}s`)

@@ -101,6 +101,13 @@ const CHOICE: readonly Case[] = [
     },
   },
   {
+    name: "a VM whose access scopes do not allow it learns that, and not that a role is missing",
+    test: async (rig) => {
+      rig.google.accessScopes = ["https://www.googleapis.com/auth/devstorage.read_only"];
+      fails(await start(rig), "GoogleForbidden", "lacks a scope", "access scope cloud-platform");
+    },
+  },
+  {
     name: "a program that asks for no cluster starts without one that may not be seen",
     test: async (rig) => {
       rig.google.revoke(rig.google.account!, "container.clusters.list");

@@ -137,10 +137,13 @@ const CACHE: readonly Case[] = [
       await using folder = await RigFolder.create();
       const env = { ...CLOUD_RUN, ...ASKED };
       succeeds(await rig.run(folder.path, env, READ));
-      await Deno.chmod(join(folder.path, ".krun", "cluster.json"), 0o666);
-      const since = rig.google.seen.length;
-      succeeds(await rig.run(folder.path, env, READ));
-      assert.deepEqual(asked(rig, since), [GKE]);
+      const file = join(folder.path, ".krun", "cluster.json");
+      for (const spoil of [() => Deno.chmod(file, 0o666), () => Deno.chown(file, 1000, 1000)]) {
+        await spoil();
+        const since = rig.google.seen.length;
+        succeeds(await rig.run(folder.path, env, READ));
+        assert.deepEqual(asked(rig, since), [GKE]);
+      }
     },
   },
 ];

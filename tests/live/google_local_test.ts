@@ -139,6 +139,39 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     );
   });
 
+  await t.step("impersonation through another account", async () => {
+    setUp();
+    const between = "between@acme-shop-prod.iam.gserviceaccount.com";
+    google.grant(PERSON, `${between}/iam.serviceAccounts.implicitDelegation`);
+    google.grant(between, `${EMAIL}/iam.serviceAccounts.getAccessToken`);
+    google.grant(EMAIL, "container.clusters.list");
+    const fields = {
+      type: "impersonated_service_account",
+      service_account_impersonation_url: impersonation(EMAIL),
+      source_credentials: JSON.parse(google.userCredentials(PERSON)),
+      delegates: [between],
+    };
+    succeeds(await startWith(rig, JSON.stringify(fields)));
+    // The twin: without it the person may not.
+    assert.equal((await startWith(rig, JSON.stringify({ ...fields, delegates: [] }))).code, 125);
+  });
+
+  await t.step("CLUSTER_NAME without CLUSTER_LOCATION, where one has that name", async () => {
+    setUp();
+    google.grant(EMAIL, "container.clusters.list");
+    const { CLUSTER_LOCATION: _location, ...others } = LOCAL;
+    await using folder = await RigFolder.create();
+    const file = join(folder.path, "credentials.json");
+    await Deno.writeTextFile(file, await google.serviceAccountKey(EMAIL));
+    const env = { ...others, CLUSTER_NAME: "prod", GOOGLE_APPLICATION_CREDENTIALS: file };
+    succeeds(await rig.run(folder.path, env, READ));
+    google.clusters = [rig.cluster(), rig.cluster({ location: "europe-west1" })];
+    await using second = await RigFolder.create();
+    const { code, stderr } = await rig.run(second.path, env, READ);
+    assert.equal(code, 125);
+    assert.match(stderr, /CLUSTER_NAME=prod CLUSTER_LOCATION=europe-west1/);
+  });
+
   await t.step("a subject's token for somebody else is refused by Google, and its words are told", async () => {
     setUp();
     await using folder = await RigFolder.create();

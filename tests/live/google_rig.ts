@@ -144,6 +144,7 @@ export class GoogleRig implements AsyncDisposable {
     google.clusters = [this.cluster()];
     google.memberships = [];
     google.missingZones = [];
+    google.accessScopes = undefined;
     google.providers = [];
     google.clearTroubles();
     google.revokeAll();

@@ -8,6 +8,24 @@ import { KrunError } from "../src/core/errors.ts";
 import type { AccountRequest } from "../src/gcp/google_account.ts";
 import type { FakeGoogle } from "./fakes/google_cloud.ts";
 
+/** A request of Google's APIs, as JSON. */
+export interface FakeCall {
+  readonly host: string;
+  readonly path: string;
+  /** Set: a POST. */
+  readonly body?: unknown;
+  readonly token: string;
+}
+
+/** What the fake answers. */
+export async function askFake(google: FakeGoogle, { host, path, body, token }: FakeCall): Promise<Response> {
+  const headers = { authorization: `Bearer ${token}` };
+  const request = body === undefined
+    ? { headers }
+    : { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body) };
+  return await google.answer(new Request(`https://${host}${path}`, request), host);
+}
+
 /** Such an account. */
 export class FakeAccount {
   readonly #google: FakeGoogle;
@@ -29,17 +47,7 @@ export class FakeAccount {
     const { token } = this.#google.tokens.access(this.#google.account!, [
       "https://www.googleapis.com/auth/cloud-platform",
     ]);
-    const response = await this.#google.answer(
-      new Request(`https://${host}${path}`, {
-        method: body === undefined ? "GET" : "POST",
-        headers: {
-          authorization: `Bearer ${token}`,
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      }),
-      host,
-    );
+    const response = await askFake(this.#google, { host, path, body, token });
     const text = await response.text();
     if (response.status === 404 && absent) return undefined;
     if (response.ok) return text;

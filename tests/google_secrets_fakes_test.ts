@@ -1,6 +1,7 @@
 /** The fakes of Secret Manager, Storage, KMS and Cloud Run themselves: each refuses what Google refuses. */
 import assert from "node:assert/strict";
 import { crc32c } from "../src/core/crc32c.ts";
+import { askFake } from "./fake_account.ts";
 import { FakeGoogle } from "./fakes/google_cloud.ts";
 import { FakeSecrets, SECRET_REGION } from "./fakes/google_secrets.ts";
 
@@ -29,17 +30,7 @@ class Rig {
   }
 
   async ask(host: string, path: string, { body, token = this.#token }: { body?: unknown; token?: string } = {}) {
-    const response = await this.google.answer(
-      new Request(`https://${host}${path}`, {
-        method: body === undefined ? "GET" : "POST",
-        headers: {
-          authorization: `Bearer ${token}`,
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      }),
-      host,
-    );
+    const response = await askFake(this.google, { host, path, body, token });
     const text = await response.text();
     return { status: response.status, text, json: () => JSON.parse(text) };
   }

@@ -5,24 +5,18 @@
  * @module
  */
 import type { Socket } from "node:net";
-import type { Chance } from "./hostile_http2.ts";
+import { type Chance, unrulyEnd } from "./hostile_http2.ts";
 
 /** Misbehaves on a connection that is open, until that is over. Never rejects. */
 export async function misbehaveByHttp1(socket: Socket, chance: Chance): Promise<void> {
-  const closed = new Promise<void>((resolve) => socket.once("close", resolve));
-  socket.on("error", () => {});
-  if (chance.below(4) > 0) socket.resume();
+  const end = unrulyEnd(socket, chance);
   const bytes = Array.from({ length: 1 + chance.below(6) }, () => chance.of(MAKERS)(chance)).join("");
   for (let at = 0; at < bytes.length && !socket.destroyed;) {
     const length = 1 + chance.below(chance.of([40, 4_000, 200_000]));
     socket.write(bytes.slice(at, at += length), "latin1");
     if (chance.below(3) === 0) await new Promise((resolve) => setTimeout(resolve, chance.below(8)));
   }
-  if (chance.below(2) === 0) await new Promise((resolve) => setTimeout(resolve, chance.below(30)));
-  if (chance.below(2) === 0) socket.end();
-  const patience = setTimeout(() => socket.destroy(), chance.below(50));
-  await closed;
-  clearTimeout(patience);
+  await end();
 }
 
 type Maker = (chance: Chance) => string;

@@ -51,20 +51,28 @@ export class Chance {
 
 /** Misbehaves on a connection that is open, until that is over. Never rejects. */
 export async function misbehave(socket: Socket, { chance, heads }: { chance: Chance; heads: readonly Head[] }) {
-  const closed = new Promise<void>((resolve) => socket.once("close", resolve));
-  socket.on("error", () => {});
-  if (chance.below(4) > 0) socket.resume();
+  const end = unrulyEnd(socket, chance);
   const frames = [PREFACE, settings([[4, chance.of([0, 100, 65_535, 2 ** 31 - 1])]]), ...randomFrames(chance, heads)];
   // All in one piece is what one read of the server takes together.
   for (let part: Buffer[]; (part = frames.splice(0, 1 + chance.below(12))).length > 0 && !socket.destroyed;) {
     socket.write(Buffer.concat(part));
     if (chance.below(3) === 0) await new Promise((resolve) => setTimeout(resolve, chance.below(8)));
   }
-  if (chance.below(2) === 0) await new Promise((resolve) => setTimeout(resolve, chance.below(30)));
-  if (chance.below(2) === 0) socket.end();
-  const patience = setTimeout(() => socket.destroy(), chance.below(50));
-  await closed;
-  clearTimeout(patience);
+  await end();
+}
+
+/** Reads or does not, as chance has it. What it gives ends the connection one way or another, and waits for that. */
+export function unrulyEnd(socket: Socket, chance: Chance): () => Promise<void> {
+  const closed = new Promise<void>((resolve) => socket.once("close", resolve));
+  socket.on("error", () => {});
+  if (chance.below(4) > 0) socket.resume();
+  return async () => {
+    if (chance.below(2) === 0) await new Promise((resolve) => setTimeout(resolve, chance.below(30)));
+    if (chance.below(2) === 0) socket.end();
+    const patience = setTimeout(() => socket.destroy(), chance.below(50));
+    await closed;
+    clearTimeout(patience);
+  };
 }
 
 function settings(values: readonly (readonly [number, number])[]): Buffer {

@@ -1,7 +1,7 @@
 /** The cluster of Google Cloud that a start before has found, and what goes wrong on the way to one. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CLOUD_RUN, REGION, RigFolder } from "./google_rig.ts";
+import { CLOUD_RUN, type GoogleRig, REGION, RigFolder } from "./google_rig.ts";
 import {
   ASKED,
   asked,
@@ -16,6 +16,16 @@ import {
   tryAll,
 } from "./google_start.ts";
 import { sh } from "./shop.ts";
+
+/** A start that has kept the cluster's address, where nobody listens any more. */
+async function keptAndGone(rig: GoogleRig, folder: RigFolder) {
+  const env = { ...CLOUD_RUN, ...ASKED };
+  const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
+  rig.google.clusters = [rig.cluster({ endpoint: old })];
+  succeeds(await rig.run(folder.path, env, READ), old);
+  await rig.network.close(old);
+  return { env, old };
+}
 
 const CACHE: readonly Case[] = [
   {
@@ -40,11 +50,7 @@ const CACHE: readonly Case[] = [
     name: "a cluster that has moved is looked up again",
     test: async (rig) => {
       await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
-      rig.google.clusters = [rig.cluster({ endpoint: old })];
-      succeeds(await rig.run(folder.path, env, READ), old);
-      await rig.network.close(old);
+      const { env } = await keptAndGone(rig, folder);
       rig.google.clusters = [rig.cluster()];
       succeeds(await rig.run(folder.path, env, READ), "is looked up again", `server=https://${rig.address}`);
     },
@@ -53,11 +59,7 @@ const CACHE: readonly Case[] = [
     name: "an address that is another cluster's now gets no token",
     test: async (rig) => {
       await using folder = await RigFolder.create();
-      const env = { ...CLOUD_RUN, ...ASKED };
-      const old = await rig.network.relay({ port: rig.server.port, address: "34.118.224.9" });
-      rig.google.clusters = [rig.cluster({ endpoint: old })];
-      succeeds(await rig.run(folder.path, env, READ), old);
-      await rig.network.close(old);
+      const { env, old } = await keptAndGone(rig, folder);
       const heard: string[] = [];
       const stranger = await rig.network.stranger((request) => {
         heard.push(request.headers.get("authorization") ?? "none");

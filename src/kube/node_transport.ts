@@ -115,13 +115,24 @@ function sendOn(
   const lines: Record<string, string[]> = {};
   for (const [name, value] of headers) (lines[name] ??= []).push(value);
   return new Promise((resolve, reject) => {
-    const request = https.request(url, { agent, method, headers: lines, signal }, (message) => {
+    const request = https.request(url, { agent, method, headers: lines }, (message) => {
       // An answer that nobody reads any more says so when it is cut off; who reads it hears it there.
       message.on("error", () => {});
+      message.once("close", () => signal.removeEventListener("abort", cut));
       const header = (name: string) => message.headers[name]?.toString();
       resolve({ status: message.statusCode ?? 0, header, text: () => text(message), chunks: () => message });
     });
-    request.on("error", reject);
+    // Deno 2.9.6 forgets the `signal` of a request whose connection was used before.
+    const cut = () => {
+      request.destroy(signal.reason);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", cut);
+    if (signal.aborted) cut();
+    request.on("error", (error) => {
+      signal.removeEventListener("abort", cut);
+      reject(error);
+    });
     request.end(body);
   });
 }

@@ -73,9 +73,11 @@ export async function openTransport(
 function specialOf({ server, tlsServerName, insecureSkipTlsVerify }: ClusterConfig): string | undefined {
   if (insecureSkipTlsVerify) return "insecure-skip-tls-verify";
   if (tlsServerName !== undefined) return "tls-server-name";
+  // Empty where it is that of https.
   const { port } = new URL(server);
   // 2.6.10 connects to every port.
-  return isBlockedPort(Number(port)) && isAtLeast(Deno.version.deno, NODE_TRANSPORT_NEEDS) ? `port ${port}` : undefined;
+  const isRefused = port !== "" && isBlockedPort(Number(port)) && isAtLeast(Deno.version.deno, NODE_TRANSPORT_NEEDS);
+  return isRefused ? `port ${port}` : undefined;
 }
 
 function readCa({ ca, source }: ClusterConfig, files: FileReader): string | undefined {

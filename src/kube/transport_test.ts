@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { TestAuthority } from "../../tests/certificates.ts";
 import { KrunError } from "../core/errors.ts";
 import { connectionError } from "./api_error.ts";
 import { NativeTransport } from "./native_transport.ts";
 import { NodeTransport } from "./node_transport.ts";
-import { HeaderError, headerFault, type HeaderLines, requireSendable, type Transport } from "./transport.ts";
+import {
+  HeaderError,
+  headerFault,
+  type HeaderLines,
+  requireSendable,
+  type Transport,
+  type WatchAnswer,
+} from "./transport.ts";
 
 Deno.test("headerFault() allows visible ASCII, space and tab, and names what else there is", () => {
   assert.equal(headerFault("Bearer a.b-c_~+/=\t!"), undefined);
@@ -50,6 +58,60 @@ for (const [name, open] of transports) {
         assert.equal(error instanceof HeaderError, !isSendable(headers), wordsOf(error));
       }
     }));
+  });
+}
+
+for (
+  const { name, open } of [
+    {
+      name: "NativeTransport",
+      open: (port: number, caPem: string) => new NativeTransport({ server: `https://localhost:${port}`, caPem }),
+    },
+    {
+      name: "NodeTransport",
+      open: (port: number, caPem: string) =>
+        new NodeTransport({ server: `https://localhost:${port}`, caPem, insecureSkipTlsVerify: false }),
+    },
+  ]
+) {
+  Deno.test(`${name}.watch() ends with its signal on a connection that was used before, wherever it is`, async () => {
+    const authority = new TestAuthority();
+    const { certPem: cert, keyPem: key } = authority.issue({ dnsNames: ["localhost"] });
+    const asked = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    const endless = () => new Response(new ReadableStream({ start: (out) => out.enqueue(new Uint8Array(10)) }));
+    const answers: Readonly<Record<string, () => Response | Promise<Response>>> = {
+      "/whole": () => new Response("whole"),
+      "/within": endless,
+      "/before": () => (asked.resolve(), held.promise.then(endless)),
+    };
+    const options = { hostname: "127.0.0.1", port: 0, cert, key, onListen() {} };
+    await using server = Deno.serve(options, (request) => answers[new URL(request.url).pathname]!());
+    await using transport = open(server.addr.port, authority.pem);
+    const request = { headers: [], certificate: undefined, silenceMs: 60_000 };
+    const used = async () => {
+      const { chunks, close } = await transport.watch("/whole", request) as WatchAnswer;
+      await Array.fromAsync(chunks);
+      close();
+    };
+    const reason = new Error("enough");
+
+    await used();
+    const before = new AbortController();
+    const unanswered = transport.watch("/before", { ...request, signal: before.signal });
+    await asked.promise;
+    before.abort(reason);
+    await assert.rejects(unanswered, reason);
+    held.resolve();
+
+    await used();
+    const within = new AbortController();
+    const { chunks } = await transport.watch("/within", { ...request, signal: within.signal }) as WatchAnswer;
+    const source = chunks[Symbol.asyncIterator]();
+    await source.next();
+    const next = source.next();
+    within.abort(reason);
+    await assert.rejects(next, reason);
   });
 }
 

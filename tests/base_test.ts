@@ -1,20 +1,14 @@
 /** When krun takes its base folder, what a start in it meets, and what goes when: the real krun. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { isAlive } from "../src/core/proc_stat.ts";
 import { loadLibc } from "../src/pod/libc.ts";
-import { readProcess } from "../src/pod/process_table.ts";
 import { type KrunOptions, KrunProcess, runKrun } from "./krun_process.ts";
+import { isRunning } from "./running.ts";
 import { waitFor } from "./wait.ts";
 import { exists, tree, Workspace } from "./workspace.ts";
 
 const libc = loadLibc();
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
-
-function isRunning(pid: number): boolean {
-  const found = readProcess(libc, pid);
-  return found !== undefined && isAlive(found);
-}
 
 /** A krun without a cluster and without any setting but those given. */
 function bare(workspace: Workspace, args: readonly string[], env: Readonly<Record<string, string>> = {}): KrunOptions {

@@ -61,6 +61,8 @@ export interface PeerOptions {
 export class Peer implements AsyncDisposable {
   readonly #session: http2.ClientHttp2Session;
   readonly #closed: Promise<void>;
+  /** The last stream that counts, as the server's GOAWAY says. */
+  #lastStream = Infinity;
   /** Why the connection failed. */
   failure: Error | undefined;
   /** Serial number of the certificate that the server has shown. */
@@ -75,6 +77,7 @@ export class Peer implements AsyncDisposable {
     });
     endBetweenTurns(this.#session);
     this.#session.on("error", (error) => this.failure = error);
+    this.#session.on("goaway", (_code, lastStream) => this.#lastStream = lastStream);
     this.#session.once("connect", () => {
       this.#session.setLocalWindowSize(windowBytes);
       this.#session.socket.setMaxListeners(0);
@@ -104,7 +107,8 @@ export class Peer implements AsyncDisposable {
       stream.once("close", () => reject(this.failure ?? new Error(`closed with code ${stream.rstCode}`)));
     });
     status.catch(() => {});
-    return { channel, status, code: () => stream.rstCode };
+    const isPassedOver = () => stream.id === undefined || stream.id > this.#lastStream;
+    return { channel, status, code: () => stream.rstCode, isPassedOver };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,6 +123,8 @@ export interface PeerStream {
   readonly status: Promise<number>;
   /** Code of the reset; 0 when there was none. */
   code(): number | undefined;
+  /** It was never sent, or is behind the last one that counts by the server's GOAWAY (RFC 9113, 6.8): it may be asked for elsewhere. */
+  isPassedOver(): boolean;
 }
 
 /** What is left to read of a channel. */

@@ -1,19 +1,11 @@
 /** What the user gets: a program that runs as a Pod, from a folder of manifests, without root, Go or network. */
 import assert from "node:assert/strict";
+import { isRunning } from "./running.ts";
 import { waitFor } from "./wait.ts";
 import { tree, Workspace } from "./workspace.ts";
 
 const SHELL = "/bin/sh";
 const sh = (script: string): string[] => ["--", SHELL, "-c", script];
-
-/** Whether a process is there and not merely waiting to be reaped. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
-  } catch {
-    return false;
-  }
-}
 
 Deno.test("krun gives the program files, environment and token of a Pod, and ends with its status", async () => {
   await using workspace = await Workspace.create();

@@ -58,14 +58,16 @@ export class HboneLoad {
 }
 
 async function stream(peer: Peer, authority: string): Promise<string> {
-  const { status, channel, code } = peer.open(authority);
+  const { status, channel, code, isPassedOver } = peer.open(authority);
   try {
     const answered = await status;
     if (answered !== 200) return `${answered}`;
   } catch {
     const isRefused = (peer.failure as NodeJS.ErrnoException | undefined)?.code === "ECONNREFUSED" ||
       BEFORE_TLS.test(`${peer.failure}`);
-    return isRefused || code() === constants.NGHTTP2_REFUSED_STREAM ? "not begun" : `${peer.failure ?? code()}`;
+    const isNotBegun = isRefused || code() === constants.NGHTTP2_REFUSED_STREAM ||
+      peer.failure === undefined && isPassedOver();
+    return isNotBegun ? "not begun" : `${peer.failure ?? code()}`;
   }
   try {
     const came = readAll(channel);

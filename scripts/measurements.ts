@@ -10,6 +10,7 @@ import type { ApiServer } from "../tests/live/api_server.ts";
 import { waitFor } from "../tests/wait.ts";
 import { hbone } from "./hbone_measurements.ts";
 import { meshStart } from "./mesh_measurements.ts";
+import { DELAY_MS, roundTripMs } from "./round_trip.ts";
 
 /** One way to run krun. */
 export interface Runtime {
@@ -47,7 +48,6 @@ export interface Measurement {
 const NAMESPACE = "bench";
 /** In the namespace of that name. */
 const REQUESTS = fileURLToPath(new URL("bare_requests.ts", import.meta.url));
-const DELAY_MS = 10;
 /** Round trips of the connection itself: TLS with a HelloRetryRequest, Nagle, and one for everything. */
 const ROUND_TRIPS = 4;
 
@@ -227,6 +227,7 @@ async function delayed(rig: Rig): Promise<Measurement[]> {
   await using direct = new DelayProxy({ port: rig.server.port, delayMs: 0 });
   const slow = await kubeconfigBy(rig, proxy.port);
   const fast = await kubeconfigBy(rig, direct.port);
+  const trip = await roundTripMs();
   const rows: Measurement[] = [];
   for (const runtime of rig.runtimes) {
     const ms = await rounds(rig.rounds, {
@@ -238,7 +239,7 @@ async function delayed(rig: Rig): Promise<Measurement[]> {
       rows.push({ what, runtime: runtime.name, value, unit, ...(target === undefined ? {} : { target }) });
     row(`start with 1 mount, ${DELAY_MS} ms each way`, ms.one, "ms");
     // Half a round trip for the clock and the scheduler.
-    row("round trips of that start", (ms.one - ms.near) / (2 * DELAY_MS), "round trips", ROUND_TRIPS + 0.5);
+    row("round trips of that start", (ms.one - ms.near) / trip, "round trips", ROUND_TRIPS + 0.5);
     row(`start with 50 mounts, ${DELAY_MS} ms each way`, ms.fifty, "ms");
     row("50 mounts over 1 mount, delayed", ms.fifty / ms.one, "times", 1.3);
   }

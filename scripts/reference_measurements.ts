@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { GoogleNetwork } from "../tests/fakes/google_network.ts";
 import { FakeSecrets } from "../tests/fakes/google_secrets.ts";
 import { GoogleRig } from "../tests/live/google_rig.ts";
-import { DELAY_MS, startMs } from "./google_measurements.ts";
+import { startMs } from "./google_measurements.ts";
+import { DELAY_MS, roundTripMs } from "./round_trip.ts";
 import { type Measurement, type Rig, rounds, type Runtime } from "./measurements.ts";
 
 const REFERENCES = 200;
@@ -42,6 +43,7 @@ export async function references(rig: Rig): Promise<Measurement[]> {
     await Deno.remove(join(base), { recursive: true });
     return ms;
   };
+  const trip = await roundTripMs();
   const rows: Measurement[] = [];
   for (const runtime of rig.runtimes) {
     const many = environment(REFERENCES, SECRETS);
@@ -55,7 +57,7 @@ export async function references(rig: Rig): Promise<Measurement[]> {
       rows.push({ what, runtime: runtime.name, value, unit, ...(target === undefined ? {} : { target }) });
     const what = `${REFERENCES} references to ${SECRETS} secrets`;
     row(`start with ${what}, ${DELAY_MS} ms each way`, ms.many, "ms");
-    const trips = (ms.many - ms.near) / (2 * DELAY_MS);
+    const trips = (ms.many - ms.near) / trip;
     row(
       `round trips of that start, less ${CONNECTION_TRIPS} of connections`,
       trips - CONNECTION_TRIPS,

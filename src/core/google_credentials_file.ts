@@ -78,6 +78,9 @@ function checked(file: string, { document, depth }: { document: unknown; depth: 
   for (const name of NEEDS[kind]) {
     if (typeof fields[name] !== "string" || fields[name] === "") throw invalid(file, `it has no ${name}`);
   }
+  if (kind === "service_account" && !/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(String(fields.private_key))) {
+    throw invalid(file, "its private_key is not a key in PEM");
+  }
   // The library reads such names too, as other spellings of those that are checked here.
   const other = Object.keys(fields).find((name) => /[A-Z]/.test(name));
   if (other !== undefined) {

@@ -47,11 +47,17 @@ export function missingWithoutMetadata(
   return clusterName !== undefined && missing.join() === "CLUSTER_LOCATION" ? [] : missing;
 }
 
+/** A clause that names them all. */
+export function missingText(missing: readonly string[], state: string): string {
+  const list = missing.length > 1 ? `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}` : missing[0];
+  return `${state}, and ${list} ${missing.length > 1 ? "are" : "is"} not set`;
+}
+
 /** The error that names them all. It is returned, not thrown. */
 export function settingsMissing(missing: readonly string[], state: string): KrunError {
-  const list = missing.length > 1 ? `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}` : missing[0];
-  const message = `Cannot find a cluster of Google Cloud: ${state}, and ${list} ${
-    missing.length > 1 ? "are" : "is"
-  } not set`;
-  return new KrunError("GoogleSettingsMissing", message, `set ${list}`, { details: missing.join("\n") });
+  const message = `Cannot find a cluster of Google Cloud: ${missingText(missing, state)}`;
+  const file = missing.includes("GOOGLE_APPLICATION_CREDENTIALS")
+    ? "; gcloud auth application-default login writes ~/.config/gcloud/application_default_credentials.json"
+    : "";
+  return new KrunError("GoogleSettingsMissing", message, `set ${missing.length > 1 ? "them" : "it"}${file}`);
 }

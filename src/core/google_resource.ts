@@ -92,6 +92,18 @@ export function clusterProvider(pool: string, identityProvider: string): Workloa
 }
 
 /**
+ * A Kubernetes service account as IAM names it where a role is granted to it: `serviceAccount:PROJECT.svc.id.goog[shop/web]`, or a
+ * principal of somebody's own pool whose provider takes the subject as it is.
+ *
+ * @param subject `namespace/name`
+ */
+export function workloadMember({ tokenAudience }: WorkloadProvider, subject: string): string {
+  const [, pool] = /^https:\/\/(iam\.googleapis\.com\/.*)\/providers\/[^/]*$/.exec(tokenAudience) ?? [];
+  if (pool === undefined) return `serviceAccount:${tokenAudience}[${subject}]`;
+  return `principal://${pool}/subject/system:serviceaccount:${subject.replace("/", ":")}`;
+}
+
+/**
  * Reads a provider of somebody's own pool, as its resource name is written, with or without the service before it; or a
  * cluster's, as `identitynamespace:POOL:PROVIDER`. `undefined` when it is neither.
  */

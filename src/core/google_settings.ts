@@ -187,7 +187,8 @@ function readProvider({ env, text }: SettingText): WorkloadProvider {
 
 /** Tokens are given to whoever asks there: to nobody beyond this machine. */
 function readLoopback(setting: SettingText): { hostname: string; port: number } {
-  const address = readListenAddress(setting);
+  const example = "127.0.0.1:15988";
+  const address = readListenAddress(setting, example);
   if (/^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(address.hostname) || address.hostname === "::1") return address;
-  throw settingInvalid(setting.env, `${quoted(address.hostname)} is not a loopback address`, "127.0.0.1:15988");
+  throw settingInvalid(setting.env, `${quoted(address.hostname)} is not a loopback address`, example);
 }

@@ -137,7 +137,9 @@ export function parseMountSetting(env: string, value: string): MountSetting | un
   const isGoogle = isGoogleMount(family);
   const { object = env.slice(family.prefix.length), place } = splitObject(value);
   if (isGoogle && !/^(\/(?!\/)|\.\.?\/)/.test(place)) {
-    throw settingInvalid(env, "it holds no path that begins with / or ./", family.example);
+    const audience = /^(https?:\/\/.+?)\/?$/.exec(value)?.[1];
+    const example = audience === undefined ? family.example : `${audience}:${family.example}`;
+    throw settingInvalid(env, "it holds no path that begins with / or ./", example);
   }
   const [path, query] = splitOnce(place, "?");
   if (path === "" || path.startsWith("//")) {

@@ -76,11 +76,14 @@ export function readUser({ env, text }: SettingText): { uid: number; gid?: numbe
 }
 
 /** An address to listen on: host and port, an IPv6 address in brackets; port 0 is any free one. @throws {KrunError} `SettingInvalid`. */
-export function readListenAddress({ env, text }: SettingText): { hostname: string; port: number } {
+export function readListenAddress(
+  { env, text }: SettingText,
+  example = "127.0.0.1:15099",
+): { hostname: string; port: number } {
   const [, bracketed, plain, port] = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/[\]]+)):(\d{1,5})$/.exec(text) ?? [];
   const hostname = bracketed ?? plain;
   if (hostname === undefined || Number(port) > 65535) {
-    throw settingInvalid(env, `${quoted(text)} is not address:port`, "127.0.0.1:15099");
+    throw settingInvalid(env, `${quoted(text)} is not address:port`, example);
   }
   return { hostname, port: Number(port) };
 }

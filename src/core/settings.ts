@@ -96,6 +96,8 @@ export interface Settings {
   readonly google: GoogleSettings;
   /** The variables that ask for a cluster; empty: none is needed. */
   readonly clusterAskedBy: readonly string[];
+  /** The variables that ask for Google tokens of the program's account, where the cluster says whose those are. */
+  readonly googleAccountAskedBy: readonly string[];
   /** In the order of the variables' names. */
   readonly mounts: readonly MountSetting[];
   /** KRUN_POD. */
@@ -162,6 +164,7 @@ export function parseSettings(env: Env): Settings {
   // What is a reference is the program's, and says nothing to krun.
   variables.hide(references.variables);
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
+  const google = readGoogle(variables);
   const platform = readCloudRun(text);
   const tunnel = readTunnel(variables, { platform, warnings });
   const ports = portsBehind(tunnel, readPorts(variables, warnings));
@@ -174,7 +177,11 @@ export function parseSettings(env: Env): Settings {
       ...readService(variables),
     },
     cluster: readCluster(variables),
-    google: readGoogle(variables),
+    google,
+    googleAccountAskedBy: google.account?.kind === "platform" ? [] : [
+      ...google.metadata ? ["KRUN_METADATA"] : [],
+      ...mounts.filter(isGoogleMount).map((mount) => mount.env),
+    ],
     clusterAskedBy: [
       ...ASKS_FOR_CLUSTER.filter((name) =>
         text(name) && !(["XDS_ADDR", "CLUSTER_NAME"].includes(name) && text(name) === "-")
@@ -405,25 +412,31 @@ function checkOneShot({ oneShot, onChange, status, tunnel, google }: Omit<Settin
 }
 
 function unknownNames(names: readonly string[]): string[] {
-  return [...unknownOwn(names), ...["WORKLOAD_", "MESH_"].flatMap((prefix) => misspeltShared(names, prefix))];
+  return [...unknownOwn(names), ...SHARED.flatMap((prefix) => misspeltShared(names, prefix))];
 }
+
+/** Beginnings of names that programs have for themselves as well. */
+const SHARED = ["WORKLOAD_", "MESH_", "GCP_"];
 
 /** Every name that begins so is krun's. */
 function unknownOwn(names: readonly string[]): string[] {
   const known = SETTINGS.map((setting) => setting.env).filter((env) => /^(K8S|KRUN)_/.test(env));
-  const isKnown = (name: string) =>
-    known.some((env) => env.includes("<") ? name.startsWith(env.split("<")[0]!) : name === env);
-  return names.filter((name) => /^(K8S|KRUN)_/.test(name) && !isKnown(name)).map((name) => {
+  return names.filter((name) => /^(K8S|KRUN)_/.test(name) && !isOneOf(known, name)).map((name) => {
     const nearest = nearestName(name, known);
     return `${name} is not a setting of krun; ${nearest ? `the nearest is ${nearest}` : "krun --help lists them"}`;
   });
+}
+
+/** A known name that ends in `<...>` stands for every one with that beginning. */
+function isOneOf(known: readonly string[], name: string): boolean {
+  return known.some((env) => env.includes("<") ? name.startsWith(env.split("<")[0]!) : name === env);
 }
 
 /** Programs have such names for themselves. The beginning, which is alike in all of them, must not count as nearness. */
 function misspeltShared(names: readonly string[], prefix: string): string[] {
   const isShared = (name: string) => name.startsWith(prefix);
   const known = SETTINGS.map((setting): string => setting.env).filter(isShared);
-  return names.filter((name) => isShared(name) && !known.includes(name)).flatMap((name) => {
+  return names.filter((name) => isShared(name) && !isOneOf(known, name)).flatMap((name) => {
     const nearest = nearestName(name.slice(prefix.length), known.map((env) => env.slice(prefix.length)));
     return nearest ? [`${name} is not a setting of krun; the nearest is ${prefix}${nearest}`] : [];
   });

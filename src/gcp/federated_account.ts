@@ -9,7 +9,7 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import type { WorkloadProvider } from "../core/google_resource.ts";
+import { workloadMember, type WorkloadProvider } from "../core/google_resource.ts";
 import { CLOUD_PLATFORM, type GoogleToken, type GoogleTokenRequest } from "../core/google_token.ts";
 import { headerFault } from "../kube/transport.ts";
 import type { GoogleAccount, TokenSource } from "./google_account.ts";
@@ -36,6 +36,10 @@ export class FederatedAccount implements TokenSource {
 
   get describe(): string {
     return `service account ${this.#options.subject} by workload identity federation`;
+  }
+
+  get member(): string {
+    return workloadMember(this.#options.provider, this.#options.subject);
   }
 
   async token(request: GoogleTokenRequest, options: GoogleTry): Promise<GoogleToken> {
@@ -66,10 +70,15 @@ export class FederatedAccount implements TokenSource {
   }
 }
 
+/** The role on a Google service account that lets a workload identity stand for it. */
+export const WORKLOAD_USER = "roles/iam.workloadIdentityUser";
+
 /** Options of {@linkcode ImpersonatedAccount}. */
 export interface ImpersonatedAccountOptions {
   /** Who may stand for it. */
   readonly through: GoogleAccount;
+  /** The role that lets it: workload identities have one of their own. @default {roles/iam.serviceAccountTokenCreator} */
+  readonly role?: string | undefined;
   /** Accounts between the two, each of which may stand for the next. @default {none} */
   readonly delegates?: readonly string[];
   /** Seconds of life to ask for. @default {3600} */
@@ -93,7 +102,8 @@ export class ImpersonatedAccount implements TokenSource {
     const { through, delegates = [], lifetimeSeconds = 3600 } = this.#options;
     const host = "iamcredentials.googleapis.com";
     const path = `/v1/projects/-/serviceAccounts/${encodeURIComponent(this.#email)}`;
-    const common = { host, scopes: [CLOUD_PLATFORM] };
+    const { role = "roles/iam.serviceAccountTokenCreator" } = this.#options;
+    const common = { host, scopes: [CLOUD_PLATFORM], grant: { role, on: this.#email } };
     if (request.kind === "identity") {
       const answer = await through.json<{ token?: unknown }>({
         ...common,

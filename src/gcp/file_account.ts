@@ -22,7 +22,7 @@ import { denoFiles, readFailure } from "../kube/deno_files.ts";
 import { loadPackage } from "../kube/package.ts";
 import { TimeLimit } from "../kube/time_limit.ts";
 import { headerFault } from "../kube/transport.ts";
-import { ImpersonatedAccount } from "./federated_account.ts";
+import { ImpersonatedAccount, WORKLOAD_USER } from "./federated_account.ts";
 import { GoogleAccount, type TokenSource } from "./google_account.ts";
 import type { GoogleHttp, GoogleTry } from "./google_http.ts";
 import { LibraryExchange } from "./library_exchange.ts";
@@ -50,6 +50,8 @@ type Direct = Pick<GoogleCredentialsFile, "kind" | "fields">;
 
 /** Its tokens. The file is read anew for each: whoever renews it need not start krun again. */
 export class FileAccount implements TokenSource {
+  /** As IAM names it; known from the first look into the file on. */
+  member: string | undefined;
   readonly #options: FileAccountOptions;
 
   constructor(options: FileAccountOptions) {
@@ -63,7 +65,7 @@ export class FileAccount implements TokenSource {
   async token(request: GoogleTokenRequest, options: GoogleTry): Promise<GoogleToken> {
     const { kind, fields } = await this.#read();
     const { service_account_impersonation_url: url, service_account_impersonation: how, ...direct } = fields;
-    const source = kind === "impersonated_service_account"
+    const source: Direct & Partial<GoogleCredentialsFile> = kind === "impersonated_service_account"
       ? parseGoogleCredentials(this.#options.file, JSON.stringify(fields.source_credentials))
       : { kind, fields: direct };
     if (url === undefined) return await this.#direct(source, { request, options });
@@ -73,16 +75,24 @@ export class FileAccount implements TokenSource {
     }
     const through = new GoogleAccount({
       describe: this.describe,
+      member: source.email,
       token: (inner, how) => this.#direct(source, { request: inner, options: how }),
       email: () => Promise.resolve(undefined),
     }, { http: this.#options.http });
     const { token_lifetime_seconds: lifetimeSeconds } = (how ?? {}) as { token_lifetime_seconds?: number };
     const delegates = Array.isArray(fields.delegates) ? fields.delegates.map(String) : [];
-    return await new ImpersonatedAccount(email, { through, delegates, lifetimeSeconds }).token(request, options);
+    const role = kind === "external_account" ? WORKLOAD_USER : undefined;
+    return await new ImpersonatedAccount(email, { through, role, delegates, lifetimeSeconds }).token(request, options);
   }
 
   async email(): Promise<string | undefined> {
     return (await this.#read()).email;
+  }
+
+  /** The project that the file is of; `undefined` where it does not say it. */
+  async project(): Promise<string | undefined> {
+    const { project_id: own, quota_project_id: quota } = (await this.#read()).fields;
+    return [own, quota].find((project) => typeof project === "string" && isProject(project)) as string | undefined;
   }
 
   async quotaProject(): Promise<string | undefined> {
@@ -100,7 +110,9 @@ export class FileAccount implements TokenSource {
       const hint = "set GOOGLE_APPLICATION_CREDENTIALS to a file that can be read, or unset it";
       throw new KrunError("GoogleCredentialsInvalid", message, hint, { cause });
     }
-    return parseGoogleCredentials(file, text);
+    const parsed = parseGoogleCredentials(file, text);
+    this.member = parsed.email;
+    return parsed;
   }
 
   async #direct(
@@ -141,7 +153,9 @@ export class FileAccount implements TokenSource {
     const client = clientOf(library, { kind, fields: { ...fields, scopes, transporter } });
     if (request.kind === "identity") {
       if (!(client instanceof library.JWT)) {
-        throw this.#fault("get an ID token", `Google gives none to a ${kind} by itself`);
+        throw this.#fault("get an ID token", `Google gives none to credentials of type ${kind} by themselves`, {
+          hint: "set KRUN_GOOGLE_ACCOUNT to the e-mail address of a service account that they may stand for",
+        });
       }
       return idToken(await client.fetchIdToken(request.audience)) ?? this.#none("an ID token");
     }
@@ -158,8 +172,11 @@ export class FileAccount implements TokenSource {
     return `${what} with Google credentials "${this.#options.file}"`;
   }
 
-  #fault(what: string, state: string, options: { transient?: boolean } = {}): KrunError {
-    const hint = "correct that file, or what it names";
+  #fault(
+    what: string,
+    state: string,
+    { hint = "correct that file, or what it names", ...options }: { transient?: boolean; hint?: string } = {},
+  ): KrunError {
     return new KrunError("GoogleCredentialsUnavailable", `Cannot ${this.#said(what)}: ${state}`, hint, options);
   }
 }

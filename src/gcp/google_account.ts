@@ -31,6 +31,8 @@ export interface TokenSource {
   quotaProject?(): Promise<string | undefined>;
   /** As a person would find it: `the metadata server's service account`. */
   readonly describe: string;
+  /** As IAM names it where a role is granted to it: an e-mail address, a principal. Unset while that is not known. */
+  readonly member?: string | undefined;
 }
 
 interface Held {
@@ -68,6 +70,11 @@ export class GoogleAccount implements GoogleTokens {
   /** As a person would find it. */
   get describe(): string {
     return this.#source.describe;
+  }
+
+  /** As IAM names it; `undefined` while that is not known. */
+  get member(): string | undefined {
+    return this.#knownEmail ?? this.#source.member;
   }
 
   /** Its e-mail address, asked once; a failure is not kept. @throws as the source */
@@ -131,7 +138,7 @@ export class GoogleAccount implements GoogleTokens {
       const bearer = await this.accessToken(request.scopes, options);
       try {
         // Its name as far as it is known by now: a failure is no time to ask for more.
-        const identity = this.#knownEmail ?? this.#source.describe;
+        const identity = this.member ?? this.describe;
         return await ask({ ...request, ...options, quotaProject, bearer: bearer.token, identity });
       } catch (error) {
         if (isSecond || !(error instanceof KrunError) || error.code !== "GoogleCredentialsUnavailable") throw error;

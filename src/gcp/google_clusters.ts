@@ -11,13 +11,14 @@ import { answerLimitMs } from "../core/answer_limit.ts";
 import { type CachedCluster, cacheKey, isSamePlace, parseCache, type Whereabouts } from "../core/cluster_cache.ts";
 import type { ClusterConfig } from "../core/cluster_config.ts";
 import { KrunError } from "../core/errors.ts";
-import { missingWithoutMetadata, settingsMissing } from "../core/google_platform.ts";
+import { missingText, missingWithoutMetadata, settingsMissing } from "../core/google_platform.ts";
 import { type GoogleSettings, namesCluster } from "../core/google_settings.ts";
 import { DEFAULT_SCOPES } from "../core/google_token.ts";
 import type { Logger } from "../core/log.ts";
 import type { ProxySettings } from "../core/proxy_choice.ts";
 import type { ClusterFinder, FoundCluster } from "../kube/cluster_finder.ts";
 import { openTransport } from "../kube/open_transport.ts";
+import type { CallAnswer, WatchAnswer } from "../kube/transport.ts";
 import type { GoogleAccount } from "./google_account.ts";
 import { GoogleCredentials } from "./google_credentials.ts";
 import type { GoogleTry } from "./google_http.ts";
@@ -29,6 +30,13 @@ const PROBE_MS = 50;
 /** How long a cluster may take to answer at an address from before. */
 const CACHED_MS = 3_000;
 
+/**
+ * What an API server is asked by somebody who does not say who he is. It answers 400, since no duration is called that, before it looks
+ * at who asks (`WithRequestDeadline`): after any other answer to somebody unknown it closes the connection
+ * (`UnauthenticatedHTTP2DOSMitigation`, since Kubernetes 1.29).
+ */
+const KNOCK = "/version?timeout=knock";
+
 /** Options of {@linkcode GoogleClusters}. */
 export interface GoogleClustersOptions {
   readonly settings: GoogleSettings;
@@ -36,6 +44,8 @@ export interface GoogleClustersOptions {
   readonly sign: string | undefined;
   /** A setting says the namespace, or may. */
   readonly namesNamespace: boolean;
+  /** Off Google Cloud it is an error that none does. @default {true} */
+  readonly needsNamespace?: boolean;
   readonly account: GoogleAccount;
   readonly metadata: MetadataServer;
   /** Text of the file that a start before this one has kept. */
@@ -71,7 +81,7 @@ export class GoogleClusters implements ClusterFinder {
 
   async find({ signal }: { readonly signal?: AbortSignal | undefined }): Promise<FoundCluster | string> {
     const { settings, cached, namesNamespace, log } = this.#options;
-    if (settings.off) return "CLUSTER_NAME is -";
+    if (settings.off) return "left out by CLUSTER_NAME=-";
     const kept = parseCache(cached ?? "");
     if (kept === undefined || kept.key !== cacheKey(settings, namesNamespace)) return await this.#lookUp(signal);
     const found = await this.#tryKept(kept, signal);
@@ -140,17 +150,17 @@ export class GoogleClusters implements ClusterFinder {
   }
 
   #withoutMetadata(state: string): GooglePlace | string {
-    const { settings, namesNamespace } = this.#options;
-    const { projectId, target, credentialsFile } = settings;
-    const missing = missingWithoutMetadata(settings, { namesNamespace });
+    const { settings, namesNamespace, needsNamespace = true } = this.#options;
+    const { projectId, target, credentialsFile, location } = settings;
+    const missing = missingWithoutMetadata(settings, { namesNamespace: namesNamespace || !needsNamespace });
     if (missing.length === 0) {
       const project = target?.kind === "project" ? target.project : target?.name.project ?? projectId!;
       return { project, ownProject: undefined, region: undefined };
     }
-    if (!this.isNamed && credentialsFile === undefined) {
-      return `${state}, and neither CLUSTER_NAME nor MESH names a cluster`;
-    }
-    throw settingsMissing(missing, state);
+    if (this.isNamed || credentialsFile !== undefined) throw settingsMissing(missing, state);
+    // A project may be the program's own concern: what was tried besides is told too.
+    if (projectId !== undefined || location !== undefined) return missingText(missing, state);
+    return `${state}, and no setting speaks of Google Cloud`;
   }
 
   /** The cluster of before, if it is there; else why it is not. */
@@ -172,7 +182,10 @@ export class GoogleClusters implements ClusterFinder {
       const headers = kept.caPem === undefined ? (await credentials.current(signal)).headers : [];
       const timeoutMs = answerLimitMs(CACHED_MS, { deadlineMs, nowMs: Date.now() });
       const call = { method: "GET", headers, certificate: undefined, timeoutMs, signal } as const;
-      const { status } = await opened.transport.call("/version", call);
+      // Watches have a connection of their own: it is made beside this one, not after it.
+      const path = kept.caPem === undefined ? "/version" : KNOCK;
+      opened.transport.watch(path, { ...call, silenceMs: timeoutMs }).then(discard).catch(() => {});
+      const { status } = await opened.transport.call(path, call);
       if (kept.caPem === undefined && status !== 200) throw new Error(`it answers ${status}`);
       if (!isSamePlace(kept.whereabouts, await place)) throw new Error("krun is another account, or elsewhere");
     } catch (error) {
@@ -195,5 +208,15 @@ export class GoogleClusters implements ClusterFinder {
     if (found !== undefined) return found;
     const [user] = await Promise.all([account.email(options), account.accessToken(DEFAULT_SCOPES, options)]);
     return { user, ownProject: undefined, region: undefined };
+  }
+}
+
+/** Reads an answer that nobody needs to its end, so that its connection is free for the next request. */
+async function discard(answer: WatchAnswer | CallAnswer): Promise<void> {
+  if (!("chunks" in answer)) return;
+  try {
+    for await (const _ of answer.chunks);
+  } finally {
+    answer.close();
   }
 }

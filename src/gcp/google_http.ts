@@ -36,6 +36,10 @@ export interface GoogleRequest {
   readonly absent?: boolean;
   /** The permission that it takes, where the API does not say it. */
   readonly permission?: string;
+  /** The role to grant, where the permission does not say which, and what it is granted on: `web@p.iam.gserviceaccount.com`. */
+  readonly grant?: { readonly role: string; readonly on: string };
+  /** What else may end a 403, after `or`: `correct PROJECT_ID`. */
+  readonly otherwise?: string | undefined;
 }
 
 /** How a request is tried. */
@@ -251,7 +255,7 @@ function said({ what, host }: Said): string {
 
 /** What an answer that is a failure stands for. */
 function failed(
-  call: Said & Pick<GoogleCall, "identity" | "permission">,
+  call: Said & Pick<GoogleCall, "identity" | "permission" | "grant" | "otherwise">,
   { status, text, header }: CallAnswer,
 ): KrunError {
   const failure = parseGoogleFailure(text);
@@ -269,7 +273,9 @@ function failed(
   }
   if (status === 403) {
     const right = permission === undefined ? "the right for it" : roleFor(permission);
-    return new KrunError("GoogleForbidden", say(failure.message), `grant ${right} to ${identity}`);
+    const granted = call.grant === undefined ? right : `${call.grant.role} on ${call.grant.on}`;
+    const otherwise = call.otherwise === undefined ? "" : `, or ${call.otherwise}`;
+    return new KrunError("GoogleForbidden", say(failure.message), `grant ${granted} to ${identity}${otherwise}`);
   }
   if (status === 401 || status === 400 && /^invalid_/.test(failure.status ?? "")) {
     const message = say(`it does not take the credentials of ${identity}: ${failure.message}`);

@@ -83,6 +83,8 @@ export async function lookUpCluster(place: GooglePlace, options: LookUpOptions):
 class LookUp {
   readonly #place: GooglePlace;
   readonly #options: LookUpOptions;
+  /** What CLUSTER_LOCATION has left out of those that would fit. */
+  #leftOut: readonly GkeCluster[] = [];
 
   constructor(place: GooglePlace, options: LookUpOptions) {
     this.#place = place;
@@ -115,6 +117,7 @@ class LookUp {
       host: "container.googleapis.com",
       path: `/v1/projects/${encodeURIComponent(project)}/locations/-/clusters`,
       permission: "container.clusters.list",
+      otherwise: this.#options.settings.projectId === project ? "correct PROJECT_ID" : undefined,
     }, this.#options);
     const { clusters = [], missingZones = [] } = answer ?? {};
     const { location, clusterName } = this.#options.settings;
@@ -133,6 +136,9 @@ class LookUp {
       }
       return { ...this.#ofGke(choice.chosen, choice.rule), isPartial: missing.length > 0 };
     }
+    this.#leftOut = all.filter(({ name, location: its }) =>
+      location !== undefined && !isWithin(its, location) && (clusterName ?? name) === name
+    );
     const asleep = chooseCluster(all, this.#wish());
     if (asleep.kind === "chosen") throw this.#asleep(asleep.chosen);
     return undefined;
@@ -256,15 +262,21 @@ class LookUp {
 
   #none(cause: KrunError | undefined): string {
     const { clusterName: name, location, target, endpoint } = this.#options.settings;
+    if (cause !== undefined && endpoint !== undefined && endpoint !== "gateway") throw cause;
     const place = `project "${this.#place.project}"${location === undefined ? "" : ` in ${location}`}`;
-    const fleet = endpoint === undefined || endpoint === "gateway"
+    const others = this.#leftOut.length === 0
+      ? ""
+      : ` (elsewhere ${this.#leftOut.map((other) => `${other.name} in ${other.location}`).join(", ")})`;
+    const fleet = cause !== undefined
+      ? `its fleet may not be looked at (${cause.message})`
+      : endpoint === undefined || endpoint === "gateway"
       ? "no such member of its fleet"
       : `members of its fleet have no ${endpoint} endpoint (KRUN_GKE_ENDPOINT)`;
-    const state = `${place} has no GKE cluster${name === undefined ? "" : ` called ${name}`}, and ${fleet}`;
-    if (cause !== undefined && endpoint !== undefined && endpoint !== "gateway") throw cause;
+    const state = `${place} has no GKE cluster${name === undefined ? "" : ` called ${name}`}${others}, and ${fleet}`;
     if (name === undefined && target === undefined) return state;
-    const about = cause && `${state} that may be seen (${cause.message})`;
-    throw notFound(name === undefined ? "of Google Cloud" : `"${name}"`, about ?? state);
+    throw notFound(name === undefined ? "of Google Cloud" : `"${name}"`, state, {
+      ...(others !== "" && { hint: "correct or unset CLUSTER_LOCATION" }),
+    });
   }
 
   #ambiguous(candidates: readonly { name: string; location: string }[], rule: string): KrunError {
@@ -296,8 +308,17 @@ class LookUp {
   }
 
   #asleep({ name, location, status }: GkeCluster): KrunError {
-    return notFound(`"${name}"`, `the cluster in ${location} is ${status}`, { transient: status === "PROVISIONING" });
+    const isComing = status === "PROVISIONING";
+    return notFound(`"${name}"`, `the cluster in ${location} is ${status}`, {
+      transient: isComing,
+      hint: isComing ? "wait until it runs" : "see in the console what became of it, or name another with CLUSTER_NAME",
+    });
   }
+}
+
+interface NotFoundOptions {
+  readonly transient?: boolean;
+  readonly hint?: string;
 }
 
 /** Who may not ask is no worse off than who is told that there is none. */
@@ -306,8 +327,11 @@ function forbidden(error: unknown): KrunError {
   throw error;
 }
 
-function notFound(what: string, state: string, options: { transient?: boolean } = {}): KrunError {
-  const hint = "correct CLUSTER_NAME, CLUSTER_LOCATION, PROJECT_ID or MESH";
+function notFound(
+  what: string,
+  state: string,
+  { hint = "correct CLUSTER_NAME, CLUSTER_LOCATION, PROJECT_ID or MESH", ...options }: NotFoundOptions = {},
+): KrunError {
   return new KrunError("ClusterNotFound", `Cannot find cluster ${what}: ${state}`, hint, options);
 }
 

@@ -102,7 +102,7 @@ class Emulator {
       return reply(tokenAnswer(token, secondsLeft), { status: 200, type: "application/json" });
     } catch (error) {
       if (!(error instanceof KrunError)) throw error;
-      this.#tell("the program gets no answer from its metadata server", error.message);
+      this.#tell("the program gets no answer from its metadata server", error.message, error.hint);
       return reply(`${error.message}\n`, { status: error.transient ? 503 : 500 });
     }
   }
@@ -116,10 +116,10 @@ class Emulator {
   }
 
   /** Each thing once: a library asks again and again. */
-  #tell(event: string, reason: string): void {
+  #tell(event: string, reason: string, hint?: string): void {
     if (this.#told.has(event + reason) || this.#told.size > 100) return;
     this.#told.add(event + reason);
-    this.#options.log.warn(event, { reason });
+    this.#options.log.warn(event, { reason, hint });
   }
 }
 

@@ -160,7 +160,9 @@ export class MetadataServer {
 
   #text({ status, headers, body }: HttpAnswer): string | undefined {
     // Other clouds have a server at that address too; and whoever answers without it may be anybody.
-    if (headers.get("metadata-flavor") !== "Google") throw this.#fault("what answers there is not Google's");
+    if (headers.get("metadata-flavor") !== "Google") {
+      throw this.#fault("what answers there is not Google's", { hint: "unset GCE_METADATA_HOST, or correct it" });
+    }
     this.#isExpected = true;
     if (status === 200) return new TextDecoder().decode(body);
     if (status === 404) return undefined;
@@ -173,11 +175,20 @@ export class MetadataServer {
     throw this.#fault(state);
   }
 
-  #fault(state: string, options: { cause?: unknown; transient?: boolean; retryAfterMs?: number } = {}): KrunError {
+  #fault(state: string, { hint = OTHERWISE, ...options }: FaultOptions = {}): KrunError {
     const message = `Cannot ask the metadata server at ${this.address}: ${state}`;
-    const hint = "check that this machine has a service account of Google Cloud, or set GOOGLE_APPLICATION_CREDENTIALS";
     return new KrunError("GoogleCredentialsUnavailable", message, hint, options);
   }
+}
+
+const OTHERWISE =
+  "check that this machine has a service account of Google Cloud, or set GOOGLE_APPLICATION_CREDENTIALS";
+
+interface FaultOptions {
+  readonly hint?: string;
+  readonly cause?: unknown;
+  readonly transient?: boolean;
+  readonly retryAfterMs?: number;
 }
 
 function accessToken(text: string, nowMs: number): GoogleToken | undefined {

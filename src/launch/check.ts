@@ -8,6 +8,7 @@ import type { Cluster, ObjectKind, TokenRef } from "../core/cluster.ts";
 import { containerEnvNeeds } from "../core/container_env.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { CLOUD_PLATFORM } from "../core/google_token.ts";
 import { jwtClaims } from "../core/jwt.ts";
 import { mountPath } from "../core/mount_path.ts";
 import type { ObjectNeed } from "../core/pod_inputs.ts";
@@ -88,7 +89,7 @@ async function reportOf(outer: Surroundings, { argv }: CheckOptions): Promise<Ch
   } catch (error) {
     if (!(error instanceof KrunError) || error.code === "Internal") throw error;
     const verdict = verdictOf([{ error, askedBy: "" }]);
-    const nothing = { findings: [], objects: [], tokens: [], references: [] };
+    const nothing = { starts: false, findings: [], objects: [], tokens: [], references: [] };
     return { ...verdict, ...nothing, warnings: settings?.warnings ?? [] };
   }
 }
@@ -123,19 +124,50 @@ async function reportOfPlan(
     ? pod.failures
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
   const servers = [...await serverFailures(settings), ...tunnelFailures(plan)];
+  const ofGoogle = await checkGoogleAccount(plan, { settings, google });
   const reach = await meshReach(plan, procReader());
   const optional = settings.mesh.optional ? reach.failures.map(({ error }) => error.message) : [];
-  const verdict = verdictOf([...failures, ...ofMesh, ...servers, ...optional.length > 0 ? [] : reach.failures]);
+  const ofStart = [...failures, ...ofMesh, ...servers, ...optional.length > 0 ? [] : reach.failures];
+  const verdict = verdictOf([...ofStart, ...ofGoogle.failures]);
   const advice = adviceOf(plan, outer);
   return {
     ...verdict,
     details: [...verdict.details, ...(advice.manifests.length > 0 ? [advice.manifests.join("---\n")] : [])],
-    findings: [...findings(plan), ...waysInFindings(plan), ...reach.findings],
+    starts: ofStart.length === 0,
+    findings: [...findings(plan), ...ofGoogle.findings, ...waysInFindings(plan), ...reach.findings],
     objects,
-    tokens,
+    tokens: tokens.map((token) => named(token, { plan, name: ofGoogle.name })),
     references,
     warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings, ...optional],
   };
+}
+
+/** As whom the program meets Google, and why it gets no tokens of the metadata server that krun is for it. */
+async function checkGoogleAccount(
+  plan: Plan,
+  { settings, google }: { settings: Settings; google: LazyGoogle },
+): Promise<{ findings: Finding[]; failures: StartFailure[]; name?: string }> {
+  const isServed = settings.google.metadata !== undefined;
+  if (!isServed && plan.planned.googleTokens.size === 0) return { findings: [], failures: [] };
+  const cloud = await google.cloud();
+  const found: { findings: Finding[]; name?: string } = { findings: [] };
+  try {
+    const { name, because } = await cloud.programName(plan);
+    found.name = name;
+    found.findings.push({ what: "program's Google account", value: name, because });
+    // A mount of such a token is tried by itself.
+    if (isServed) await cloud.programAccount(plan).accessToken([CLOUD_PLATFORM]);
+    return { ...found, failures: [] };
+  } catch (error) {
+    if (!(error instanceof KrunError)) throw error;
+    return { ...found, failures: isServed ? [{ error, askedBy: "KRUN_METADATA" }] : [] };
+  }
+}
+
+/** A token with the name of whose it is, where that is no Kubernetes service account. */
+function named(token: CheckedToken, { plan, name }: { plan: Plan; name: string | undefined }): CheckedToken {
+  const isGoogles = plan.planned.googleTokens.has(token.audience);
+  return name !== undefined && isGoogles ? { ...token, serviceAccount: name } : token;
 }
 
 /** Why the front door of KRUN_TUNNEL could not be opened. */

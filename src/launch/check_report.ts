@@ -56,6 +56,8 @@ export interface CheckedReference {
 /** Everything `--check` found. */
 export interface CheckReport {
   readonly ok: boolean;
+  /** A start would succeed; without `ok` the program would then lack what a setting asks for. */
+  readonly starts: boolean;
   readonly findings: readonly Finding[];
   readonly objects: readonly CheckedObject[];
   readonly tokens: readonly CheckedToken[];
@@ -106,6 +108,8 @@ function tokenRow({ serviceAccount, audience, claims, paths, secondsLeft, askedB
   ];
 }
 
+const LACKS = "the program would start, and lack what a setting asks for";
+
 /** The report for a person at a terminal; ends with one line that says whether a start would succeed. */
 export function checkText(report: CheckReport): string {
   return [
@@ -120,7 +124,7 @@ export function checkText(report: CheckReport): string {
     ...section("PROBLEMS", report.problems.map((problem) => [problem])),
     // Not indented: a Role is to be applied as it is printed.
     ...report.details.flatMap((text) => [text.trimEnd(), ""]),
-    report.ok ? "ok: a start would succeed" : "not ok: a start would fail",
+    report.ok ? "ok: a start would succeed" : `not ok: ${report.starts ? LACKS : "a start would fail"}`,
     "",
   ].join("\n");
 }

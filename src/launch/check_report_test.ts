@@ -5,6 +5,7 @@ Deno.test("checkText() says whose a token without an audience is", () => {
   const token = { serviceAccount: "web", audience: "", askedBy: "KRUN_POD", paths: ["/t"], claims: {} };
   const text = checkText({
     ok: true,
+    starts: true,
     findings: [],
     objects: [],
     references: [],

@@ -16,7 +16,12 @@ import type { Logger } from "../core/log.ts";
 import { resolve } from "../core/posix_path.ts";
 import { proxySettings } from "../core/proxy_choice.ts";
 import type { Settings } from "../core/settings.ts";
-import { FederatedAccount, ImpersonatedAccount } from "../gcp/federated_account.ts";
+import {
+  FederatedAccount,
+  ImpersonatedAccount,
+  type ImpersonatedAccountOptions,
+  WORKLOAD_USER,
+} from "../gcp/federated_account.ts";
 import { FileAccount } from "../gcp/file_account.ts";
 import { GoogleAccount } from "../gcp/google_account.ts";
 import { GoogleClusters } from "../gcp/google_clusters.ts";
@@ -41,6 +46,13 @@ export interface ProgramIdentity {
   readonly identity: Identity;
 }
 
+/** As whom the program meets Google, for a person. */
+export interface ProgramName {
+  /** E-mail address, or what else IAM calls it. */
+  readonly name: string;
+  readonly because: string;
+}
+
 /** Google Cloud, as one start meets it. Disposing it closes its connections. */
 export class GoogleCloud implements AsyncDisposable {
   readonly metadata: MetadataServer;
@@ -51,6 +63,8 @@ export class GoogleCloud implements AsyncDisposable {
   readonly sign: string | undefined;
   readonly #outer: Surroundings;
   readonly #options: GoogleCloudOptions;
+  /** Of GOOGLE_APPLICATION_CREDENTIALS. */
+  readonly #file: FileAccount | undefined;
   #ofProgram: GoogleAccount | undefined;
 
   constructor(outer: Surroundings, options: GoogleCloudOptions) {
@@ -65,19 +79,24 @@ export class GoogleCloud implements AsyncDisposable {
     this.metadata = new MetadataServer({ host: google.metadataHost, isExpected: this.sign !== undefined });
     this.http = new GoogleHttp({ roots: () => machineRoots(cluster.certFile), proxy: proxySettings(outer.env) });
     const file = google.credentialsFile;
-    const source = file === undefined
-      ? new MetadataAccount(this.metadata)
+    this.#file = file === undefined
+      ? undefined
       : new FileAccount({ file: resolve(outer.cwd, file), http: this.http, files: anyFile });
-    this.account = new GoogleAccount(source, { http: this.http });
+    this.account = new GoogleAccount(this.#file ?? new MetadataAccount(this.metadata), { http: this.http });
   }
 
-  /** Where the cluster is looked for. @param cached text of the file that a start before this one has kept */
-  clusters(cached: string | undefined): GoogleClusters {
+  /**
+   * Where the cluster is looked for.
+   *
+   * @param options text of the file that a start before this one has kept; whether a namespace must be known
+   */
+  clusters({ cached, needsNamespace }: { cached: string | undefined; needsNamespace: boolean }): GoogleClusters {
     const { settings: { google, workload, podFile, cluster }, log, deadlineMs } = this.#options;
     return new GoogleClusters({
       settings: google,
       sign: this.sign,
       namesNamespace: [workload.namespace, workload.service, podFile].some((name) => name !== undefined),
+      needsNamespace,
       account: this.account,
       metadata: this.metadata,
       cached,
@@ -97,6 +116,28 @@ export class GoogleCloud implements AsyncDisposable {
     return this.#ofProgram ??= this.#programAccount(program);
   }
 
+  /** As whom the program meets Google, and why. @throws as {@linkcode GoogleCloud.programAccount}, and asking for its name */
+  async programName(program: ProgramIdentity): Promise<ProgramName> {
+    const account = this.programAccount(program);
+    const email = await account.email();
+    const { account: wish } = this.#options.settings.google;
+    const name = email ?? account.member ?? account.describe;
+    if (wish?.kind === "platform" || wish?.kind === "email") return { name, because: "KRUN_GOOGLE_ACCOUNT" };
+    if (account === this.account) {
+      const state = program.cluster === undefined ? "there is no cluster" : "the cluster has no workload identity pool";
+      return { name, because: `krun's own: ${state}` };
+    }
+    const serviceAccount = `service account ${program.identity.serviceAccount.value}`;
+    return email === undefined
+      ? { name, because: `${serviceAccount}, which has no annotation ${ANNOTATION}` }
+      : { name, because: `annotation ${ANNOTATION} of ${serviceAccount}` };
+  }
+
+  /** The project that GOOGLE_APPLICATION_CREDENTIALS are of; `undefined` where nothing says it. @throws as reading them */
+  async credentialsProject(): Promise<string | undefined> {
+    return await this.#file?.project();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.http[Symbol.asyncDispose]();
   }
@@ -106,7 +147,7 @@ export class GoogleCloud implements AsyncDisposable {
     const { account: wish, workloadProvider } = this.#options.settings.google;
     const provider = workloadProvider ?? cluster?.source.workloadProvider;
     if (wish?.kind === "platform" || wish?.kind !== "workload" && provider === undefined) {
-      return wish?.kind === "email" ? this.#standingFor(wish.email, this.account) : this.account;
+      return wish?.kind === "email" ? this.#standingFor(wish.email, { through: this.account }) : this.account;
     }
     if (cluster === undefined || provider === undefined) throw noProvider(cluster);
     const namespace = identity.namespace.value;
@@ -123,12 +164,12 @@ export class GoogleCloud implements AsyncDisposable {
       }),
       { http },
     );
-    if (wish?.kind === "email") return this.#standingFor(wish.email, federated);
+    if (wish?.kind === "email") return this.#standingFor(wish.email, { through: federated, role: WORKLOAD_USER });
     return new GoogleAccount(new AnnotatedAccount({ federated, http, cluster, namespace, serviceAccount }), { http });
   }
 
-  #standingFor(email: string, through: GoogleAccount): GoogleAccount {
-    return new GoogleAccount(new ImpersonatedAccount(email, { through }), { http: this.http });
+  #standingFor(email: string, options: ImpersonatedAccountOptions): GoogleAccount {
+    return new GoogleAccount(new ImpersonatedAccount(email, options), { http: this.http });
   }
 }
 
@@ -160,6 +201,10 @@ class AnnotatedAccount {
     return this.#options.federated.describe;
   }
 
+  get member(): string | undefined {
+    return this.#options.federated.member;
+  }
+
   async token(request: GoogleTokenRequest, options: GoogleTry) {
     return await (await this.#meant(options)).token(request, options);
   }
@@ -185,7 +230,8 @@ class AnnotatedAccount {
     const email = metadata?.annotations?.[ANNOTATION];
     if (email === undefined || email === "") return federated;
     if (isServiceAccountEmail(email)) {
-      return new GoogleAccount(new ImpersonatedAccount(email, { through: federated }), { http });
+      const options = { through: federated, role: WORKLOAD_USER };
+      return new GoogleAccount(new ImpersonatedAccount(email, options), { http });
     }
     throw new KrunError(
       "GoogleSettingsMissing",

@@ -60,13 +60,17 @@ async function findEntry(
   const deadlineMs = settings.startTimeoutMs === 0 ? 0 : Date.now() + settings.startTimeoutMs;
   await using google = new LazyGoogle(outer, { settings, log, deadlineMs });
   const base = settings.baseDir ?? (outer.self.uid === 0 ? "/" : outer.cwd);
-  const search = google.search(join(resolve(outer.cwd, base), STATE_FOLDER));
-  const found = search === undefined
-    ? "KUBECONFIG, KRUN_CONTEXT, KRUN_MANIFESTS or CLUSTER_NAME=- says so"
-    : await search.find({});
+  // kubectl needs no namespace.
+  const search = google.search(join(resolve(outer.cwd, base), STATE_FOLDER), { needsNamespace: false });
+  if (search === undefined) {
+    throw notMade("KUBECONFIG, KRUN_CONTEXT or KRUN_MANIFESTS names another cluster", "unset it");
+  }
+  const found = await search.find({});
   if (typeof found === "string") {
-    const message = `Cannot make a kubeconfig: no cluster is looked up on Google Cloud: ${found}`;
-    throw new KrunError("ClusterNotFound", message, "unset what names another cluster, or set CLUSTER_NAME");
+    const hint = settings.google.off
+      ? "unset CLUSTER_NAME"
+      : "set GOOGLE_APPLICATION_CREDENTIALS, PROJECT_ID and CLUSTER_LOCATION";
+    throw notMade(found, hint);
   }
   await found.opened?.transport[Symbol.asyncDispose]();
   const { config } = found;
@@ -83,6 +87,11 @@ async function findEntry(
     namespace: namespaceOf(settings, config.source),
   });
   return { ...entry, keepsNamespace: !isNamed };
+}
+
+function notMade(state: string, hint: string): KrunError {
+  const message = `Cannot make a kubeconfig: no cluster is found on Google Cloud: ${state}`;
+  return new KrunError("ClusterNotFound", message, hint);
 }
 
 /** The workload's, where it is known: kubectl takes `default` otherwise. */

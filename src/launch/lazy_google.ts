@@ -35,20 +35,24 @@ export class LazyGoogle implements AsyncDisposable {
   };
 
   /**
-   * Where `findCluster` looks; `undefined` where nothing asks for a cluster of Google Cloud: none is wanted, or a setting says
-   * which one it is.
+   * Where `findCluster` looks; `undefined` where nothing asks for a cluster, or a setting says that it is another one. Where
+   * CLUSTER_NAME says that none is to be looked for, that is what it answers.
    *
    * @param stateFolder of a start before this one
+   * @param options whether it is an error that nothing says the workload's namespace
    */
-  search(stateFolder: string): GoogleSearch | undefined {
+  search(stateFolder: string, { needsNamespace = true } = {}): GoogleSearch | undefined {
     const { settings } = this.#options;
     const { cluster: { manifests, kubeconfig, context, home, serviceHost }, google, cloudRun, clusterAskedBy } =
       settings;
     const isElsewhere = manifests !== undefined || kubeconfig !== undefined || context !== undefined;
-    if (google.off || isElsewhere || clusterAskedBy.length === 0 && !cloudRun) return undefined;
-    const load = async () =>
-      (await this.cloud()).clusters(keptText(join(stateFolder, CLUSTER_CACHE), this.#outer.self.uid));
-    const search = new GoogleSearch(namesCluster(google), load);
+    if (isElsewhere || clusterAskedBy.length === 0 && !cloudRun) return undefined;
+    const load = async () => {
+      const cached = keptText(join(stateFolder, CLUSTER_CACHE), this.#outer.self.uid);
+      return (await this.cloud()).clusters({ cached, needsNamespace });
+    };
+    const search = new GoogleSearch(namesCluster(google) && !google.off, load);
+    if (google.off) return search;
     // What is nearer would be taken: then nobody need look so far.
     if (search.isNamed || serviceHost === undefined && !isFile(join(home ?? "/", ".kube", "config"))) search.begin();
     return search;
@@ -82,6 +86,7 @@ export class GoogleSearch implements ClusterFinder {
   readonly #load: () => Promise<GoogleClusters>;
   #clusters: Promise<GoogleClusters> | undefined;
   #found: GoogleClusters | undefined;
+  #isNone = false;
 
   /** @param load at the first use */
   constructor(isNamed: boolean, load: () => Promise<GoogleClusters>) {
@@ -96,7 +101,14 @@ export class GoogleSearch implements ClusterFinder {
 
   async find(options: { readonly signal?: AbortSignal | undefined }) {
     this.#found = await this.#loaded();
-    return await this.#found.find(options);
+    const found = await this.#found.find(options);
+    this.#isNone = typeof found === "string";
+    return found;
+  }
+
+  /** It was looked, and there is none. */
+  get isNone(): boolean {
+    return this.#isNone;
   }
 
   /** What was looked up just now. */

@@ -66,6 +66,8 @@ export interface LeftOutCluster {
   readonly source?: ClusterSource;
   /** Why it is left out, in one clause. */
   readonly reason: string;
+  /** What to do about that, where it is known. */
+  readonly hint?: string;
 }
 
 /** Options of {@linkcode planRun}. */
@@ -156,7 +158,11 @@ function withoutMesh(plan: Plan, { settings, log, onMeshFailure, cause }: PlanOp
 async function planUseful(outer: Surroundings, options: PlanOptions): Promise<Plan> {
   const plan = await planRun(outer, options);
   const { cluster, planned: { pod } } = plan;
-  if (!cluster || options.settings.clusterAskedBy.length > 0) return plan;
+  const { clusterAskedBy, googleAccountAskedBy, google } = options.settings;
+  if (!cluster || clusterAskedBy.length > 0) return plan;
+  const decidesAccount = (google.workloadProvider ?? cluster.source.workloadProvider) !== undefined;
+  // Without it the program would be somebody else at Google.
+  if (decidesAccount && googleAccountAskedBy.length > 0) return plan;
   const [ref] = mountedVolumes(pod).flatMap((volume) => volumeNeeds(volume, pod).tokens);
   if (!ref) return plan; // Nothing will be asked of it.
   const signal = AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...options.signal ? [options.signal] : []]);
@@ -172,22 +178,23 @@ async function planUseful(outer: Surroundings, options: PlanOptions): Promise<Pl
   } catch (cause) {
     await cluster[Symbol.asyncDispose]();
     options.signal?.throwIfAborted();
-    const leftOut = { source: cluster.source, reason: reasonOf(cause) };
+    const leftOut = { source: cluster.source, ...leftOutBy(cause) };
     warnOfLeftOut(options.log, leftOut);
     return { ...await planRun(outer, { ...options, withoutCluster: true }), leftOut };
   }
 }
 
-function warnOfLeftOut(log: Logger, { source, reason }: LeftOutCluster): void {
-  const event = "starting without a service account: the cluster that was found is of no use";
-  log.warn(event, { cluster: source?.where, reason });
+function warnOfLeftOut(log: Logger, { source, reason, hint }: LeftOutCluster): void {
+  const state = source === undefined ? "no cluster can be found" : "the cluster that was found is of no use";
+  log.warn(`starting without a service account: ${state}`, { cluster: source?.where, reason, hint });
 }
 
-function reasonOf(cause: unknown): string {
+function leftOutBy(cause: unknown): Pick<LeftOutCluster, "reason" | "hint"> {
   if (cause instanceof DOMException && cause.name === "TimeoutError") {
-    return `no answer within ${UNASKED_TIMEOUT_MS / 1000} s`;
+    return { reason: `no answer within ${UNASKED_TIMEOUT_MS / 1000} s` };
   }
-  return cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof KrunError) return { reason: cause.message, hint: cause.hint };
+  return { reason: cause instanceof Error ? cause.message : String(cause) };
 }
 
 /**
@@ -324,6 +331,9 @@ async function locateCluster(
 ): Promise<Pick<Plan, "leftOut" | "clusterToKeep"> & { readonly cluster?: Cluster }> {
   const { serviceHost, servicePort, certFile, ...places } = settings.cluster;
   const cloud = google?.search(stateFolder);
+  const { clusterAskedBy, googleAccountAskedBy } = settings;
+  const isAsked = clusterAskedBy.length > 0;
+  const decidesAccount = cloud !== undefined && googleAccountAskedBy.length > 0;
   try {
     const request = {
       ...places,
@@ -337,35 +347,49 @@ async function locateCluster(
       files: anyFile,
       cloud,
     };
-    const cluster = await findClusterOrCloud(request, { log, signal: searchSignal(settings, signal) });
+    const cluster = await findClusterOrCloud(request, {
+      log,
+      signal: searchSignal({ isAsked: isAsked || decidesAccount }, signal),
+    });
     const found = { cluster, ...(cloud?.toKeep && { clusterToKeep: cloud.toKeep }) };
-    if (settings.clusterAskedBy.length > 0 || cluster.source.namespace || settings.workload.service) return found;
+    if (isAsked || cluster.source.namespace || settings.workload.service) return found;
     await cluster[Symbol.asyncDispose]();
     const leftOut = { source: cluster.source, reason: "it names no namespace for the workload" };
     warnOfLeftOut(log, leftOut);
     return { leftOut };
   } catch (cause) {
     signal?.throwIfAborted();
+    // Until it is known that there is none, nobody knows as whom the program is to meet Google.
+    if (decidesAccount && !cloud.isNone && cause instanceof KrunError) throw decidesAccountOf(settings, cause);
     const isLate = cause instanceof DOMException && cause.name === "TimeoutError";
-    if (isLate || cause instanceof KrunError && cause.transient && settings.clusterAskedBy.length === 0) {
-      const leftOut = { reason: reasonOf(cause) };
+    if (isLate || cause instanceof KrunError && cause.transient && !isAsked) {
+      const leftOut = leftOutBy(cause);
       warnOfLeftOut(log, leftOut);
       return { leftOut };
     }
     if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
     // Each of them is told with all that fails.
-    if (asksForReferences(settings)) return { leftOut: { reason: cause.message } };
+    if (asksForReferences(settings)) return { leftOut: leftOutBy(cause) };
     const isAbsent = cause.code === "ClusterNotFound";
-    if (settings.clusterAskedBy.length === 0) {
+    if (!isAsked) {
       if (isAbsent) return {};
-      const leftOut = { reason: cause.message };
+      const leftOut = leftOutBy(cause);
       warnOfLeftOut(log, leftOut);
       return { leftOut };
     }
     if (!isAbsent) throw cause;
-    const askedBy = settings.clusterAskedBy.join(", ");
+    const askedBy = clusterAskedBy.join(", ");
     throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
   }
+}
+
+/** Why nobody knows as whom the program is to meet Google: the failure that it is, and the way past it. */
+function decidesAccountOf({ googleAccountAskedBy, clusterAskedBy }: Settings, cause: KrunError): KrunError {
+  if (clusterAskedBy.length > 0) return cause;
+  const message = `${cause.message} (the cluster says whose tokens ${googleAccountAskedBy.join(", ")} asks for)`;
+  const hint = `${cause.hint}, or set KRUN_GOOGLE_ACCOUNT=platform if they are to be krun's own`;
+  const { transient, details } = cause;
+  return new KrunError(cause.code, message, hint, { cause, transient, ...(details !== undefined && { details }) });
 }
 
 /** Whether references are all that asks for a cluster. */
@@ -374,8 +398,8 @@ function asksForReferences({ clusterAskedBy, references }: Settings): boolean {
 }
 
 /** A cluster that nobody asked for is not looked for long. */
-function searchSignal({ clusterAskedBy }: Settings, signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (clusterAskedBy.length > 0) return signal;
+function searchSignal({ isAsked }: { isAsked: boolean }, signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (isAsked) return signal;
   return AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...signal ? [signal] : []]);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { MetadataFacts } from "../core/metadata_answer.ts";
+import { KrunError } from "../core/errors.ts";
 import { CLOUD_PLATFORM } from "../core/google_token.ts";
 import { parseClusterName } from "../core/google_resource.ts";
 import { descendants } from "../core/proc_stat.ts";
@@ -40,11 +41,29 @@ export async function serveProgramMetadata(
   });
   listening = { ...address, port: server.port };
   run.log.info("metadata server for the program", { address: server.address });
+  const end = new AbortController();
+  void warmUp(run, { google, signal: end.signal });
   return {
     // Python's library looks for the server by the second name, all others by the first.
     env: { GCE_METADATA_HOST: server.address, GCE_METADATA_IP: server.address },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      end.abort();
+      await server[Symbol.asyncDispose]();
+    },
   };
+}
+
+/** What the program would learn by its first request is told beside its start; and that request then finds a token. */
+async function warmUp(
+  { plan, log }: Run,
+  { google, signal }: { google: LazyGoogle; signal: AbortSignal },
+): Promise<void> {
+  try {
+    await google.tokens(plan).grant({ kind: "access", scopes: [CLOUD_PLATFORM] }, { signal });
+  } catch (error) {
+    if (signal.aborted || !(error instanceof KrunError)) return;
+    log.warn("there are no Google tokens for the program yet", { reason: error.message, hint: error.hint });
+  }
 }
 
 async function facts({ plan, settings }: Run, google: LazyGoogle): Promise<MetadataFacts> {
@@ -53,15 +72,16 @@ async function facts({ plan, settings }: Run, google: LazyGoogle): Promise<Metad
   const name = parseClusterName(`//container.googleapis.com/${cluster?.source.where ?? ""}`);
   const ofMachine = async (path: string) => cloud.sign === undefined ? undefined : await cloud.metadata.get(path);
   const provider = settings.google.workloadProvider ?? cluster?.source.workloadProvider;
-  const [account, ownProject, ownNumber, region] = await Promise.all([
+  const [account, ownProject, ownNumber, region, fileProject] = await Promise.all([
     cloud.programAccount(plan).email(),
     ofMachine("project/project-id"),
     ofMachine("project/numeric-project-id"),
     cloud.sign === undefined ? undefined : cloud.metadata.region(),
+    cloud.credentialsProject(),
   ]);
   // PROJECT_ID may be a number, which is no id.
   const { projectId: project, projectNumber: number } = settings.google;
-  const named = [name?.project, project, ownProject].filter((one) => one !== undefined);
+  const named = [name?.project, project, ownProject, fileProject].filter((one) => one !== undefined);
   const projectId = named.find((one) => !isNumber(one));
   return {
     projectId,

@@ -34,7 +34,7 @@ export function principalOf(
   const account = sub.replace(/^system:serviceaccount:([^:]+):([^:]+)$/, "$1/$2");
   return stsAudience.startsWith("identitynamespace:")
     ? `serviceAccount:${tokenAudience}[${account}]`
-    : `principal:${stsAudience}/subject/${sub}`;
+    : `principal:${stsAudience.replace(/\/providers\/[^/]*$/, "")}/subject/${sub}`;
 }
 
 /** What the Security Token Service is asked with. */

@@ -89,7 +89,8 @@ const CHOICE: readonly Case[] = [
     name: "a cluster that is being made is told, not waited for in silence",
     test: async (rig) => {
       rig.google.clusters = [rig.cluster({ status: "PROVISIONING", endpoint: "" })];
-      fails(await start(rig, { CLUSTER_NAME: "prod", KRUN_START_TIMEOUT: "0" }), "ClusterNotFound", "is PROVISIONING");
+      const end = await start(rig, { CLUSTER_NAME: "prod", KRUN_START_TIMEOUT: "0" });
+      fails(end, "ClusterNotFound", "is PROVISIONING", "wait until it runs");
     },
   },
   {
@@ -288,6 +289,21 @@ const FLEET: readonly Case[] = [
       fleetOnly(rig);
       const said = "has no GKE cluster called gone, and no such member of its fleet";
       fails(await start(rig, { CLUSTER_NAME: "gone" }), "ClusterNotFound", said);
+    },
+  },
+  {
+    name: "the fleet may not be looked at: that is said, not that there is no such member",
+    test: async (rig) => {
+      const said = "and its fleet may not be looked at (Cannot list the fleet of project";
+      fails(await start(rig, { CLUSTER_NAME: "gone" }), "ClusterNotFound", said);
+    },
+  },
+  {
+    name: "CLUSTER_LOCATION leaves out the one that is meant: where it is, and what to correct",
+    test: async (rig) => {
+      const env = { CLUSTER_NAME: "prod", CLUSTER_LOCATION: "europe-west1" };
+      const said = `has no GKE cluster called prod (elsewhere prod in ${REGION})`;
+      fails(await start(rig, env), "ClusterNotFound", said, "correct or unset CLUSTER_LOCATION");
     },
   },
 ];

@@ -44,6 +44,15 @@ async function annotate(rig: GoogleRig, email: string | null): Promise<void> {
 
 const STAND_FOR = [`${WEB}/iam.serviceAccounts.getAccessToken`, `${WEB}/iam.serviceAccounts.getOpenIdToken`];
 
+/** The API server's own kubeconfig, with its address in the network. */
+async function adminKubeconfig({ server, address }: GoogleRig, folder: string): Promise<string> {
+  const kubeconfig = JSON.parse(await Deno.readTextFile(server.adminKubeconfig));
+  kubeconfig.clusters[0].cluster.server = `https://${address}`;
+  const file = join(folder, "kubeconfig");
+  await Deno.writeTextFile(file, JSON.stringify(kubeconfig));
+  return file;
+}
+
 /** A start in a folder of its own. */
 async function start(rig: GoogleRig, env: Record<string, string>, args = READ): Promise<RigEnd> {
   await using folder = await RigFolder.create();
@@ -118,10 +127,7 @@ Deno.test("krun gives the program Google tokens", async (t) => {
     const { code, stderr } = await start(rig, { ...CLOUD_RUN, ...TOKENS });
     assert.equal(code, 125);
     assert.match(stderr, /Permission 'iam\.serviceAccounts\.get\w+' denied/);
-    assert.match(
-      stderr,
-      /grant roles\/iam\.workloadIdentityUser to service account shop\/default by workload identity federation/,
-    );
+    assert.ok(stderr.includes(`grant roles/iam.workloadIdentityUser on ${WEB} to ${workload}`), stderr);
   });
 
   await t.step("of the federated identity itself where it stands for nobody, which has no ID tokens", async () => {
@@ -147,17 +153,65 @@ Deno.test("krun gives the program Google tokens", async (t) => {
   await t.step("through a pool of somebody's own, for a cluster that a kubeconfig names", async () => {
     federate(rig);
     await annotate(rig, WEB);
-    google.grant(`principal://iam.googleapis.com/${OWN_POOL}/subject/system:serviceaccount:shop:default`, ...STAND_FOR);
-    const kubeconfig = JSON.parse(await Deno.readTextFile(server.adminKubeconfig));
-    kubeconfig.clusters[0].cluster.server = `https://${rig.address}`;
+    const pool = OWN_POOL.replace(/\/providers\/.*/, "");
+    const member = `principal://iam.googleapis.com/${pool}/subject/system:serviceaccount:shop:default`;
     await using folder = await RigFolder.create();
-    const file = join(folder.path, "kubeconfig");
-    await Deno.writeTextFile(file, JSON.stringify(kubeconfig));
+    const file = await adminKubeconfig(rig, folder.path);
     const env = { KUBECONFIG: file, WORKLOAD_NAMESPACE: "shop", KRUN_WORKLOAD_PROVIDER: OWN_POOL, ...TOKENS };
+    const refused = await start(rig, env);
+    assert.ok(refused.stderr.includes(`grant roles/iam.workloadIdentityUser on ${WEB} to ${member}`), refused.stderr);
+    google.grant(member, ...STAND_FOR);
     assert.equal((await filesOf(rig, await start(rig, env))).identity, WEB);
     const { code, stderr } = await start(rig, { ...env, KRUN_WORKLOAD_PROVIDER: "", KRUN_GOOGLE_ACCOUNT: "workload" });
     assert.equal(code, 125);
     assert.match(stderr, /set KRUN_WORKLOAD_PROVIDER/);
+  });
+
+  await t.step("a passing fault never makes them another account's", async (t) => {
+    const { GCP_ID_TOKEN_api: _id, ...access } = TOKENS;
+    const env = { ...CLOUD_RUN, ...access, KRUN_START_TIMEOUT: "2" };
+    const read = sh("cat access");
+    const setUp = async () => {
+      federate(rig);
+      await annotate(rig, WEB);
+      google.grant(workload, ...STAND_FOR);
+    };
+    const refused = async (...says: readonly string[]) => {
+      const { code, stdout, stderr } = await start(rig, env, read);
+      assert.deepEqual([code, stdout], [125, ""], stderr);
+      for (const words of says) assert.ok(stderr.includes(words), `${words} in ${stderr}`);
+    };
+    const asPlatform = "set KRUN_GOOGLE_ACCOUNT=platform if they are to be krun's own";
+
+    await t.step("GKE is away", async () => {
+      await setUp();
+      google.trouble({ host: "container.googleapis.com", status: 503, times: 99 });
+      await refused("the cluster says whose tokens GCP_ACCESS_TOKEN asks for", asPlatform);
+      const { stdout, stderr } = await start(rig, { ...env, KRUN_GOOGLE_ACCOUNT: "platform" }, read);
+      assert.equal(google.tokens.worth(stdout)?.identity, krun, stderr);
+    });
+    await t.step("GKE comes back within KRUN_START_TIMEOUT", async () => {
+      await setUp();
+      google.trouble({ host: "container.googleapis.com", status: 503, times: 3 });
+      const { stdout, stderr } = await start(rig, { ...env, KRUN_START_TIMEOUT: "30" }, read);
+      assert.equal(google.tokens.worth(stdout)?.identity, WEB, stderr);
+    });
+    await t.step("krun may not list clusters", async () => {
+      await setUp();
+      google.revoke(krun, "container.clusters.list", "container.clusters.get");
+      await refused("grant roles/container.clusterViewer", asPlatform);
+    });
+    await t.step("the cluster is away", async () => {
+      await setUp();
+      google.clusters = [rig.cluster({ endpoint: "34.118.224.8", workloadIdentityConfig: { workloadPool: POOL } })];
+      await refused("34.118.224.8");
+    });
+    await t.step("the control: a project without clusters has nobody else's", async () => {
+      await setUp();
+      google.clusters = [];
+      const { stdout, stderr } = await start(rig, env, read);
+      assert.equal(google.tokens.worth(stdout)?.identity, krun, stderr);
+    });
   });
 
   await t.step("that are renewed before they end", async () => {
@@ -272,5 +326,39 @@ Deno.test("krun serves a metadata server for its program alone", async (t) => {
     const { stdout, stderr } = await start(rig, env, script);
     assert.match(stdout, /^500 /);
     assert.match(stderr, /the program gets no answer from its metadata server/);
+    const hint = `hint="grant roles/iam.workloadIdentityUser on ${WEB} to ${workload}"`;
+    assert.ok(stderr.includes(hint), stderr);
+  });
+
+  await t.step("what the program would learn by its first request is in the log at its start", async () => {
+    setUp();
+    google.revoke(workload, ...STAND_FOR);
+    await using folder = await RigFolder.create();
+    const options = { args: IDLE, cwd: folder.path, env: { MESH_BASE_DIR: folder.path, ...env } };
+    await using krun = new KrunProcess(rig.krun(options));
+    await krun.sees("stderr", /there are no Google tokens for the program yet.*hint="grant roles/);
+  });
+
+  await t.step("--check says who the program is at Google, and why it is nobody", async () => {
+    setUp();
+    const check = ["--check", "--", "/bin/true"];
+    const known = await start(rig, env, check);
+    assert.equal(known.code, 0, known.stdout);
+    assert.match(known.stdout, new RegExp(`program's Google account +${WEB} +annotation iam\\.gke\\.io/`));
+    google.revoke(workload, ...STAND_FOR);
+    const { code, stdout } = await start(rig, env, check);
+    assert.equal(code, 1);
+    assert.ok(stdout.includes(`grant roles/iam.workloadIdentityUser on ${WEB} to ${workload}`), stdout);
+    assert.match(stdout, /asked for by KRUN_METADATA/);
+    assert.match(stdout, /^not ok: the program would start, and lack what a setting asks for$/m);
+  });
+
+  await t.step("the project is the credentials' own where nothing else says it", async () => {
+    setUp();
+    const { PROJECT_ID: _project, CLUSTER_LOCATION: _location, CLUSTER_NAME: _name, ...others } = env;
+    const more = { KUBECONFIG: await adminKubeconfig(rig, keys.path), KRUN_GOOGLE_ACCOUNT: "platform" };
+    const args = ["--", "/usr/bin/env", "python3", program("metadata_get.py")];
+    const { stdout, stderr } = await start(rig, { ...others, ...more }, args);
+    assert.match(stdout, /^200 acme-shop-prod$/m, stderr);
   });
 });

@@ -127,6 +127,24 @@ Deno.test("krun --kubeconfig makes a kubeconfig that kubectl can use", async (t)
     assert.equal(read.stdout.trim(), "secret/db", read.stderr);
   });
 
+  await t.step("off Google no namespace is needed, and what is needed is named", async () => {
+    await using off = await RigFolder.create();
+    const local = "local@acme-shop-prod.iam.gserviceaccount.com";
+    await using away = await GoogleRig.create({ metadata: false });
+    const run = async (env: Record<string, string>) =>
+      await away.run(off.path, { HOME: off.path, ...env }, ["--kubeconfig"]);
+    const nothing = await run({});
+    assert.equal(nothing.code, 125);
+    assert.match(nothing.stderr, /set GOOGLE_APPLICATION_CREDENTIALS, PROJECT_ID and CLUSTER_LOCATION/);
+    away.google.grant(local, "container.clusters.list");
+    const file = join(off.path, "key.json");
+    await Deno.writeTextFile(file, await away.google.serviceAccountKey(local), { mode: 0o600 });
+    const env = { GOOGLE_APPLICATION_CREDENTIALS: file, PROJECT_ID: "acme-shop-prod", CLUSTER_LOCATION: "us-central1" };
+    const { code, stdout, stderr } = await run(env);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, new RegExp(`current-context: ${CONTEXT}`));
+  });
+
   await t.step("a member of the fleet", async () => {
     const { google } = rig;
     google.clusters = [];
@@ -142,7 +160,13 @@ Deno.test("krun --kubeconfig makes a kubeconfig that kubectl can use", async (t)
   await t.step("where a kubeconfig names the cluster there is nothing to make", async () => {
     const { code, stderr } = await krun(["--kubeconfig"], { KUBECONFIG: file });
     assert.equal(code, 125);
-    assert.match(stderr, /Cannot make a kubeconfig: no cluster is looked up on Google Cloud/);
+    assert.match(stderr, /Cannot make a kubeconfig: .*KUBECONFIG.* names another cluster; unset it/);
+  });
+
+  await t.step("CLUSTER_NAME=- leaves nothing to look for", async () => {
+    const { code, stderr } = await krun(["--kubeconfig"], { CLUSTER_NAME: "-" });
+    assert.equal(code, 125);
+    assert.match(stderr, /left out by CLUSTER_NAME=-; unset CLUSTER_NAME/);
   });
 });
 

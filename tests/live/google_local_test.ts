@@ -82,7 +82,7 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
       keys: () => provider.jwk(),
     }];
   };
-  const federated = `principal:${provider.audience}/subject/job-7`;
+  const federated = `principal:${provider.audience.replace(/\/providers\/.*/, "")}/subject/job-7`;
   await rig.grantKrun("shop", EMAIL);
   await rig.grantKrun("shop", PERSON);
   await rig.grantKrun("shop", federated);
@@ -135,7 +135,7 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     assert.equal(code, 125);
     assert.match(
       stderr,
-      /403, Permission 'iam\.serviceAccounts\.getAccessToken' denied .*grant roles\/iam\.workloadIdentityUser/,
+      /403, Permission 'iam\.serviceAccounts\.getAccessToken' denied .*grant roles\/iam\.serviceAccountTokenCreator on local@/,
     );
   });
 
@@ -275,6 +275,58 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     google.clearTroubles();
   });
 
+  await t.step("a key that is no PEM is told before anything is sent", async () => {
+    setUp();
+    const key = JSON.stringify({ ...JSON.parse(await google.serviceAccountKey(EMAIL)), private_key: "s3cret" });
+    const since = google.seen.length;
+    const { code, stderr } = await startWith(rig, key);
+    assert.equal(code, 125);
+    assert.match(stderr, /its private_key is not a key in PEM/);
+    assert.equal(google.seen.length, since);
+  });
+
+  await t.step("a role that is missing is to be granted to the key's own e-mail address", async () => {
+    setUp();
+    const { code, stderr } = await startWith(rig, await google.serviceAccountKey(EMAIL));
+    assert.equal(code, 125);
+    assert.ok(stderr.includes(`grant roles/container.clusterViewer to ${EMAIL}, or correct PROJECT_ID`), stderr);
+  });
+
+  await t.step("an ID token of a person's log-in: what to set instead", async () => {
+    setUp();
+    google.grant(PERSON, "container.clusters.list");
+    const { code, stderr } = await startWith(rig, google.userCredentials(PERSON), {
+      KRUN_GOOGLE_ACCOUNT: "platform",
+      GCP_ID_TOKEN_api: "https://api.example:./id",
+    });
+    assert.equal(code, 125);
+    assert.match(
+      stderr,
+      /gives none to credentials of type authorized_user by themselves .*; set KRUN_GOOGLE_ACCOUNT to/,
+    );
+  });
+
+  await t.step("a project alone speaks for Google too: what is missing besides", async () => {
+    setUp();
+    await using folder = await RigFolder.create();
+    const env = { PROJECT_ID: "acme-shop-prod", K8S_SECRET_db: "./db" };
+    const { code, stderr } = await rig.run(folder.path, { HOME: folder.path, ...env }, READ);
+    assert.equal(code, 125);
+    assert.match(
+      stderr,
+      /and GOOGLE_APPLICATION_CREDENTIALS, CLUSTER_LOCATION and WORKLOAD_NAMESPACE or K_SERVICE are not set/,
+    );
+  });
+
+  await t.step("CLUSTER_NAME=- is one of the places that were looked at", async () => {
+    setUp();
+    await using folder = await RigFolder.create();
+    const env = { HOME: folder.path, CLUSTER_NAME: "-", K8S_SECRET_db: "./db" };
+    const { code, stderr } = await rig.run(folder.path, env, READ);
+    assert.equal(code, 125);
+    assert.match(stderr, /Google Cloud: left out by CLUSTER_NAME=-/);
+  });
+
   await t.step("nothing is set: every name that is missing, at once", async () => {
     setUp();
     await using folder = await RigFolder.create();
@@ -283,7 +335,7 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     const names =
       "GOOGLE_APPLICATION_CREDENTIALS, CLUSTER_LOCATION, PROJECT_ID and WORKLOAD_NAMESPACE or K_SERVICE are not set";
     assert.ok(
-      stderr.includes(`no metadata server answers at 169.254.169.254 within 50 ms, and ${names}; set `),
+      stderr.includes(`no metadata server answers at 169.254.169.254 within 50 ms, and ${names}; set them; gcloud `),
       stderr,
     );
   });
@@ -317,7 +369,10 @@ Deno.test("krun uses Google credentials of every kind, off Google", async (t) =>
     await using folder = await RigFolder.create();
     const { code, stderr } = await rig.run(folder.path, { WORKLOAD_NAMESPACE: "shop", K8S_SECRET_db: "./db" }, READ);
     assert.equal(code, 125);
-    assert.match(stderr, /Cannot find a cluster: .*Google Cloud: no metadata server answers .* names a cluster/);
+    assert.match(
+      stderr,
+      /Cannot find a cluster: .*Google Cloud: no metadata server answers .* no setting speaks of Google Cloud/,
+    );
   });
 
   await t.step("nothing asks for a cluster: nobody is asked, and nothing is said", async () => {

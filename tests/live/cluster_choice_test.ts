@@ -17,6 +17,7 @@ Deno.test("krun that needs a cluster and finds none lists every attempt, and who
     "KUBECONFIG: not set",
     "service account of a Pod: KUBERNETES_SERVICE_HOST is not set",
     `~/.kube/config: there is no "${workspace.root}/.kube/config"`,
+    "Google Cloud: left out by CLUSTER_NAME=-",
   ];
   const asking: Record<string, string>[] = [
     { K8S_SECRET_db: "./db" },

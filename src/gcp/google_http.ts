@@ -50,8 +50,6 @@ export interface GoogleTry {
    * epoch. 0: one try, with all its time. @default {10 s from now}
    */
   readonly deadlineMs?: number | undefined;
-  /** It is tried once: whoever asks tries again himself. @default {false} */
-  readonly isSingle?: boolean | undefined;
 }
 
 /** A request and its token. */
@@ -156,7 +154,7 @@ export class GoogleHttp implements AsyncDisposable {
 
   /** Tries again what may succeed later, until the deadline. */
   async #persist<T>(
-    { signal = new AbortController().signal, deadlineMs = Date.now() + RETRY_MS, isSingle = false }: GoogleTry,
+    { signal = new AbortController().signal, deadlineMs = Date.now() + RETRY_MS }: GoogleTry,
     once: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     for (let failures = 1;; failures++) {
@@ -164,8 +162,7 @@ export class GoogleHttp implements AsyncDisposable {
         return await once(signal);
       } catch (error) {
         signal.throwIfAborted();
-        const isOver = isSingle || Date.now() >= deadlineMs;
-        if (!(error instanceof KrunError) || !error.transient || isOver) throw error;
+        if (!(error instanceof KrunError) || !error.transient || Date.now() >= deadlineMs) throw error;
         const delay = { chance: Math.random(), firstMs: FIRST_DELAY_MS, maxMs: LONGEST_DELAY_MS };
         const waitMs = retryDelayMs(failures, { ...delay, atLeastMs: error.retryAfterMs });
         if (Date.now() + waitMs > deadlineMs) throw error;

@@ -10,11 +10,10 @@ import type { GoogleRequest } from "../gcp/google_http.ts";
 export interface GoogleAskerOptions {
   /** Made when the first reference needs it. */
   account(): Promise<Pick<GoogleAccount, "json" | "text" | "email">>;
-  /** Milliseconds for one answer. @default {20_000} */
-  readonly timeoutMs?: number;
 }
 
-const TIMEOUT_MS = 20_000;
+/** A deadline by which each request is one try, with all its time. */
+const ONCE = 0;
 
 /** How long the account's name may take, milliseconds. */
 const NAME_MS = 1_000;
@@ -30,12 +29,12 @@ export class GoogleAsker {
 
   /** The answer's object; `undefined` for a 404 when `absent` is set. @throws {KrunError} as `GoogleAccount.json` */
   async json<T>(request: GoogleRequest, signal: AbortSignal | undefined): Promise<T | undefined> {
-    return await (await this.#account()).json<T>(request, this.#once(signal));
+    return await (await this.#account()).json<T>(request, { signal, deadlineMs: ONCE });
   }
 
   /** The answer's text. @throws as {@linkcode GoogleAsker.json} */
   async text(request: GoogleRequest, signal: AbortSignal | undefined): Promise<string | undefined> {
-    return await (await this.#account()).text(request, this.#once(signal));
+    return await (await this.#account()).text(request, { signal, deadlineMs: ONCE });
   }
 
   /** With its name, which the launch asks for beside the first token: whoever is to be granted a role is then known. */
@@ -45,10 +44,5 @@ export class GoogleAsker {
       await account.email({ deadlineMs: Date.now() + NAME_MS }).catch(() => {});
       return account;
     });
-  }
-
-  #once(signal: AbortSignal | undefined) {
-    const { timeoutMs = TIMEOUT_MS } = this.#options;
-    return { signal, deadlineMs: Date.now() + timeoutMs, isSingle: true };
   }
 }

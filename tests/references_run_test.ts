@@ -222,6 +222,35 @@ async function loaded(workspace: Workspace, env: Record<string, string>): Promis
   return new Set(urls.map((url) => url.replace(/^.*\/src\//, "")));
 }
 
+Deno.test("krun tells every reference that cannot be read, also where the cluster of the others is not found", async () => {
+  await using workspace = await Workspace.create();
+  await Deno.writeTextFile(workspace.path("bad"), "{ not yaml: [");
+  const env = { A: PASSWORD, B: "sm://p", KRUN_MANIFESTS: "", KUBECONFIG: workspace.path("bad") };
+  const { code, stderr } = await workspace.run({ args: sh("true"), env });
+  assert.equal(code, 125);
+  assert.match(stderr, /^- Cannot read kubeconfig .* \(asked for by A\); /m);
+  assert.match(stderr, /^- Cannot resolve B as a reference: /m);
+});
+
+Deno.test("krun --check tells a default from a value that is the same, and a value that no variable can have", async () => {
+  await using workspace = await Workspace.create();
+  const rows = async (env: Record<string, string>) => {
+    const { stdout } = await workspace.run({ args: ["--check", "--", "/bin/true"], env });
+    return stdout.split("\n").filter((line) => line.includes("resolves: ")).map((line) => line.split("resolves: ")[1]);
+  };
+  assert.deepEqual(await rows({ A: `${PASSWORD}?default=s3cr3t` }), ["yes"]);
+  assert.deepEqual(await rows({ A: `${PASSWORD}no?default=s3cr3t` }), ["default"]);
+  await workspace.put({
+    kind: "ConfigMap",
+    name: "large",
+    data: { text: "x".repeat(131_072), most: "x".repeat(131_072 - 3) },
+  });
+  assert.deepEqual(await rows({ A: "$ConfigMapKeyRef:/configmaps/large/keys/text" }), ["no"]);
+  const env = { A: "$ConfigMapKeyRef:/configmaps/large/keys/most" };
+  const { code, stdout, stderr } = await workspace.run({ args: sh('echo "${#A}"'), env });
+  assert.deepEqual([code, stdout], [0, "131069\n"], stderr);
+});
+
 Deno.test("krun loads nothing that resolves references where there is none", async () => {
   await using workspace = await Workspace.create();
   const without = await loaded(workspace, { K8S_SECRET_db: "./db", A: "x sm://p/s" });

@@ -9,7 +9,7 @@ import type { Env } from "./pod_inputs.ts";
 
 /** A container as the API describes it. */
 export interface DescribedContainer {
-  readonly env?: readonly { readonly name?: string; readonly value?: string }[];
+  readonly env?: readonly { readonly name?: string; readonly value?: string }[] | null;
 }
 
 /** What the API says of a revision or an execution, as far as it is looked at. */
@@ -44,7 +44,7 @@ export function deployedEnv(run: DescribedRun, own: Env): Env {
   return Object.fromEntries(ours);
 }
 
-function literals({ env = [] }: DescribedContainer): Map<string, string> {
-  const named = env.filter(({ name, value }) => typeof name === "string" && typeof value === "string");
+function literals({ env }: DescribedContainer): Map<string, string> {
+  const named = (env ?? []).filter(({ name, value }) => typeof name === "string" && typeof value === "string");
   return new Map(named.map(({ name, value }) => [name!, value!]));
 }

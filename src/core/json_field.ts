@@ -38,7 +38,10 @@ function unquoted(text: string | undefined): string | undefined {
 /** A number as it is written: 12345678901234567890 is no JavaScript number. */
 interface RawJson {
   rawJSON(text: string): unknown;
+  isRawJSON(value: unknown): boolean;
 }
+
+const { rawJSON, isRawJSON } = JSON as unknown as RawJson;
 
 /** What the reader of JSON tells of a value besides itself. */
 interface ReviverContext {
@@ -54,7 +57,9 @@ interface ReviverContext {
 export function jsonField(text: string, path: readonly JsonStep[]): string | undefined {
   let at = parsed(text);
   for (const step of path) {
-    if (typeof at !== "object" || at === null || Array.isArray(at) !== (typeof step === "number")) return undefined;
+    if (typeof at !== "object" || at === null || isRawJSON(at) || Array.isArray(at) !== (typeof step === "number")) {
+      return undefined;
+    }
     if (!Object.hasOwn(at, step)) return undefined;
     at = (at as Record<JsonStep, unknown>)[step];
   }
@@ -64,9 +69,7 @@ export function jsonField(text: string, path: readonly JsonStep[]): string | und
 
 function parsed(text: string): unknown {
   const keepDigits = (_key: string, value: unknown, context?: ReviverContext) =>
-    typeof value === "number" && context?.source !== undefined
-      ? (JSON as unknown as RawJson).rawJSON(context.source)
-      : value;
+    typeof value === "number" && context?.source !== undefined ? rawJSON(context.source) : value;
   try {
     return JSON.parse(text, keepDigits as (key: string, value: unknown) => unknown);
   } catch {

@@ -8,6 +8,7 @@
  * @module
  */
 import type { Env } from "./pod_inputs.ts";
+import { isReference } from "./reference_prefix.ts";
 import { settingInvalid } from "./setting_invalid.ts";
 
 /** The proxy variables of an environment, as they were found. */
@@ -20,9 +21,12 @@ export interface ProxySettings {
   readonly noProxy?: string;
 }
 
-/** The proxies of an environment. Of a name in both cases the one in capitals counts, as in Go. */
+/**
+ * The proxies of an environment. Of a name in both cases the one in capitals counts, as in Go. One that is a reference is the program's:
+ * its value is not known yet.
+ */
 export function proxySettings(env: Env): ProxySettings {
-  const either = (name: string) => env[name] || env[name.toLowerCase()];
+  const either = (name: string) => [env[name], env[name.toLowerCase()]].find((value) => value && !isReference(value));
   const [httpProxy, httpsProxy, noProxy] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].map(either);
   return { ...(httpProxy && { httpProxy }), ...(httpsProxy && { httpsProxy }), ...(noProxy && { noProxy }) };
 }

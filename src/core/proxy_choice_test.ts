@@ -53,4 +53,6 @@ Deno.test("proxySettings() takes capitals before small letters, and nothing that
   const env = { HTTP_PROXY: "", http_proxy: "a", HTTPS_PROXY: "b", https_proxy: "c", no_proxy: "" };
   assert.deepEqual(proxySettings(env), { httpProxy: "a", httpsProxy: "b" });
   assert.deepEqual(proxySettings({ NO_PROXY: "*" }), { noProxy: "*" });
+  const reference = { HTTPS_PROXY: "sm://p/proxy", https_proxy: "b", NO_PROXY: "$SecretKeyRef:/secrets/a/keys/b" };
+  assert.deepEqual(proxySettings(reference), { httpsProxy: "b" }, "a reference is the program's");
 });

@@ -149,8 +149,16 @@ class Parser {
       ...(json && { json }),
     };
     if (mode !== undefined && !destination) this.#warn("option mode has no effect without a destination");
-    for (const option of options.unknown()) this.#warn(`option ${quoted(option)} is unknown and has no effect`);
+    this.#warnOfUnknown(options.unknown(), fallback !== undefined);
     return { ...reference, warnings: this.#warnings };
+  }
+
+  /** Behind a default its rest may stand, as the name of an option: it is not told. */
+  #warnOfUnknown(options: readonly string[], hasDefault: boolean): void {
+    if (hasDefault && options.length > 0) {
+      return this.#warn("an option is unknown and has no effect; an & in a default is written %26");
+    }
+    for (const option of options) this.#warn(`option ${quoted(option)} is unknown and has no effect`);
   }
 
   /** @returns the object, and the name after which a temporary file is called */
@@ -197,7 +205,10 @@ class Parser {
     if (first === "contexts") {
       const namespace = parts[2] === "namespaces" ? parts[3] : undefined;
       if (second === "") throw this.#invalid("it names no context", "write /contexts/NAME/namespaces/NS/...");
-      if (namespace === undefined) throw this.#noNamespace();
+      if (namespace === undefined) {
+        const hint = "write /contexts/NAME/namespaces/NS/secrets/NAME/keys/KEY, a slash in the context's name as %2F";
+        throw this.#invalid("it does not name namespace, object and key", hint);
+      }
       const cluster = { kind: "context" as const, context: second };
       return { cluster, namespace: this.#namespace(namespace), rest: parts.slice(4) };
     }
@@ -232,9 +243,12 @@ class Parser {
     const example = "write for example sm://my-project/my-secret#3";
     if (!isProject(project)) throw this.#invalid(`${quoted(project)} is not the id or number of a project`, example);
     if (!/^[\w-]{1,255}$/.test(name)) throw this.#invalid(`${quoted(name)} is not the name of a secret`, example);
+    // Not quoted: it may be the rest of a default.
     if (!/^[\w-]{0,63}$/.test(version)) {
-      const hint = version.includes("?") ? "write the options before the version" : example;
-      throw this.#invalid(`${quoted(version)} is not a version or an alias`, hint);
+      const hint = version.includes("?")
+        ? "write the options before the version"
+        : `${example}, a # in an option as %23`;
+      throw this.#invalid("what stands behind # is not a version or an alias", hint);
     }
     const location = options.read("location", (text) => isGoogleName(text) ? text : undefined, "a region");
     const place = location === undefined ? {} : { location };
@@ -247,12 +261,12 @@ class Parser {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/.test(bucket)) {
       throw this.#invalid(`${quoted(bucket)} is not the name of a bucket`, example);
     }
-    if (object === "" || object.length > 1024 || /[\0\r\n]/.test(object)) {
+    if (/^\.{0,2}$/.test(object) || object.length > 1024 || /[\0\r\n]/.test(object)) {
       throw this.#invalid("it names no object that a bucket can have", example);
     }
     const generation = goInteger(version);
     if (version !== "" && generation === undefined) {
-      this.#warn(`${quoted(version)} is not a generation, so that the newest is read`);
+      this.#warn("what stands behind # is not a generation, so that the newest is read");
     }
     const isPinned = generation !== undefined && generation > 0n;
     return {
@@ -272,10 +286,16 @@ class Parser {
     const isTemporary = !["", "false", "0"].includes(tempFile);
     if (isTemporary && path !== "") throw this.#invalid("it has both tempFile and destination", "leave one out");
     if (isTemporary || path === "tempfile" || path === "tmpfile") return temporary;
-    if (path === "") return undefined;
+    if (path === "") {
+      if (options.has("destination")) this.#warn("its destination is empty, so that the value goes into the variable");
+      return undefined;
+    }
     const last = path.split("/").at(-1);
     if (path.includes("\0") || last === "" || last === "." || last === "..") {
       throw this.#invalid("its destination is a folder, or holds a NUL", "name one file");
+    }
+    if (/^\/+(?:proc|sys)\//.test(path)) {
+      throw this.#invalid("its destination is where the kernel has no files of anybody's", "name a file elsewhere");
     }
     return { kind: "path", path };
   }
@@ -295,7 +315,8 @@ class Parser {
   #invalid(fault: string, hint: string): KrunError {
     // The value is not quoted: it may hold what is a secret after all, as behind ?default=.
     const message = `Cannot resolve ${printable(this.#variable)} as a reference: ${fault}`;
-    return new KrunError("ReferenceInvalid", message, `${hint}, or leave the variable out of KRUN_REFS`);
+    const otherwise = "or set KRUN_REFS to the variables that are to be resolved, or to off";
+    return new KrunError("ReferenceInvalid", message, `${hint}, ${otherwise}`);
   }
 }
 
@@ -325,6 +346,11 @@ class Options {
     const value = reader(text);
     if (value === undefined) throw this.#invalid(`its option ${name} is ${quoted(text)}, not ${wanted}`, "correct it");
     return value;
+  }
+
+  /** Whether it is there. */
+  has(name: string): boolean {
+    return this.#params.has(name);
   }
 
   /** Names of the others. */

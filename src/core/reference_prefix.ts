@@ -24,6 +24,16 @@ export function isReference(value: string): boolean {
   return PREFIXES.some((prefix) => value.startsWith(prefix));
 }
 
+/**
+ * Whether a value is none, and was meant for one: it has quotation marks or blanks before it, as `docker --env-file` leaves them, other
+ * letters, or is what a shell has left of `$SecretKeyRef:/secrets/...`.
+ */
+export function isNearlyReference(value: string): boolean {
+  if (isReference(value)) return false;
+  return /^[\s"']*(?:\$?(?:secret|configmap)keyref:|berglas:\/\/|sm:\/\/)/i.test(value) ||
+    /^["']?:\/?(?:secrets|configmaps|namespaces|contexts|projects)\/.+\/keys\//.test(value);
+}
+
 /** Whether a reference means the workload's own cluster, so that it asks for one. */
 export function asksForOwnCluster(value: string): boolean {
   return /^\$(?:Secret|ConfigMap)KeyRef:(?!\/?(?:projects|contexts)\/)/.test(value);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { loadVectors } from "../../tests/vectors.ts";
-import { asksForOwnCluster, isReference } from "./reference_prefix.ts";
+import { asksForOwnCluster, isNearlyReference, isReference } from "./reference_prefix.ts";
 
 for (const { id, why, input, expect } of loadVectors<string, boolean>("reference_prefix")) {
   Deno.test(`isReference() ${id}: ${why}`, () => assert.equal(isReference(input), expect));
@@ -17,6 +17,23 @@ Deno.test("isReference() is false for every text that does not begin as one", ()
     const begins = /^(?:\$SecretKeyRef:|\$ConfigMapKeyRef:|berglas:\/\/|sm:\/\/)/.test(text);
     assert.equal(isReference(text), begins);
   }));
+});
+
+Deno.test("isNearlyReference() is true for what was meant for a reference and is none", () => {
+  for (
+    const near of [
+      "'$SecretKeyRef:/secrets/a/keys/b'",
+      '"sm://p/s"',
+      " berglas://b/o",
+      "$SecretKeyref:/secrets/a/keys/b",
+      "SM://p/s",
+      "SecretKeyRef:/secrets/a/keys/b",
+      ":/secrets/a/keys/b",
+    ]
+  ) assert.ok(isNearlyReference(near), near);
+  for (const other of ["sm://p/s", "https://sm://x", "a:/secrets/a/keys/b", ":/secrets/a", "$Secret", ""]) {
+    assert.ok(!isNearlyReference(other), other);
+  }
 });
 
 Deno.test("asksForOwnCluster() is true for the short forms alone", () => {

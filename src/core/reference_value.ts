@@ -28,8 +28,16 @@ export interface ReferenceValueOptions {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** What becomes of a variable. */
+export interface ReferenceValue {
+  /** `undefined`: there is none, and the reference is optional. */
+  readonly value: Uint8Array | undefined;
+  /** It is the object's, and no default. */
+  readonly isThere: boolean;
+}
+
 /**
- * The value; `undefined`: there is none, and the reference is optional.
+ * The value of a reference.
  *
  * @throws {KrunError} `ObjectNotFound`, `KeyNotFound` where there is none; `ReferenceUnusable` where it is not what was asked for.
  */
@@ -37,15 +45,15 @@ export function referenceValue(
   reference: Reference,
   found: FoundObject | undefined,
   options: ReferenceValueOptions,
-): Uint8Array | undefined {
+): ReferenceValue {
   const value = chosen(reference, found, options);
   if (value instanceof KrunError) {
-    if (reference.default !== undefined) return encoder.encode(reference.default);
-    if (reference.optional) return undefined;
+    if (reference.default !== undefined) return { value: encoder.encode(reference.default), isThere: false };
+    if (reference.optional) return { value: undefined, isThere: false };
     throw value;
   }
-  if (!reference.destination) checkText(reference, value, options);
-  return value;
+  if (!reference.destination) checkVariable(reference, value, options);
+  return { value, isThere: true };
 }
 
 /** The bytes that are meant, or why there are none. */
@@ -72,6 +80,9 @@ function chosen(
   }
   if (!reference.json) return whole;
   const field = fieldOf(whole, reference, namespace);
+  if (field?.isWellFormed() === false) {
+    throw unusable(reference, namespace, "that field holds half of a character, which is no text", "correct the value");
+  }
   if (field !== undefined) return encoder.encode(field);
   const hint = "add the field, correct ?json=, or add ?optional=true or ?default=";
   return missing("KeyNotFound", "holds no such JSON field as ?json= names", hint);
@@ -90,9 +101,15 @@ function fieldOf(whole: Uint8Array, reference: Reference, namespace: string): st
   }
 }
 
-/** A variable is text, and execve(2) ends it at the first NUL. */
-function checkText(reference: Reference, value: Uint8Array, { namespace }: ReferenceValueOptions): void {
+/** Bytes of a variable with its name: 32 pages (MAX_ARG_STRLEN of Linux), where a page has 4 KiB. */
+const LONGEST_VARIABLE = 131_072;
+
+/** A variable is text, execve(2) ends it at the first NUL, and takes none that is too long. */
+function checkVariable(reference: Reference, value: Uint8Array, { namespace }: ReferenceValueOptions): void {
   const hint = "add ?destination=tempfile, so that the variable names a file with it";
+  if (reference.variable.length + value.length + 2 > LONGEST_VARIABLE) {
+    throw unusable(reference, namespace, "its value is longer than the kernel lets a variable be", hint);
+  }
   if (value.includes(0)) throw unusable(reference, namespace, "its value holds a NUL, which no variable can", hint);
   try {
     decoder.decode(value);

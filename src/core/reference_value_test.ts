@@ -25,7 +25,8 @@ function foundOf(found: Input["found"]): FoundObject | undefined {
 
 for (const { id, why, input, expect } of loadVectors<Input, Expect>("reference_value")) {
   Deno.test(`referenceValue() ${id}: ${why}`, () => {
-    const value = () => referenceValue(parseReference("V", input.value), foundOf(input.found), { namespace: "shop" });
+    const value = () =>
+      referenceValue(parseReference("V", input.value), foundOf(input.found), { namespace: "shop" }).value;
     if ("unset" in expect) return assert.equal(value(), undefined);
     if ("text" in expect) return assert.deepEqual(value(), new TextEncoder().encode(expect.text));
     if ("bytes" in expect) return assert.deepEqual(value(), Uint8Array.fromBase64(expect.bytes));

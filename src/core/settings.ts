@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isKruns, passEnvWarnings } from "./app_env.ts";
+import { passEnvWarnings } from "./app_env.ts";
 import { type CloudRunNames, readCloudRun } from "./cloud_run.ts";
 import { KrunError } from "./errors.ts";
 import { type GoogleSettings, readGoogle } from "./google_settings.ts";
@@ -161,7 +161,7 @@ export function parseSettings(env: Env): Settings {
   const warnings: string[] = [];
   const passEnv = read("KRUN_PASS_ENV", readNames) ?? [];
   const references = readReferences(env, read);
-  // What is a reference is the program's, and says nothing to krun.
+  // What is a reference is the program's, and says nothing to krun: not where to write, nor by which proxy to go.
   variables.hide(references.variables);
   const mounts = variables.names.flatMap((name) => readMount({ env: name, text: env[name]! }));
   const google = readGoogle(variables);
@@ -219,7 +219,7 @@ export function parseSettings(env: Env): Settings {
   warnings.push(
     ...answerReserved(text, passEnv),
     ...passEnvWarnings(passEnv, env),
-    ...referenceWarnings(references),
+    ...referenceWarnings(references, env),
     ...unknownNames(variables.names),
   );
   return { ...settings, warnings };
@@ -262,9 +262,9 @@ class Variables {
     this.names = Object.keys(env).sort();
   }
 
-  /** These are as if they were not set: for the two that krun has in common with the program. */
+  /** These are as if they were not set. */
   hide(names: readonly string[]): void {
-    this.#hidden = names.filter(isKruns);
+    this.#hidden = names;
   }
 
   /** The text of a variable; `undefined` when it is not set or empty. @throws {KrunError} `SettingInvalid` when it is no UTF-8. */
@@ -284,7 +284,10 @@ class Variables {
 
   /** The variables whose name begins so, those with an empty value too. */
   readonly startingWith = (prefix: SettingPrefix): SettingText[] =>
-    this.names.filter((name) => name.startsWith(prefix)).map((env) => ({ env, text: this.#env[env]! }));
+    this.names.filter((name) => name.startsWith(prefix) && !this.#hidden.includes(name)).map((env) => ({
+      env,
+      text: this.#env[env]!,
+    }));
 }
 
 /** Names of objects and audiences are UTF-8, and so are the paths that krun can make. */

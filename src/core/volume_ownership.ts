@@ -82,9 +82,9 @@ export function tokenFileMode(defaultMode: number, { fsUser, fsGroup }: VolumeOw
  * kubelet leaves it root's, and a program that is not root cannot read it.
  */
 export function ownedFile(file: PayloadFile, ownership: VolumeOwnership): Owned {
-  const { fsUser, fsGroup } = ownership;
+  const { fsUser, fsGroup, isPrivate = false } = ownership;
   const mode = file.mode & 0o777;
-  const uid = file.uid ?? (mode & 0o004 ? undefined : fsUser);
+  const uid = file.uid ?? (mode & 0o004 && !isPrivate ? undefined : fsUser);
   return { mode: fsGroup === undefined ? mode : fsGroupMode("file", mode), uid, gid: fsGroup };
 }
 

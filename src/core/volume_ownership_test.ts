@@ -55,6 +55,7 @@ Deno.test("privateOwnership() lets one user in and nobody else, whoever the Pod'
     mode: "0600",
     uid: 1337,
   });
+  assert.deepEqual(spelt(ownedFile({ bytes, mode: 0o644 }, own)), { mode: "0644", uid: 1337 });
   // The control: the same volume of a Pod with that user and a group.
   const pod = { spec: { securityContext: { runAsUser: 1337, fsGroup: 9 }, containers: [{ name: "a" }] } };
   assert.deepEqual(spelt(emptyDirFolder(volumeOwnership(pod))), { mode: "2777", gid: 9 });

@@ -100,14 +100,11 @@ export class GoogleHttp implements AsyncDisposable {
    */
   async json<T>(call: GoogleCall): Promise<T | undefined> {
     return await this.#asked(call, (text): T => {
-      try {
-        return JSON.parse(text);
-      } catch {
-        // The parser's words would quote the answer: a token.
-        throw new KrunError("GoogleApiFailed", `${said(call)}: the answer is not JSON`, "try again later", {
-          transient: true,
-        });
-      }
+      const object = objectIn(text);
+      if (object !== undefined) return object as T;
+      throw new KrunError("GoogleApiFailed", `${said(call)}: the answer is no JSON object`, "try again later", {
+        transient: true,
+      });
     });
   }
 
@@ -220,6 +217,16 @@ export class GoogleHttp implements AsyncDisposable {
     const proxyUrl = this.#proxyFor(url);
     const caPem = url.protocol === "https:" ? (await roots?.())?.join("\n") || undefined : undefined;
     return new NativeTransport({ server: origin, caPem, proxyUrl });
+  }
+}
+
+/** `undefined` for what is none; without the parser's words, which would quote the answer: a token. */
+function objectIn(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
   }
 }
 

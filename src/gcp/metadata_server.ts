@@ -161,7 +161,8 @@ export class MetadataServer {
   #text({ status, headers, body }: HttpAnswer): string | undefined {
     // Other clouds have a server at that address too; and whoever answers without it may be anybody.
     if (headers.get("metadata-flavor") !== "Google") {
-      throw this.#fault("what answers there is not Google's", { hint: "unset GCE_METADATA_HOST, or correct it" });
+      const hint = this.address === ADDRESS ? OTHERWISE : "unset GCE_METADATA_HOST, or correct it";
+      throw this.#fault("what answers there is not Google's", { hint });
     }
     this.#isExpected = true;
     if (status === 200) return new TextDecoder().decode(body);

@@ -107,18 +107,19 @@ async function reportOfPlan(
 ): Promise<CheckReport> {
   const { asked, tokens: wanted } = askedOf(plan, outer.cwd);
   const referring = plan.planned.references ? await import("./check_references.ts") : undefined;
+  const source = referring?.openReferences(outer, { plan, settings, google, log, undo });
   const pod = await checkPod(plan.planned, plan.cluster, {
     base: plan.base,
     takesBase: plan.takesBase,
     inPlace: plan.isSideProcess,
     node: nodeFacts(),
     googleTokens: google.tokens(plan),
-    referenceSource: referring?.openReferences(outer, { plan, settings, google, log, undo }),
+    referenceSource: source,
   });
   const [objects, tokens, references] = await Promise.all([
     Promise.all(asked.map((need) => checkObject({ plan, pod }, need))),
     Promise.all(wanted.map((need) => checkToken(pod, need))),
-    referring?.checkReferences(plan, pod) ?? [],
+    referring && source ? referring.checkReferences(plan, { pod, source }) : [],
   ]);
   const failures = pod.failures.length > 0
     ? pod.failures

@@ -62,7 +62,9 @@ export async function resolveNow(env: Env, options: ResolveReferencesOptions): P
     const ref = { kind: "Secret" as const, namespace, name: referenceSecret(variable) };
     const secret = await attempt(variable, () => source.get(ref, { signal }));
     const value = secret?.data?.["value"];
-    return value === undefined ? [] : [[variable, new TextDecoder().decode(Uint8Array.fromBase64(value))] as const];
+    return value === undefined
+      ? []
+      : [[variable, new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.fromBase64(value))] as const];
   }));
   if (failures.length > 0) throw startFailure(failures);
   return Object.fromEntries([...Object.entries(env).filter(([, value]) => !isReference(value)), ...values.flat()]);

@@ -35,13 +35,13 @@ export function dropPermissions({ uid, base, cwd, outside = [], log }: DropOptio
     return;
   }
   Deno.permissions.revokeSync({ name: "ffi" });
-  if (isOutside(base, cwd)) {
-    log.debug("write permission kept", { reason: "the base is outside the working directory", base });
-    return;
-  }
   if (outside.length > 0) {
     const reason = "a reference's file is outside the working directory";
     log.info("write permission kept", { reason, files: outside.join(" ") });
+    return;
+  }
+  if (isOutside(base, cwd)) {
+    log.debug("write permission kept", { reason: "the base is outside the working directory", base });
     return;
   }
   Deno.permissions.revokeSync({ name: "write", path: "/" });

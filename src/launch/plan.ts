@@ -16,6 +16,7 @@ import { STATE_FOLDER } from "../core/mount_path.ts";
 import { type PlannedPod, podFromSettings } from "../core/pod_from_settings.ts";
 import { basename, dirname, join, resolve } from "../core/posix_path.ts";
 import type { Settings } from "../core/settings.ts";
+import { startFailure } from "../core/start_failure.ts";
 import { proxySettings } from "../core/proxy_choice.ts";
 import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { volumeNeeds } from "../core/volume.ts";
@@ -193,6 +194,10 @@ function leftOutBy(cause: unknown): Pick<LeftOutCluster, "reason" | "hint"> {
   if (cause instanceof DOMException && cause.name === "TimeoutError") {
     return { reason: `no answer within ${UNASKED_TIMEOUT_MS / 1000} s` };
   }
+  // What it would print below is printed nowhere.
+  if (cause instanceof KrunError && cause.missing) {
+    return { reason: cause.message, hint: "allow it; or, if none is meant, CLUSTER_NAME=- looks for none" };
+  }
   if (cause instanceof KrunError) return { reason: cause.message, hint: cause.hint };
   return { reason: cause instanceof Error ? cause.message : String(cause) };
 }
@@ -220,7 +225,8 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   await using onFailure = new AsyncDisposableStack();
   const cluster = onFailure.use(search.status === "fulfilled" ? search.value?.cluster : undefined);
   const manifest = valueOf(podFile);
-  const { leftOut, clusterToKeep } = valueOf(search) ?? {};
+  if (search.status === "rejected") throw await withFaults(search.reason, { finding, settings });
+  const { leftOut, clusterToKeep } = search.value ?? {};
   const identity = workloadIdentity(settings.workload, { source: cluster?.source, manifest });
   const [instanceId, baseAliases, kubeletServiceAccount, homeKubeconfig] = await Promise.all([
     instance,
@@ -246,7 +252,7 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   requireForProbes(made);
   if (made.tunnel) requireRuntime("2.9.0", "KRUN_TUNNEL");
   const isSideProcess = !(made.pod.spec?.containers ?? []).some((container) => container.command?.length);
-  const planned = await finding?.then((found) => found(made, isSideProcess)) ?? made;
+  const planned = await finding?.then(({ plan }) => plan(made, isSideProcess)) ?? made;
   if (isSideProcess) requireFiles(planned);
   const idle = isSideProcess && planned.tunnel ? ["KRUN_TUNNEL has no effect: there is no program"] : [];
   // In one-shot mode no krun stays that could hold a lock or be found again.
@@ -259,12 +265,27 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   return { ...plan, ...(leftOut && { leftOut }), ...(clusterToKeep && { clusterToKeep }) };
 }
 
-/** What makes a planned Pod one with the references of krun's environment. */
+/** Why there is no cluster, and whatever else is wrong with references: all is told at once. */
+async function withFaults(
+  cause: unknown,
+  { finding, settings }: { finding: ReturnType<typeof findReferences> | undefined; settings: Settings },
+): Promise<unknown> {
+  const faults = await finding?.then(({ faults }) => faults, () => []) ?? [];
+  const { ofOwnCluster } = settings.references;
+  if (!(cause instanceof KrunError) || cause.code === "Internal" || faults.length + ofOwnCluster.length === 0) {
+    return cause;
+  }
+  const askedBy = ofOwnCluster.length > 0 ? ofOwnCluster : [""];
+  return startFailure([...askedBy.map((askedBy) => ({ error: cause, askedBy })), ...faults]);
+}
+
+/** What makes a planned Pod one with the references of krun's environment; those of them that cannot be read. */
 async function findReferences(outer: Surroundings, { settings, google, deadlineMs, signal }: PlanOptions) {
   const { findReferences, planReferences } = await import("./references.ts");
   const found = await findReferences(outer, { settings, google, deadlineMs, signal });
-  return (planned: PlannedPod, isSideProcess: boolean) =>
+  const plan = (planned: PlannedPod, isSideProcess: boolean) =>
     planReferences(planned, found, { outer, settings, isSideProcess });
+  return { faults: found.faults, plan };
 }
 
 /**

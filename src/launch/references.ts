@@ -12,7 +12,7 @@ import type { PlannedPod } from "../core/pod_from_settings.ts";
 import { join } from "../core/posix_path.ts";
 import { proxySettings } from "../core/proxy_choice.ts";
 import { parseReference, type Reference } from "../core/reference.ts";
-import { type ReferenceSource, withReferences } from "../core/reference_pod.ts";
+import { withReferences } from "../core/reference_pod.ts";
 import { isReference } from "../core/reference_prefix.ts";
 import { mayResolve } from "../core/reference_settings.ts";
 import { printable } from "../core/setting_invalid.ts";
@@ -135,7 +135,7 @@ export interface OpenReferencesOptions {
 }
 
 /** Who resolves the references of a plan. */
-export function openReferences(outer: Surroundings, options: OpenReferencesOptions): ReferenceSource {
+export function openReferences(outer: Surroundings, options: OpenReferencesOptions): References {
   const { plan, settings, google, log, undo } = options;
   const { cluster: { kubeconfig, home, certFile } } = settings;
   const cloud = () => google.cloud();
@@ -155,6 +155,7 @@ export function openReferences(outer: Surroundings, options: OpenReferencesOptio
     references: [...plan.planned.references?.bySecret.values() ?? []],
     namespace,
     log,
+    canonical: (object) => clusters.canonical(object, namespace),
     reader: referenceReader({
       ...{ clusters, namespace, pollMs: settings.references.pollMs, clock: systemClock },
       account: async () => (await cloud()).account,

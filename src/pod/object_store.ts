@@ -10,10 +10,13 @@ import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ObjectStatus } from "../core/mount_status.ts";
 import type { PlacedReference, PlannedReferences, ReferenceSource } from "../core/reference_pod.ts";
-import { noCluster, type StartRetry } from "./start_retry.ts";
+import { noCluster, type Silence, type StartRetry } from "./start_retry.ts";
 
 /** An outage so soon after the last one that was told, milliseconds, is told at debug: watches may break again and again. */
 const OUTAGE_TOLD_EVERY_MS = 60_000;
+
+/** No API of Google's answers. */
+const OF_GOOGLE: Silence = { code: "GoogleApiFailed", hint: "check the network, and that a proxy lets it through" };
 
 /** Options of {@linkcode ObjectStore}. */
 export interface ObjectStoreOptions {
@@ -144,7 +147,8 @@ export class ObjectStore {
       ? `read ${ref.kind} "${ref.namespace}/${ref.name}"`
       : `resolve ${reference.variable} from ${reference.shown}`;
     if (!source) return Promise.reject(noCluster(what));
-    return retry.call(what, (signal) => source.get(ref, { signal }));
+    const isOfGoogle = reference !== undefined && reference.object.system !== "kubernetes";
+    return retry.call(what, (signal) => source.get(ref, { signal }), isOfGoogle ? { silence: OF_GOOGLE } : {});
   }
 
   #sourceOf(ref: ObjectRef): ReferenceSource | undefined {

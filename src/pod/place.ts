@@ -68,7 +68,7 @@ export function findPlace(base: PlaceBase, path: string, { setting, anywhere = f
     }
   }
   const { real, names } = existingPart(path);
-  checkInside(base, real, { path, setting, anywhere });
+  checkInside(base, join(real, ...names), { path, setting, anywhere });
   const [first] = names;
   if (first === undefined) {
     using folder = Folder.open(dirname(real));

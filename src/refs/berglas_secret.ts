@@ -16,6 +16,8 @@ import { bytesOf } from "./secret_manager.ts";
 
 interface ObjectAnswer {
   readonly generation?: string;
+  /** Bytes, in digits. */
+  readonly size?: string;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -26,6 +28,9 @@ interface DecryptAnswer {
 
 /** Key of the object's metadata that names the encryption key. */
 const KMS_KEY = "berglas-kms-key";
+
+/** Far more than berglas was made for. */
+const LARGEST_BYTES = 8 * 2 ** 20;
 
 /** Bytes of the data encryption key. */
 const DEK_BYTES = 32;
@@ -45,14 +50,20 @@ export class BerglasSecret implements SecretAccess {
   async access({ signal, known }: { signal: AbortSignal | undefined; known?: string | undefined }) {
     const attributes = await this.#google.json<ObjectAnswer>(this.#request(this.#secret.generation), signal);
     if (attributes === undefined) return undefined;
-    const { generation = this.#secret.generation, metadata } = attributes;
+    const { generation = this.#secret.generation, metadata, size } = attributes;
     if (generation === undefined || !/^\d+$/.test(generation)) throw this.#unusable("it has no generation");
     if (generation === known) return "unchanged" as const;
     const key = metadata?.[KMS_KEY] ?? "";
     if (!isKmsKeyName(key)) throw this.#unusable(`its metadata ${KMS_KEY} names no encryption key`);
+    // It is read whole, by whoever may start krun, whatever somebody has put there who may encrypt nothing.
+    if (Number(size ?? 0) > LARGEST_BYTES) throw this.#unusable(`it has ${size} bytes, more than ${LARGEST_BYTES}`);
     // The live object may be another one by now.
     const body = await this.#google.text(this.#request(generation, "media"), signal);
-    if (body === undefined) return undefined;
+    if (body === undefined) {
+      if (this.#secret.generation !== undefined) return undefined;
+      const message = `Cannot read ${this.#text}: it was replaced while it was read`;
+      throw new KrunError("GoogleApiFailed", message, "try again", { transient: true });
+    }
     const envelope = parseBerglasEnvelope(body);
     if (typeof envelope === "string") throw this.#unusable(envelope);
     const dek = await this.#unwrapped(envelope, key, signal);

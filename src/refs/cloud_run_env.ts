@@ -41,7 +41,12 @@ export async function cloudRunEnv(
 ): Promise<Env> {
   const [project = "", region = ""] = platform === undefined
     ? []
-    : await Promise.all([metadata.projectId(options), metadata.region(options)]);
+    // With its name a 403 says to whom a role is to be granted.
+    : await Promise.all([
+      metadata.projectId(options),
+      metadata.region(options),
+      account.email(options).catch(() => {}),
+    ]);
   const place = platform && isProject(project) && isGoogleName(region)
     ? placeOf(platform, { project, region })
     : undefined;

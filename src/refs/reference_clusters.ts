@@ -11,7 +11,7 @@ import { clusterPath, type GkeClusterName } from "../core/google_resource.ts";
 import type { GoogleSettings } from "../core/google_settings.ts";
 import type { Logger } from "../core/log.ts";
 import type { ProxySettings } from "../core/proxy_choice.ts";
-import type { ReferenceCluster } from "../core/reference.ts";
+import type { ReferenceCluster, ReferenceObject } from "../core/reference.ts";
 import type { GoogleAccount } from "../gcp/google_account.ts";
 import { GoogleCredentials } from "../gcp/google_credentials.ts";
 import { lookUpCluster } from "../gcp/look_up_cluster.ts";
@@ -71,6 +71,14 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
       if (this.#open.get(id) === opening) this.#open.delete(id);
       throw error;
     }
+  }
+
+  /** An object in the words of the short form, if it is one of the workload's own cluster. @param namespace the workload's */
+  canonical(object: ReferenceObject, namespace: string): ReferenceObject {
+    if (object.system !== "kubernetes") return object;
+    const { own } = this.#options;
+    const isOwn = object.cluster.kind === "own" || own !== undefined && isIt(own, object.cluster);
+    return isOwn ? { ...object, cluster: { kind: "own" }, namespace: object.namespace ?? namespace } : object;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,8 @@
  */
 import type { FollowState } from "../core/cluster.ts";
 import type { FoundObject } from "../core/reference_value.ts";
+import { retryDelayMs } from "../core/retry_delay.ts";
+import { sleep } from "../kube/abort.ts";
 
 /** Who reads and follows objects of one kind. */
 export interface ObjectReader {
@@ -27,23 +29,43 @@ export interface ObjectFollowOptions {
 /** One reference to the object. */
 export type ObjectListener = Omit<ObjectFollowOptions, "signal">;
 
+/** As those who ask wait between two tries (`pod/start_retry.ts`). */
+const FIRST_RETRY_MS = 200;
+const LONGEST_RETRY_MS = 5_000;
+
 /** An object, shared by its references. */
 export class ReferencedObject {
   readonly #reader: ObjectReader;
   readonly #listeners = new Set<ObjectListener>();
   #reading: Promise<FoundObject | undefined> | undefined;
+  #failures = 0;
+  /** Nobody asks again before, milliseconds since the epoch. */
+  #notBeforeMs = 0;
   #following: Promise<void> | undefined;
 
   constructor(reader: ObjectReader) {
     this.#reader = reader;
   }
 
-  /** Reads it, once for all who ask; a failure is not kept. @throws as the reader */
+  /**
+   * Reads it, once for all who ask. A failure is not kept; but of all who then ask again, each after a time of its own, none does so
+   * for some time, and those that have come share the next try.
+   *
+   * @throws as the reader
+   */
   read(signal: AbortSignal | undefined): Promise<FoundObject | undefined> {
-    return this.#reading ??= this.#reader.read(signal).catch((error) => {
+    return this.#reading ??= this.#read(signal).catch((error) => {
       this.#reading = undefined;
+      const delay = { chance: Math.random(), firstMs: FIRST_RETRY_MS, maxMs: LONGEST_RETRY_MS };
+      this.#notBeforeMs = Date.now() + retryDelayMs(++this.#failures, delay);
       throw error;
     });
+  }
+
+  async #read(signal: AbortSignal | undefined): Promise<FoundObject | undefined> {
+    const waitMs = this.#notBeforeMs - Date.now();
+    if (waitMs > 0) await sleep(waitMs, signal ?? new AbortController().signal);
+    return await this.#reader.read(signal);
   }
 
   /** Follows it for one more reference, until the signal aborts that was given first: it is one for all. */

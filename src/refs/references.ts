@@ -8,7 +8,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import type { FollowOptions, ObjectRef } from "../core/cluster.ts";
 import { KrunError, type KrunErrorOptions } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { isPinned, referenceObjectId } from "../core/reference.ts";
+import { isPinned, type ReferenceObject, referenceObjectId } from "../core/reference.ts";
 import {
   type PlacedReference,
   referenceSecret,
@@ -23,6 +23,8 @@ export interface ReferencesOptions {
   readonly references: readonly PlacedReference[];
   /** The workload's. */
   readonly namespace: string;
+  /** The same object in other words, so that all that name it share one request. @default {as it is written} */
+  readonly canonical?: (object: ReferenceObject) => ReferenceObject;
   /** Who reads the object of a reference; one is made for each object. `isPolled`: it is to be followed without a watch. */
   reader(reference: PlacedReference, options: { readonly isPolled: boolean }): ObjectReader;
   /** Told of a value that stays although the object has it no more. */
@@ -39,11 +41,14 @@ interface Resolved {
 export class References implements ReferenceSource {
   readonly #options: ReferencesOptions;
   readonly #bySecret: ReadonlyMap<string, Resolved>;
+  /** Names of the Secrets whose value was once one of the object, and no default. */
+  readonly #wasThere = new Set<string>();
 
   /** Reads nothing yet. */
   constructor(options: ReferencesOptions) {
     this.#options = options;
-    const byObject = Map.groupBy(options.references, ({ object }) => referenceObjectId(object));
+    const { canonical = (object) => object } = options;
+    const byObject = Map.groupBy(options.references, ({ object }) => referenceObjectId(canonical(object)));
     this.#bySecret = new Map([...byObject.values()].flatMap((references) => {
       const [first] = references;
       // A variable keeps its value; of a file there may be a newer one.
@@ -64,15 +69,20 @@ export class References implements ReferenceSource {
     }
   }
 
-  /** Follows it until the signal aborts. What is missing later leaves the last value, unless the reference is optional. */
+  /**
+   * Follows it until the signal aborts. What was there once and is missing later leaves the last value, also where the reference is
+   * optional or has a default: those are for a start.
+   */
   async follow({ name }: ObjectRef, { signal, deliver, onState }: FollowOptions): Promise<void> {
     const { reference, object } = this.#resolved(name);
+    const { optional: _optional, default: _default, ...strict } = reference;
     let told: string | undefined;
     await object.follow(signal, {
       onState: (state, reason) => onState?.(state, reason),
       deliver: async (found) => {
         try {
-          const secret = secretOfReference(reference, this.#value(reference, found));
+          const later = this.#wasThere.has(name) ? { ...strict, optional: false } : reference;
+          const secret = secretOfReference(reference, this.#value(later, found));
           told = undefined;
           await deliver(secret);
         } catch (error) {
@@ -88,6 +98,11 @@ export class References implements ReferenceSource {
     });
   }
 
+  /** Whether the value of a Secret that was read is the reference's default, or missing, instead of the object's. */
+  isDefault({ name }: Pick<ObjectRef, "name">): boolean {
+    return !this.#wasThere.has(name);
+  }
+
   #resolved(name: string): Resolved {
     const resolved = this.#bySecret.get(name);
     if (resolved) return resolved;
@@ -95,7 +110,9 @@ export class References implements ReferenceSource {
   }
 
   #value(reference: PlacedReference, found: FoundObject | undefined): Uint8Array | undefined {
-    return referenceValue(reference, found, { namespace: this.#options.namespace });
+    const { value, isThere } = referenceValue(reference, found, { namespace: this.#options.namespace });
+    if (isThere) this.#wasThere.add(referenceSecret(reference.variable));
+    return value;
   }
 }
 

@@ -7,7 +7,7 @@ import { KrunError } from "../core/errors.ts";
 import { parseReference, type ReferenceCluster, referenceText } from "../core/reference.ts";
 import { type PlacedReference, referenceSecret } from "../core/reference_pod.ts";
 import { KubernetesReader, noOwnCluster } from "./kubernetes_reader.ts";
-import { References } from "./references.ts";
+import { References, type ReferencesOptions } from "./references.ts";
 
 const GKE = "/projects/p/zones/z/clusters/c/namespaces/other";
 
@@ -20,7 +20,7 @@ class Rig {
   readonly references: References;
   readonly polled = new Map<string, boolean>();
 
-  constructor(values: Readonly<Record<string, string>>) {
+  constructor(values: Readonly<Record<string, string>>, canonical?: ReferencesOptions["canonical"]) {
     const references = Object.entries(values).map(([name, value]): PlacedReference => {
       const reference = parseReference(name, value);
       const shown = referenceText(reference.object, "shop");
@@ -31,6 +31,7 @@ class Rig {
       references,
       namespace: "shop",
       log: this.log,
+      ...(canonical && { canonical }),
       reader: ({ object, variable }, { isPolled }) => {
         this.polled.set(variable, isPolled);
         if (object.system === "kubernetes") return new KubernetesReader(object, { clusters, namespace: "shop" });
@@ -146,10 +147,71 @@ Deno.test("References.follow() watches an object once, and tells each reference 
   assert.match(`${line!.fields?.["reason"]}`, /^Cannot resolve A: Secret "shop\/db" has no key "a"/);
   rig.own.remove({ kind: "Secret", namespace: "shop", name: "db" });
   await settle();
-  assert.deepEqual(told.splice(0), ["B=undefined", "C=none"]);
+  assert.deepEqual(told, [], "default and optional are for a start: all keep their last value");
+  const kept = rig.log.lines.filter(({ event }) => event === "a reference keeps its last value");
+  assert.deepEqual(kept.map(({ fields }) => fields?.["variable"]), ["A", "A", "B", "C"]);
   assert.equal(rig.own.requests.filter(({ verb }) => verb === "watch").length, 1);
   stop.abort();
   await Promise.all(following);
+});
+
+Deno.test("References.follow() tells what comes later where there was nothing at first, and keeps that", async () => {
+  const rig = new Rig({
+    A: "$SecretKeyRef:/secrets/db/keys/a?optional=true",
+    B: "$SecretKeyRef:/secrets/db/keys/b?default=x",
+  });
+  assert.deepEqual([await rig.value("A"), await rig.value("B")], [undefined, "x"]);
+  assert.deepEqual(["A", "B"].map((name) => rig.references.isDefault(rig.ref(name))), [true, true]);
+  const stop = new AbortController();
+  const told: string[] = [];
+  const following = ["A", "B"].map((name) =>
+    rig.references.follow(rig.ref(name), {
+      signal: stop.signal,
+      deliver: (secret) => void told.push(`${name}=${secret && atob((secret.data ?? {})["value"] ?? "")}`),
+    })
+  );
+  await settle();
+  rig.put(rig.own, "shop", { a: "1", b: "x" });
+  await settle();
+  assert.deepEqual(told.splice(0), ["A=1", "B=x"]);
+  assert.deepEqual(["A", "B"].map((name) => rig.references.isDefault(rig.ref(name))), [false, false]);
+  rig.own.remove({ kind: "Secret", namespace: "shop", name: "db" });
+  await settle();
+  assert.deepEqual(told, []);
+  stop.abort();
+  await Promise.all(following);
+});
+
+Deno.test("References.get() asks once for an object that two forms name, where both are told to be one", async () => {
+  const rig = new Rig({
+    SHORT: "$SecretKeyRef:/secrets/db/keys/k",
+    LONG: "$SecretKeyRef:/namespaces/shop/secrets/db/keys/k",
+    OTHER: "$SecretKeyRef:/namespaces/other/secrets/db/keys/k",
+  }, (object) => object.system === "kubernetes" ? { ...object, namespace: object.namespace ?? "shop" } : object);
+  rig.put(rig.own, "shop", { k: "v" });
+  rig.put(rig.own, "other", { k: "w" });
+  assert.deepEqual(await Promise.all(["SHORT", "LONG", "OTHER"].map((name) => rig.value(name))), ["v", "v", "w"]);
+  assert.equal(rig.own.requests.length, 2);
+});
+
+Deno.test("References.get() tries again for all references of an object together", async () => {
+  const names = Array.from({ length: 40 }, (_, i) => `V${i}`);
+  const rig = new Rig(Object.fromEntries(names.map((name) => [name, "$SecretKeyRef:/secrets/db/keys/k"])));
+  rig.put(rig.own, "shop", { k: "v" });
+  let failures = 3;
+  rig.own.fails(() => failures-- > 0 ? fakeError("ClusterUnreachable", { transient: true }) : undefined);
+  const patient = async (name: string): Promise<string | undefined> => {
+    for (;;) {
+      try {
+        return await rig.value(name);
+      } catch {
+        // Each asks again after a time of its own.
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 50));
+      }
+    }
+  };
+  assert.deepEqual(await Promise.all(names.map(patient)), names.map(() => "v"));
+  assert.equal(rig.own.requests.length, 4);
 });
 
 Deno.test("References polls what is not pinned and goes into a file, and nothing else", () => {

@@ -40,15 +40,18 @@ export class SecretManagerSecret implements SecretAccess {
       permission: "secretmanager.versions.access",
     }, signal);
     if (answer === undefined) return undefined;
-    const version = answer.name ?? "";
-    return version !== "" && version === known ? "unchanged" as const : { ...contentOf(answer, what), version };
+    const bytes = bytesIn(answer, what);
+    // One that was deleted and made again begins with version 1 again.
+    const version = `${answer.name ?? ""} ${crc32c(bytes)}`;
+    return version === known ? "unchanged" as const : { bytes, version };
   }
 }
 
-function contentOf({ payload }: AccessAnswer, what: string): Pick<SecretContent, "bytes"> {
+/** A payload is never empty. */
+function bytesIn({ payload }: AccessAnswer, what: string): SecretContent["bytes"] {
   const bytes = bytesOf(payload?.data ?? "");
   const isWhole = payload?.dataCrc32c === undefined || Number(payload.dataCrc32c) === (bytes && crc32c(bytes));
-  if (bytes && isWhole) return { bytes };
+  if (bytes && bytes.length > 0 && isWhole) return bytes;
   throw new KrunError("GoogleApiFailed", `Cannot ${what}: the answer was damaged on its way`, "try again", {
     transient: true,
   });

@@ -72,6 +72,26 @@ Deno.test("SecretManagerSecret tells that the newest version is the one that is 
   assert.notEqual(await rig.access("sm://acme-shop-prod/k", content.version), "unchanged");
 });
 
+Deno.test("SecretManagerSecret tells a secret that was deleted and made again from the one before", async () => {
+  const rig = Rig.create();
+  rig.secrets.put("k", "one");
+  const content = await rig.access("sm://acme-shop-prod/k") as SecretContent;
+  rig.secrets.secrets.delete("k");
+  rig.secrets.put("k", "another");
+  const later = await rig.access("sm://acme-shop-prod/k", content.version) as SecretContent;
+  assert.equal(new TextDecoder().decode(later.bytes), "another");
+});
+
+Deno.test("SecretManagerSecret takes no answer without a payload for an empty value", async () => {
+  const rig = Rig.create();
+  const before = rig.google.hosts["secretmanager.googleapis.com"]!;
+  for (const answer of [{}, { payload: null }, { payload: { data: "" } }]) {
+    rig.google.hosts["secretmanager.googleapis.com"] = () => Response.json(answer);
+    await fails(rig.access("sm://acme-shop-prod/k"), "GoogleApiFailed", "the answer was damaged");
+  }
+  rig.google.hosts["secretmanager.googleapis.com"] = before;
+});
+
 Deno.test("SecretManagerSecret refuses a payload that does not fit its checksum", async () => {
   const rig = Rig.create();
   rig.secrets.put("k", "one");
@@ -123,6 +143,30 @@ Deno.test("BerglasSecret reads the content of the very generation whose attribut
     return answer;
   };
   assert.equal(await rig.text("berglas://bkt/pass"), "one");
+});
+
+Deno.test("BerglasSecret tries again where the live object was replaced in between, and does not call it missing", async () => {
+  const rig = Rig.create();
+  const generation = await rig.secrets.putBerglas("bkt/pass", "one", { key: rig.secrets.makeKey() });
+  const handler = rig.google.hosts["storage.googleapis.com"]!;
+  rig.google.hosts["storage.googleapis.com"] = async (request) => {
+    const answer = await handler(request);
+    // An unversioned bucket keeps nothing of it.
+    if (!request.url.includes("alt=media")) rig.secrets.objects.delete("bkt/pass");
+    return answer;
+  };
+  await fails(rig.access("berglas://bkt/pass"), "GoogleApiFailed", "it was replaced while it was read");
+  await rig.secrets.putBerglas("bkt/pass", "two", { key: rig.secrets.makeKey() });
+  assert.equal(await rig.access(`berglas://bkt/pass#${generation}`), undefined, "a pinned one is gone");
+  rig.google.hosts["storage.googleapis.com"] = handler;
+});
+
+Deno.test("BerglasSecret reads no object of a size that none of berglas's has", async () => {
+  const rig = Rig.create();
+  rig.secrets.putObject("bkt/huge", "A".repeat(9_000_000), { "berglas-kms-key": rig.secrets.makeKey() });
+  const before = rig.google.seen.length;
+  await fails(rig.access("berglas://bkt/huge"), "ReferenceUnusable", "it has 9000000 bytes, more than 8388608");
+  assert.equal(rig.google.seen.length, before + 1, "the attributes alone");
 });
 
 Deno.test("BerglasSecret asks for attributes alone when the generation is the one that is known", async () => {

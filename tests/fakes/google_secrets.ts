@@ -183,9 +183,9 @@ export class FakeSecrets {
     if (searchParams.get("alt") === "media") {
       return new Response(found.body, { headers: { "content-type": "application/octet-stream" } });
     }
-    const { generation, metadata } = found;
+    const { generation, metadata, body } = found;
     const names = { kind: "storage#object", id: `${bucket}/${object}/${generation}`, name: object, bucket };
-    return Response.json({ ...names, generation, metageneration: "1", metadata });
+    return Response.json({ ...names, generation, metageneration: "1", size: `${body.length}`, metadata });
   }
 
   async #kms(request: Request): Promise<Response> {

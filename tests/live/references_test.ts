@@ -155,6 +155,23 @@ Deno.test("references to two clusters are in place when the program starts, with
     assert.equal(proxy.connections, 1);
   });
 
+  await t.step("also where each names it in another form", async () => {
+    const before = (await reads(near.namespace)).length;
+    const env = {
+      SHORT: "$SecretKeyRef:/secrets/db/keys/password",
+      SPACE: `$SecretKeyRef:/namespaces/${near.namespace}/secrets/db/keys/password`,
+      KONFIG: `$SecretKeyRef:${GKE_PATH}/namespaces/${near.namespace}/secrets/db/keys/password`,
+      CONTEXT: `$SecretKeyRef:/contexts/${GKE_CONTEXT}/namespaces/${near.namespace}/secrets/db/keys/password`,
+    };
+    const { code, stdout, stderr } = await near.run({ args: sh('echo "$SHORT$SPACE$KONFIG$CONTEXT"'), env });
+    assert.deepEqual([code, stdout], [0, `${SECRET.repeat(4)}\n`], stderr);
+    const asked = await waitFor("the audit log", async () => {
+      const all = (await reads(near.namespace)).slice(before);
+      return all.length > 0 ? all : undefined;
+    });
+    assert.deepEqual(asked, ["secrets/db"]);
+  });
+
   await t.step("KRUN_REFS limits it", async () => {
     const env = { A: "$SecretKeyRef:/secrets/db/keys/password", B: "$ConfigMapKeyRef:/configmaps/app/keys/level" };
     const script = 'echo "$A|$B"';
@@ -305,6 +322,12 @@ Deno.test("an ordinary user's krun keeps the write grant for a file outside, say
     assert.equal(stdout, `${SECRET} 600 ${NOBODY}\n`);
     names(stderr, "write permission kept", "a reference's file is outside the working directory");
     assert.deepEqual([...Deno.readDirSync(temp)], []);
+  });
+  await t.step("and says so too where the base is elsewhere", async () => {
+    const env = { ...key, MESH_BASE_DIR: join(temp, "base") };
+    const { code, stderr } = await near.run({ args: sh(script), env, uid: NOBODY, gid: NOBODY });
+    assert.equal(code, 0, stderr);
+    names(stderr, "write permission kept", "a reference's file is outside the working directory");
   });
   await t.step("the control: inside it is given up, without a word", async () => {
     const env = { KEY: "$SecretKeyRef:/secrets/db/keys/password?destination=key" };

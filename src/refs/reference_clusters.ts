@@ -84,11 +84,13 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = await Promise.allSettled(this.#open.values());
     this.#open.clear();
-    for (const one of opened) if (one.status === "fulfilled") await one.value[Symbol.asyncDispose]();
+    for (const one of opened) {
+      if (one.status === "fulfilled" && one.value !== this.#options.own) await one.value[Symbol.asyncDispose]();
+    }
   }
 
   async #ofGke(name: GkeClusterName, signal: AbortSignal | undefined): Promise<Cluster> {
-    const { google, settings, ...options } = this.#options;
+    const { google, settings, own, ...options } = this.#options;
     const { account, metadata } = await google();
     const place = { project: name.project, ownProject: undefined, region: undefined };
     const target = { kind: "cluster" as const, name };
@@ -103,6 +105,8 @@ export class OpenClusters implements ReferenceClusters, AsyncDisposable {
     if (typeof found === "string") {
       throw withHint(new KrunError("ClusterNotFound", `Cannot find cluster: ${found}`, ""));
     }
+    // Called by its project's number, it shows only now.
+    if (own?.source.kind === "google" && own.source.where === found.config.source.where) return own;
     return await openApiCluster(found.config, { ...options, credentials: new GoogleCredentials(account) });
   }
 

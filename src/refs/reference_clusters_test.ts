@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
+import { FakeAccount } from "../../tests/fake_account.ts";
 import { FakeCluster } from "../../tests/fake_cluster.ts";
+import { FakeGoogle } from "../../tests/fakes/google_cloud.ts";
 import { RecordingLog } from "../../tests/recording_log.ts";
 import type { ClusterSource } from "../core/cluster.ts";
 import { parseReference, type ReferenceCluster } from "../core/reference.ts";
 import { parseSettings } from "../core/settings.ts";
-import { OpenClusters } from "./reference_clusters.ts";
+import { OpenClusters, type ReferenceGoogle } from "./reference_clusters.ts";
 
 /** The workload's cluster, of that source; to ask Google or a kubeconfig for another one fails. */
-function clustersOf(source: ClusterSource) {
+function clustersOf(source: ClusterSource, google?: Partial<ReferenceGoogle>) {
   const own = Object.assign(new FakeCluster(), { source });
   const clusters = new OpenClusters({
     own,
-    google: () => Promise.reject(new Error("another one")),
+    google: () => google ? Promise.resolve(google as ReferenceGoogle) : Promise.reject(new Error("another one")),
     settings: parseSettings({}).google,
     kubeconfig: ["/nonexistent"],
     log: new RecordingLog(),
@@ -70,4 +72,29 @@ Deno.test("OpenClusters.canonical() has one form for an object of the workload's
     ]
   ) assert.notEqual(form(other), short);
   assert.equal(form("sm://p/k"), JSON.stringify(parseReference("V", "sm://p/k").object));
+});
+
+Deno.test("OpenClusters takes the workload's own cluster also where its project is called by its number, and leaves it open", async () => {
+  const google = await FakeGoogle.create();
+  const { id, number } = google.project;
+  const where = `projects/${id}/locations/us-central1/clusters/prod`;
+  google.clusters = ["prod", "dev"].map((name) => ({
+    ...{ name, location: "us-central1", status: "RUNNING", endpoint: "34.118.224.1" },
+    masterAuth: { clusterCaCertificate: btoa("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----") },
+    selfLink: `https://container.googleapis.com/v1/projects/${id}/locations/us-central1/clusters/${name}`,
+  }));
+  google.grant(google.account!, "container.clusters.get");
+  const account = new FakeAccount(google) as unknown as ReferenceGoogle["account"];
+  const { own, clusters } = clustersOf({ kind: "google", where }, { account });
+  const named = (cluster: string): ReferenceCluster => ({
+    kind: "gke",
+    name: { project: number, location: "us-central1", cluster },
+  });
+  assert.equal(await clusters.open(named("prod"), undefined), own);
+  const other = await clusters.open(named("dev"), undefined);
+  assert.notEqual(other, own);
+  let closed = false;
+  own[Symbol.asyncDispose] = () => Promise.resolve(void (closed = true));
+  await clusters[Symbol.asyncDispose]();
+  assert.equal(closed, false);
 });

@@ -49,6 +49,23 @@ class Rig {
     return secret && atob(secret.data?.["value"] ?? "");
   }
 
+  /** Follows variables until `stop`; `told` is what each was told, as `A=value`. */
+  follow(...names: readonly string[]): { readonly told: string[]; stop(): Promise<void> } {
+    const end = new AbortController();
+    const told: string[] = [];
+    const following = names.map((name) =>
+      this.references.follow(this.ref(name), {
+        signal: end.signal,
+        deliver: (secret) => void told.push(`${name}=${secret && atob((secret.data ?? {})["value"] ?? "")}`),
+      })
+    );
+    const stop = async () => {
+      end.abort();
+      await Promise.all(following);
+    };
+    return { told, stop };
+  }
+
   put(cluster: FakeCluster, namespace: string, data: Record<string, string>): void {
     const encoded = Object.fromEntries(Object.entries(data).map(([key, text]) => [key, btoa(text)]));
     cluster.put({ kind: "Secret", metadata: { namespace, name: "db" }, data: encoded });
@@ -126,14 +143,7 @@ Deno.test("References.follow() watches an object once, and tells each reference 
   });
   rig.put(rig.own, "shop", { a: "1", b: "1" });
   for (const name of ["A", "B", "C"]) await rig.value(name);
-  const stop = new AbortController();
-  const told: string[] = [];
-  const following = ["A", "B", "C"].map((name) =>
-    rig.references.follow(rig.ref(name), {
-      signal: stop.signal,
-      deliver: (secret) => void told.push(`${name}=${secret && atob((secret.data ?? {})["value"] ?? "")}`),
-    })
-  );
+  const { told, stop } = rig.follow("A", "B", "C");
   await settle();
   assert.deepEqual(told, [], "what is known is not told again");
   rig.put(rig.own, "shop", { a: "2", b: "2" });
@@ -151,8 +161,7 @@ Deno.test("References.follow() watches an object once, and tells each reference 
   const kept = rig.log.lines.filter(({ event }) => event === "a reference keeps its last value");
   assert.deepEqual(kept.map(({ fields }) => fields?.["variable"]), ["A", "A", "B", "C"]);
   assert.equal(rig.own.requests.filter(({ verb }) => verb === "watch").length, 1);
-  stop.abort();
-  await Promise.all(following);
+  await stop();
 });
 
 Deno.test("References.follow() tells what comes later where there was nothing at first, and keeps that", async () => {
@@ -162,14 +171,7 @@ Deno.test("References.follow() tells what comes later where there was nothing at
   });
   assert.deepEqual([await rig.value("A"), await rig.value("B")], [undefined, "x"]);
   assert.deepEqual(["A", "B"].map((name) => rig.references.isDefault(rig.ref(name))), [true, true]);
-  const stop = new AbortController();
-  const told: string[] = [];
-  const following = ["A", "B"].map((name) =>
-    rig.references.follow(rig.ref(name), {
-      signal: stop.signal,
-      deliver: (secret) => void told.push(`${name}=${secret && atob((secret.data ?? {})["value"] ?? "")}`),
-    })
-  );
+  const { told, stop } = rig.follow("A", "B");
   await settle();
   rig.put(rig.own, "shop", { a: "1", b: "x" });
   await settle();
@@ -178,8 +180,7 @@ Deno.test("References.follow() tells what comes later where there was nothing at
   rig.own.remove({ kind: "Secret", namespace: "shop", name: "db" });
   await settle();
   assert.deepEqual(told, []);
-  stop.abort();
-  await Promise.all(following);
+  await stop();
 });
 
 Deno.test("References.get() asks once for an object that two forms name, where both are told to be one", async () => {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Cluster, ClusterSource } from "../core/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import type { CachedCluster } from "../core/cluster_cache.ts";
 import { KrunError } from "../core/errors.ts";
 import { type Identity, workloadIdentity } from "../core/identity.ts";
@@ -17,16 +17,14 @@ import { type PlannedPod, podFromSettings } from "../core/pod_from_settings.ts";
 import { basename, dirname, join, resolve } from "../core/posix_path.ts";
 import type { Settings } from "../core/settings.ts";
 import { startFailure } from "../core/start_failure.ts";
-import { proxySettings } from "../core/proxy_choice.ts";
 import { mountedVolumes, podContainers } from "../core/volume_mounts.ts";
 import { volumeNeeds } from "../core/volume.ts";
 import { DATA_LINK, isOwnVersionName } from "../core/volume_plan.ts";
 import { abortable } from "../kube/abort.ts";
-import { findClusterOrCloud } from "../kube/find_cluster.ts";
-import { machineRoots } from "../kube/machine_roots.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { anyFile } from "../pod/special_files.ts";
 import type { LazyGoogle } from "./lazy_google.ts";
+import { leftOutBy, type LeftOutCluster, locateCluster, UNASKED_TIMEOUT_MS, warnOfLeftOut } from "./locate_cluster.ts";
 import type { MeshPlan } from "./mesh_plan.ts";
 import { readPodFile } from "./pod_file.ts";
 import { ProbedCluster } from "./probed_cluster.ts";
@@ -61,16 +59,6 @@ export interface Plan {
   readonly clusterToKeep?: CachedCluster;
 }
 
-/** A cluster that nothing asks for and that cannot be opened or gave no token. */
-export interface LeftOutCluster {
-  /** Unset where what says which cluster it is cannot be read: the reason names it. */
-  readonly source?: ClusterSource;
-  /** Why it is left out, in one clause. */
-  readonly reason: string;
-  /** What to do about that, where it is known. */
-  readonly hint?: string;
-}
-
 /** Options of {@linkcode planRun}. */
 export interface PlanOptions {
   readonly settings: Settings;
@@ -92,9 +80,6 @@ export interface PlanOptions {
   /** Told of a mesh that cannot be joined, and the plan is one without; unset: it throws. */
   onMeshFailure?(error: KrunError): void;
 }
-
-/** How long a cluster that nobody asked for may take to answer. */
-const UNASKED_TIMEOUT_MS = 5_000;
 
 /**
  * As {@linkcode planRun}; where nothing asks for a cluster, one that was merely found and is of no use (its kubeconfig is
@@ -183,23 +168,6 @@ async function planUseful(outer: Surroundings, options: PlanOptions): Promise<Pl
     warnOfLeftOut(options.log, leftOut);
     return { ...await planRun(outer, { ...options, withoutCluster: true }), leftOut };
   }
-}
-
-function warnOfLeftOut(log: Logger, { source, reason, hint }: LeftOutCluster): void {
-  const state = source === undefined ? "no cluster can be found" : "the cluster that was found is of no use";
-  log.warn(`starting without a service account: ${state}`, { cluster: source?.where, reason, hint });
-}
-
-function leftOutBy(cause: unknown): Pick<LeftOutCluster, "reason" | "hint"> {
-  if (cause instanceof DOMException && cause.name === "TimeoutError") {
-    return { reason: `no answer within ${UNASKED_TIMEOUT_MS / 1000} s` };
-  }
-  // What it would print below is printed nowhere.
-  if (cause instanceof KrunError && cause.missing) {
-    return { reason: cause.message, hint: "allow it; or, if none is meant, CLUSTER_NAME=- looks for none" };
-  }
-  if (cause instanceof KrunError) return { reason: cause.message, hint: cause.hint };
-  return { reason: cause instanceof Error ? cause.message : String(cause) };
 }
 
 /**
@@ -343,85 +311,6 @@ async function aliasesOf(base: string, workingDir: string | undefined): Promise<
   const [own, shells] = await Promise.all([real(base), workingDir?.startsWith("/") ? real(workingDir) : undefined]);
   if (own === undefined || own === "/") return [];
   return [...own === base ? [] : [own], ...shells === own && workingDir !== base ? [workingDir!] : []];
-}
-
-/** The cluster; none when nothing asks for one and no source exists, or the one that exists cannot be opened. */
-async function locateCluster(
-  outer: Surroundings,
-  { settings, log, signal, keepKey, stateFolder, google }: PlanOptions & { stateFolder: string },
-): Promise<Pick<Plan, "leftOut" | "clusterToKeep"> & { readonly cluster?: Cluster }> {
-  const { serviceHost, servicePort, certFile, ...places } = settings.cluster;
-  const cloud = google?.search(stateFolder);
-  const { clusterAskedBy, googleAccountAskedBy } = settings;
-  const isAsked = clusterAskedBy.length > 0;
-  const decidesAccount = cloud !== undefined && googleAccountAskedBy.length > 0;
-  try {
-    const request = {
-      ...places,
-      kubernetesServiceHost: serviceHost,
-      kubernetesServicePort: servicePort,
-      stateFolder,
-      keepKey,
-      proxy: proxySettings(outer.env),
-      pluginEnv: outer.env,
-      roots: () => machineRoots(certFile),
-      files: anyFile,
-      cloud,
-    };
-    const cluster = await findClusterOrCloud(request, {
-      log,
-      signal: searchSignal({ isAsked: isAsked || decidesAccount }, signal),
-    });
-    const found = { cluster, ...(cloud?.toKeep && { clusterToKeep: cloud.toKeep }) };
-    if (isAsked || cluster.source.namespace || settings.workload.service) return found;
-    await cluster[Symbol.asyncDispose]();
-    const leftOut = { source: cluster.source, reason: "it names no namespace for the workload" };
-    warnOfLeftOut(log, leftOut);
-    return { leftOut };
-  } catch (cause) {
-    signal?.throwIfAborted();
-    // Until it is known that there is none, nobody knows as whom the program is to meet Google.
-    if (decidesAccount && !cloud.isNone && cause instanceof KrunError) throw decidesAccountOf(settings, cause);
-    const isLate = cause instanceof DOMException && cause.name === "TimeoutError";
-    if (isLate || cause instanceof KrunError && cause.transient && !isAsked) {
-      const leftOut = leftOutBy(cause);
-      warnOfLeftOut(log, leftOut);
-      return { leftOut };
-    }
-    if (!(cause instanceof KrunError) || cause.code === "Internal") throw cause;
-    // Each of them is told with all that fails.
-    if (asksForReferences(settings)) return { leftOut: leftOutBy(cause) };
-    const isAbsent = cause.code === "ClusterNotFound";
-    if (!isAsked) {
-      if (isAbsent) return {};
-      const leftOut = leftOutBy(cause);
-      warnOfLeftOut(log, leftOut);
-      return { leftOut };
-    }
-    if (!isAbsent) throw cause;
-    const askedBy = clusterAskedBy.join(", ");
-    throw new KrunError(cause.code, `${cause.message} (asked for by ${askedBy})`, cause.hint, { cause });
-  }
-}
-
-/** Why nobody knows as whom the program is to meet Google: the failure that it is, and the way past it. */
-function decidesAccountOf({ googleAccountAskedBy, clusterAskedBy }: Settings, cause: KrunError): KrunError {
-  if (clusterAskedBy.length > 0) return cause;
-  const message = `${cause.message} (the cluster says whose tokens ${googleAccountAskedBy.join(", ")} asks for)`;
-  const hint = `${cause.hint}, or set KRUN_GOOGLE_ACCOUNT=platform if they are to be krun's own`;
-  const { transient, details } = cause;
-  return new KrunError(cause.code, message, hint, { cause, transient, ...(details !== undefined && { details }) });
-}
-
-/** Whether references are all that asks for a cluster. */
-function asksForReferences({ clusterAskedBy, references }: Settings): boolean {
-  return clusterAskedBy.length > 0 && clusterAskedBy.every((name) => references.ofOwnCluster.includes(name));
-}
-
-/** A cluster that nobody asked for is not looked for long. */
-function searchSignal({ isAsked }: { isAsked: boolean }, signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (isAsked) return signal;
-  return AbortSignal.any([AbortSignal.timeout(UNASKED_TIMEOUT_MS), ...signal ? [signal] : []]);
 }
 
 async function isFile(path: string): Promise<boolean> {

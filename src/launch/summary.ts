@@ -5,7 +5,7 @@
  */
 import type { ClusterSource } from "../core/cluster.ts";
 import type { LogFields } from "../core/log.ts";
-import type { LeftOutCluster } from "./plan.ts";
+import type { LeftOutCluster } from "./locate_cluster.ts";
 import type { Run } from "./run.ts";
 
 /** A person reads no more mounts than these in one line; `--check` lists them all. */

@@ -148,7 +148,9 @@ export class ProbeRunner {
   }
 
   #report(probe: Probe, { result, message }: ProbeTry): void {
-    const at = result === "error" || probe.state.verdict === "failure" ? "debug" : "warn";
+    // What is being stopped is not ready any more, and that is as it should be.
+    const isNoNews = result === "error" || probe.state.verdict === "failure" || this.#options.stopping();
+    const at = isNoNews ? "debug" : "warn";
     this.#options.log[at]("probe failed", { ...this.#fields(probe), reason: message });
   }
 }

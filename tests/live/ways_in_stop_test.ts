@@ -28,6 +28,8 @@ async function stopUnderLoad(
     env,
   });
   await krun.sees("stderr", /tunnel listens/);
+  // Before that it is not there, which is no matter of its end.
+  await krun.sees("stdout", /listening/);
   const origin = `http://${host.address}:15009`;
   // So many that one of them meets the very moment.
   const clients = Array.from({ length: 4 }, (_, number) => [`new:${origin}/${number}`, `kept:${origin}/${number}`]);

@@ -2,7 +2,7 @@
  * Measures krun against the real API server, prints a table, and writes it to docs/performance.md with what the machine is.
  *
  * In: `--quick` for a try with few rounds (its table is not written), `--only=TEXT` for the measurements whose name holds
- * that text (not written either). Out: exit status 1 when a target is missed; the table says which.
+ * that text (not written either, unless `--write`, by which their rows take the place of those on the page). Out: exit status 1 when a target is missed; the table says which.
  *
  * Every target is a ratio within this run, a number of round trips, or a size: not how fast the machine is. What is compared
  * is measured in turns, so that a busy minute hits both sides. Needs root, Go, the live tools and mkfs.ext4.
@@ -19,13 +19,17 @@ import { cloudRun } from "./google_measurements.ts";
 import { references } from "./reference_measurements.ts";
 import { liveTool } from "./live_tools.ts";
 import { type Measurement, MEASUREMENTS, type Rig, type Runtime } from "./measurements.ts";
-import { machine, READING, table } from "./performance_page.ts";
+import { machine, READING, table, withRows } from "./performance_page.ts";
 
 const PAGE = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
 
 const { values } = parseArgs({
   args: Deno.args,
-  options: { quick: { type: "boolean", default: false }, only: { type: "string", default: "" } },
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string", default: "" },
+    write: { type: "boolean", default: false },
+  },
 });
 
 async function runtimes(folder: string): Promise<Runtime[]> {
@@ -98,6 +102,8 @@ async function freshFileSystem(): Promise<AsyncDisposable & { readonly folder: s
   console.log(text.lines.join("\n"));
   if (!values.quick && values.only === "") {
     await Deno.writeTextFile(PAGE, [...await machine(), "", ...text.lines, "", ...READING, ""].join("\n"));
+  } else if (values.write) {
+    await Deno.writeTextFile(PAGE, withRows(await Deno.readTextFile(PAGE), text));
   }
   if (text.missed > 0) Deno.exitCode = 1;
 }

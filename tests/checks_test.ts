@@ -2,7 +2,7 @@ import { ownFaults } from "../scripts/doc_lint.ts";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { explainFailure } from "../scripts/compile.ts";
-import { table } from "../scripts/performance_page.ts";
+import { table, withRows } from "../scripts/performance_page.ts";
 import plugin from "../scripts/lint_plugin.ts";
 import { allowedSkips, closingLine, testReport } from "../scripts/test_report.ts";
 
@@ -357,6 +357,19 @@ Deno.test("table() of the bench counts each target that is missed, and a figure 
     "| x | deno run | NaN ms | at most 2: **missed** |",
     "| x | deno run | 9.00 ms |  |",
   ]);
+});
+
+Deno.test("withRows() puts rows of a measurement in the place of those before, and nowhere else", () => {
+  const row = (what: string, value: number) => ({ what, runtime: "deno run", unit: "ms", value });
+  const page = ["# Page", ...table([row("a", 1), row("trips", 2), row("b", 3), row("trips", 4)]).lines, "", "Text"];
+  const anew = withRows(page.join("\n"), table([row("b", 5), row("trips", 6)])).split("\n");
+  assert.deepEqual(anew, [
+    "# Page",
+    ...table([row("a", 1), row("trips", 2), row("b", 5), row("trips", 6)]).lines,
+    "",
+    "Text",
+  ]);
+  assert.throws(() => withRows(page.join("\n"), table([row("b", 5), row("c", 6)])), /measure all/);
 });
 
 Deno.test("ownFaults() leaves out references to the package's types and nothing else", () => {

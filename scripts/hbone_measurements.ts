@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Channel } from "../src/mesh/channel.ts";
-import { connectLocally, tcpChannel } from "../src/mesh/tcp_channel.ts";
+import type { Channel } from "../src/net/channel.ts";
+import { connectLocally, tcpChannel } from "../src/net/tcp_channel.ts";
 import { TestAuthority } from "../tests/certificates.ts";
 import { CertificateFolder, Peer, workloadId } from "../tests/mesh_rig.ts";
 import { ECHO, SINK, type WorkerRole } from "./hbone_worker.ts";

@@ -15,14 +15,15 @@ const BELOW_LAUNCH = ["pod", "mesh", "refs", "ssh", "services"];
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
+  net: ["core"],
   kube: ["core"],
   gcp: ["kube", "core"],
   pod: ["core"],
-  mesh: ["kube", "gcp", "core"],
+  mesh: ["net", "kube", "gcp", "core"],
   refs: ["kube", "gcp", "core"],
-  ssh: ["kube", "gcp", "core"],
+  ssh: ["net", "kube", "gcp", "core"],
   services: ["kube", "gcp", "core"],
-  launch: [...BELOW_LAUNCH, "kube", "gcp", "core"],
+  launch: [...BELOW_LAUNCH, "net", "kube", "gcp", "core"],
 };
 
 /** A file that only tests load: it may import anything. */

@@ -7,7 +7,7 @@ import * as http2 from "node:http2";
 import { join } from "node:path";
 import { http2Channel } from "../src/mesh/http2_channel.ts";
 import { endBetweenTurns } from "../src/mesh/http2_session.ts";
-import type { Channel } from "../src/mesh/channel.ts";
+import type { Channel } from "../src/net/channel.ts";
 import { DescriptorBudget } from "../src/mesh/descriptor_budget.ts";
 import { type HboneServer, type HboneServerOptions, serveHbone } from "../src/mesh/hbone_server.ts";
 import { systemClock } from "../src/pod/clock.ts";

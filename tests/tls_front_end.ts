@@ -6,7 +6,7 @@
  */
 import * as http2 from "node:http2";
 import type { AddressInfo } from "node:net";
-import { relay } from "../src/mesh/channel.ts";
+import { relay } from "../src/net/channel.ts";
 import { http2Channel } from "../src/mesh/http2_channel.ts";
 import { endBetweenTurns } from "../src/mesh/http2_session.ts";
 import { TestAuthority } from "./certificates.ts";

@@ -20,7 +20,7 @@ import {
 } from "../core/spiffe_id.ts";
 import { abortable } from "../kube/abort.ts";
 import { TimeLimit } from "../kube/time_limit.ts";
-import { type Channel, relay } from "./channel.ts";
+import { type Channel, relay } from "../net/channel.ts";
 import { dial, type Dialed } from "./dial.ts";
 import { StdioChannel } from "./stdio_channel.ts";
 import { readWorkloadCertificates, type WorkloadCertificates } from "./workload_certificates.ts";

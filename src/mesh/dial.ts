@@ -8,7 +8,7 @@ import * as http2 from "node:http2";
 import { KrunError } from "../core/errors.ts";
 import { systemFailure } from "../core/system_failure.ts";
 import { TimeLimit } from "../kube/time_limit.ts";
-import type { Channel } from "./channel.ts";
+import type { Channel } from "../net/channel.ts";
 import { http2Channel } from "./http2_channel.ts";
 import { endBetweenTurns } from "./http2_session.ts";
 

@@ -7,10 +7,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { type Field, fieldValue } from "../core/proxy_fields.ts";
-import type { ByteSink, ByteSource } from "./channel.ts";
+import type { ByteSink, ByteSource } from "../net/channel.ts";
 import { http2Channel } from "./http2_channel.ts";
 import { fieldsOfHeaders, fieldsOfRaw, headersOf } from "./message_fields.ts";
-import { ReadableSource, WritableSink } from "./node_stream.ts";
+import { ReadableSource, WritableSink } from "../net/node_stream.ts";
 
 /** An answer's head. */
 export interface FrontAnswer {

@@ -21,7 +21,7 @@ import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { DEFAULT_LIMITS, HboneConnection, type HboneLimits } from "./hbone_connection.ts";
 import { MeshPeer, type PeerSocket, type PeerVerdict } from "./mesh_peer.ts";
-import { addressOf } from "./tcp_channel.ts";
+import { addressOf } from "../net/tcp_channel.ts";
 import {
   followWorkloadCertificates,
   readWorkloadCertificates,

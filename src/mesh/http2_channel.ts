@@ -17,8 +17,8 @@
 import { constants, type Http2Stream, type OutgoingHttpHeaders } from "node:http2";
 import type * as net from "node:net";
 import type * as tls from "node:tls";
-import type { Channel } from "./channel.ts";
-import { DuplexChannel } from "./node_stream.ts";
+import type { Channel } from "../net/channel.ts";
+import { DuplexChannel } from "../net/node_stream.ts";
 
 /** Options of {@linkcode http2Channel}. */
 export interface Http2ChannelOptions {

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import assert from "node:assert/strict";
 import { framesIn, greedyOpening, type RawFrame } from "../../tests/raw_http2.ts";
 import { waitFor } from "../../tests/wait.ts";
-import type { Channel } from "./channel.ts";
+import type { Channel } from "../net/channel.ts";
 import { http2Channel } from "./http2_channel.ts";
 import { endBetweenTurns } from "./http2_session.ts";
 

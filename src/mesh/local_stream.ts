@@ -5,9 +5,9 @@
  * @module
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
-import { type Channel, relay } from "./channel.ts";
+import { type Channel, relay } from "../net/channel.ts";
 import { http2Channel } from "./http2_channel.ts";
-import { connectLocally, tcpChannel } from "./tcp_channel.ts";
+import { connectLocally, tcpChannel } from "../net/tcp_channel.ts";
 
 /** A status of HTTP and one line for a person. */
 export interface Refusal {

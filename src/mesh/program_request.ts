@@ -11,11 +11,11 @@ import * as http from "node:http";
 import * as http2 from "node:http2";
 import * as net from "node:net";
 import type { Field } from "../core/proxy_fields.ts";
-import type { ByteSink, ByteSource } from "./channel.ts";
+import type { ByteSink, ByteSource } from "../net/channel.ts";
 import { http2Channel } from "./http2_channel.ts";
 import { endBetweenTurns } from "./http2_session.ts";
 import { fieldsOfHeaders, fieldsOfRaw, headersOf } from "./message_fields.ts";
-import { ReadableSource, WritableSink } from "./node_stream.ts";
+import { ReadableSource, WritableSink } from "../net/node_stream.ts";
 
 /** What the program speaks. */
 export type ProgramProtocol = "http/1.1" | "h2c";

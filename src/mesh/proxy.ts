@@ -4,7 +4,7 @@
  * @module
  */
 import { endToEndFields, programFields, programTrailers, takesTrailers } from "../core/proxy_fields.ts";
-import { carry } from "./channel.ts";
+import { carry } from "../net/channel.ts";
 import type { FrontRequest } from "./front_request.ts";
 import { nothingAnswers, type Refusal, TEXT } from "./local_stream.ts";
 import { askProgram, type Program, type ProgramExchange, UnaskedUpgrade } from "./program_request.ts";

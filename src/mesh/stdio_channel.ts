@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Channel } from "./channel.ts";
+import type { Channel } from "../net/channel.ts";
 
 /** A pair of streams; each is used from now on by the channel alone. */
 export class StdioChannel implements Channel {

@@ -20,7 +20,7 @@ import type { DescriptorBudget } from "./descriptor_budget.ts";
 import { type Drainable, drainServer, type ServerDrainOptions } from "./drain.ts";
 import { type FrontRequest, http1Request, http2Request } from "./front_request.ts";
 import { endBetweenTurns, refuseStreams } from "./http2_session.ts";
-import { addressOf } from "./tcp_channel.ts";
+import { addressOf } from "../net/tcp_channel.ts";
 import { type Refusal, refuseStream, relayToPort } from "./local_stream.ts";
 import type { Program } from "./program_request.ts";
 import { proxy, refuse } from "./proxy.ts";

@@ -10,12 +10,12 @@
 import * as http from "node:http";
 import type { Socket } from "node:net";
 import { answerHead, endToEndFields, type Field, programFields, wantsWebSocket } from "../core/proxy_fields.ts";
-import { carry, relay } from "./channel.ts";
+import { carry, relay } from "../net/channel.ts";
 import { nothingAnswers, type Refusal, TEXT } from "./local_stream.ts";
 import { fieldsOfRaw, headersOf } from "./message_fields.ts";
-import { ReadableSource } from "./node_stream.ts";
+import { ReadableSource } from "../net/node_stream.ts";
 import { connectToProgram, type Program } from "./program_request.ts";
-import { tcpChannel } from "./tcp_channel.ts";
+import { tcpChannel } from "../net/tcp_channel.ts";
 
 /** The fields that make an upgrade, which are of one connection and so not passed on by themselves. */
 const UPGRADE: readonly Field[] = [["connection", "Upgrade"], ["upgrade", "websocket"]];

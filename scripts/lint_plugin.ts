@@ -70,6 +70,11 @@ const IMPURE = new Set(
 /** Pure names with an impure member. */
 const IMPURE_MEMBERS: Readonly<Record<string, string>> = { Math: "random", AbortSignal: "timeout", Temporal: "Now" };
 
+/** What of a module only calculates. A signature is checked with them, and none is made: that takes chance. */
+const PURE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
+  "node:crypto": ["createHash", "createPublicKey", "verify", "KeyObject"],
+};
+
 /** `new Date(ms)`, `Date.UTC`, `Date.parse` and `instanceof Date` only calculate; the rest asks the clock. */
 function readsClock(date: AnyNode): boolean {
   const parent = date.parent!;
@@ -99,7 +104,11 @@ const pureCore: Deno.lint.Rule = {
         }
       },
       ImportDeclaration(node) {
-        if (node.importKind !== "type") refuseImport(node, node.source.value);
+        const pure = PURE_IMPORTS[node.source.value];
+        const specifiers = node.specifiers as unknown as AnyNode[];
+        const isPure = specifiers.length > 0 &&
+          specifiers.every(({ imported }) => pure?.includes((imported as AnyNode | undefined)?.name as string));
+        if (node.importKind !== "type" && !isPure) refuseImport(node, node.source.value);
       },
       ImportExpression(node) {
         if (node.source.type === "Literal") refuseImport(node, String(node.source.value));

@@ -37,6 +37,10 @@ const RULES: readonly RuleCase[] = [
       "f({ fetch });",
       'import { readFileSync } from "node:fs";',
       'const fs = await import("node:fs");',
+      'import { randomBytes } from "node:crypto";',
+      'import { createHash, randomUUID } from "node:crypto";',
+      'import * as all from "node:crypto";',
+      'import "node:crypto";',
     ],
     accepts: [
       "const t = new Date(nowMs).toISOString();",
@@ -46,6 +50,7 @@ const RULES: readonly RuleCase[] = [
       "const x = response.fetch; const y = { Deno: 1 };",
       'import { posix } from "node:path";',
       'import type { Stats } from "node:fs";',
+      'import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";',
     ],
   },
   {

@@ -18,6 +18,8 @@ export interface TerminalSize {
 export interface TerminalSpec extends TerminalSize {
   /** Opcode → argument (RFC 4254, section 8). */
   readonly modes: ReadonlyMap<number, number>;
+  /** A variable of the program's environment that is to be the terminal's path; OpenSSH sets `SSH_TTY`. */
+  readonly variable?: string | undefined;
 }
 
 /** What to start. The user is the session's. */

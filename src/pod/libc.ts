@@ -43,7 +43,7 @@ const SPAWN_FUNCTIONS = {
   posix_spawn_file_actions_destroy: { parameters: [BYTES], result: INT },
   posix_spawn_file_actions_addopen: { parameters: [BYTES, INT, BYTES, INT, INT], result: INT },
   posix_spawn_file_actions_adddup2: { parameters: [BYTES, INT, INT], result: INT },
-  pollLater: { name: "poll", parameters: [BYTES, ADDRESS, INT], result: INT, nonblocking: true },
+  epollWaitLater: { name: "epoll_wait", parameters: [INT, BYTES, INT, INT], result: INT, nonblocking: true },
   // Of glibc 2.29 and 2.35; each user says what happens without it.
   posix_spawn_file_actions_addchdir_np: { parameters: [BYTES, BYTES], result: INT, optional: true },
   posix_spawn_file_actions_addtcsetpgrp_np: { parameters: [BYTES, INT], result: INT, optional: true },
@@ -54,6 +54,9 @@ const SYSTEM_CALLS = {
   bind: [49, 200],
   capget: [125, 90],
   close: [3, 57],
+  epoll_create1: [291, 20],
+  epoll_ctl: [233, 21],
+  eventfd2: [290, 19],
   execve: [59, 221],
   faccessat: [269, 48],
   fchmod: [91, 52],
@@ -111,7 +114,8 @@ const MAKES_FILES: ReadonlySet<SystemCall> = new Set<SystemCall>(["openat", "mkd
 export const O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0o400, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
 
 /** The errno numbers that krun's rules name. */
-export const EPERM = 1, ENOENT = 2, ESRCH = 3, EACCES = 13, ENOTDIR = 20, EINVAL = 22;
+export const EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, ENOTDIR = 20, EINVAL = 22;
+export const ENFILE = 23, EMFILE = 24;
 
 const AT_FDCWD = -100;
 const RLIMIT_NOFILE = 7;

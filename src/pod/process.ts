@@ -27,7 +27,7 @@ import {
   shownName,
   tryProgram,
 } from "./program.ts";
-import { spawn, type SpawnOptions } from "./spawn.ts";
+import { type SessionStdio, spawn, type SpawnOptions } from "./spawn.ts";
 import { Terminal } from "./terminal.ts";
 import { asUser, ownUser } from "./user.ts";
 
@@ -39,6 +39,11 @@ export interface ProcessSpec extends ProgramSpec {
   readonly stdio?: "inherit" | "stdin-null" | "null";
   /** Called with each line of its standard output and error, which are then not krun's own. Must not throw. */
   onLine?(line: string): void;
+  /**
+   * Makes it the leader of a session of its own, with these as its standard input, output and error. Nothing of how krun was started
+   * concerns its signals then: all are at their default, and none is blocked.
+   */
+  readonly session?: SessionStdio;
   /** Signals other than SIGKILL reach the program alone, not its group: it ends its own children, in its own order. @default {false} */
   readonly signalAlone?: boolean;
   /** Whose process it is: see {@linkcode Processes.endContainer}. Unset: nobody's. */
@@ -174,8 +179,8 @@ export class Processes implements AsyncDisposable {
     let pid = 0;
     let failure: Failure | undefined;
     const attempt = (path: string) => {
-      const { argv, env, cwd, stdio = "inherit" } = spec;
-      const result = spawn(libc, { path, argv, env }, { cwd, ...descriptors, nullFds: NULL_FDS[stdio] });
+      const { argv, env, cwd, session, stdio = "inherit" } = spec;
+      const result = spawn(libc, { path, argv, env }, { cwd, session, ...descriptors, nullFds: NULL_FDS[stdio] });
       pid = result;
       return result > 0 ? 0 : -result;
     };

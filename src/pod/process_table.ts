@@ -20,8 +20,18 @@ export function hasChild(libc: Libc): boolean {
 
 /** Whether a process handles a signal itself: the signal is neither ignored nor left to the kernel. */
 export function handlesSignal(libc: Libc, pid: number, signal: number): boolean {
-  const [, caught = "0"] = /^SigCgt:\t(\w+)$/m.exec(libc.procText(`/proc/${pid}/status`) ?? "") ?? [];
-  return (BigInt(`0x${caught}`) >> BigInt(signal - 1) & 1n) === 1n;
+  return isInSet(libc, pid, { set: "SigCgt", signal });
+}
+
+/** Whether a process ignores a signal. */
+export function ignoresSignal(libc: Libc, pid: number, signal: number): boolean {
+  return isInSet(libc, pid, { set: "SigIgn", signal });
+}
+
+function isInSet(libc: Libc, pid: number, { set, signal }: { set: "SigCgt" | "SigIgn"; signal: number }): boolean {
+  const status = libc.procText(`/proc/${pid}/status`) ?? "";
+  const [, signals = "0"] = new RegExp(`^${set}:\\t(\\w+)$`, "m").exec(status) ?? [];
+  return (BigInt(`0x${signals}`) >> BigInt(signal - 1) & 1n) === 1n;
 }
 
 /** All processes, zombies included. Takes about 20 microseconds a process. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { settle } from "../../tests/fake_clock.ts";
 import { loadLibc } from "./libc.ts";
-import { readable, stopWaiting } from "./readable.ts";
+import { readable, stopWaiting, writable } from "./readable.ts";
 
 const libc = loadLibc();
 
@@ -83,4 +83,38 @@ Deno.test("stopWaiting() ends a wait at once, and is nothing where nobody waits"
     write(writeFd);
     await again;
   });
+});
+
+Deno.test("writable() resolves when there is room again, and when the reader has gone", async () => {
+  const F_SETPIPE_SZ = 1031;
+  const page = new Uint8Array(4096);
+  await withPipe(async ({ readFd, writeFd }) => {
+    libc.call("fcntl", writeFd, F_SETPIPE_SZ, page.length);
+    await writable(writeFd);
+    while (libc.call("write", writeFd, page, page.length) > 0);
+    const wait = watched(writable(writeFd));
+    await settle();
+    assert.equal(wait.isDone, false);
+    libc.call("read", readFd, page, page.length);
+    await wait.done;
+    while (libc.call("write", writeFd, page, page.length) > 0);
+    const last = writable(writeFd);
+    libc.call("close", readFd);
+    await last;
+    // Whatever withPipe() closes at the end.
+    assert.equal(libc.open("/dev/null", 0), readFd);
+  });
+});
+
+Deno.test("A descriptor is waited for in both ways at once, and each wait ends by itself", async () => {
+  const TIOCSPTLCK = 0x40045431, TIOCGPTPEER = 0x5441, O_RDWR = 2, O_NOCTTY = 0o400;
+  const terminal = libc.open("/dev/ptmx", O_RDWR | O_NOCTTY);
+  libc.call("ioctl", terminal, TIOCSPTLCK, new Uint8Array(4));
+  const program = libc.call("ioctl", terminal, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+  const reading = watched(readable(terminal));
+  await writable(terminal);
+  assert.equal(reading.isDone, false);
+  write(program);
+  await reading.done;
+  for (const fd of [terminal, program]) libc.call("close", fd);
 });

@@ -6,7 +6,7 @@
 import { KrunError } from "../core/errors.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { SIGPIPE } from "../core/signals.ts";
-import { type Bytes, bytesOf, cString, type Libc, O_RDONLY, O_WRONLY } from "./libc.ts";
+import { type Bytes, bytesOf, cString, type Libc, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
 import { withFormerMask } from "./signal_mask.ts";
 
 /** The file to execute, and what it is told. */
@@ -15,6 +15,9 @@ export interface Image {
   readonly argv: readonly string[];
   readonly env: Env;
 }
+
+/** Standard input, output and error of a session: three descriptors of krun, or a terminal that is opened by its path. */
+export type SessionStdio = readonly [input: number, output: number, error: number] | { readonly terminal: string };
 
 /** Options of {@linkcode spawn}. */
 export interface SpawnOptions {
@@ -26,9 +29,14 @@ export interface SpawnOptions {
   readonly nullFds?: readonly number[];
   /** A descriptor of krun that is the program's standard output and error. */
   readonly outputFd?: number | undefined;
+  /**
+   * The program leads a session of its own instead of a group of krun's; a terminal becomes the session's controlling one. Every
+   * signal is at its default and none is blocked, however krun was started: the session is its user's, not krun's.
+   */
+  readonly session?: SessionStdio | undefined;
 }
 
-const POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4;
+const POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4, POSIX_SPAWN_SETSIGMASK = 8, POSIX_SPAWN_SETSID = 0x80;
 
 /**
  * Starts a program as a child: leader of its own process group, the signals that krun was started with ignored, all others
@@ -41,7 +49,7 @@ const POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4;
 export function spawn(libc: Libc, image: Image, options: SpawnOptions): number {
   const pid = new Int32Array(1);
   const actions = fileActions(libc, options);
-  const attributes = spawnAttributes(libc);
+  const attributes = spawnAttributes(libc, options);
   const errno = withVectors(libc, image, (argv, env) => {
     ignoreAgain(libc);
     const path = cString(image.path);
@@ -70,15 +78,19 @@ export function exec(libc: Libc, image: Image): number {
   });
 }
 
-function fileActions(libc: Libc, { cwd, foregroundOf, nullFds = [], outputFd }: SpawnOptions): Bytes {
+function fileActions(libc: Libc, { cwd, foregroundOf, nullFds = [], outputFd, session }: SpawnOptions): Bytes {
   const actions = new Uint8Array(256);
   libc.spawn.posix_spawn_file_actions_init(actions);
   for (const fd of nullFds) {
     libc.spawn.posix_spawn_file_actions_addopen(actions, fd, cString("/dev/null"), fd === 0 ? O_RDONLY : O_WRONLY, 0);
   }
+  if (session !== undefined && "terminal" in session) {
+    // Without O_NOCTTY: the first terminal that a session's leader opens is its own (tty_ioctl(4)).
+    libc.spawn.posix_spawn_file_actions_addopen(actions, 0, cString(session.terminal), O_RDWR, 0);
+  }
   // What dup2(2) makes is not close-on-exec, as the original is.
-  for (const fd of outputFd === undefined ? [] : [1, 2]) {
-    libc.spawn.posix_spawn_file_actions_adddup2(actions, outputFd!, fd);
+  for (const [fd, original] of duplicates({ outputFd, session })) {
+    libc.spawn.posix_spawn_file_actions_adddup2(actions, original, fd);
   }
   if (cwd !== undefined) {
     if (!libc.spawn.posix_spawn_file_actions_addchdir_np) throw noChdir(cwd);
@@ -86,6 +98,12 @@ function fileActions(libc: Libc, { cwd, foregroundOf, nullFds = [], outputFd }: 
   }
   if (foregroundOf !== undefined) libc.spawn.posix_spawn_file_actions_addtcsetpgrp_np?.(actions, foregroundOf);
   return actions;
+}
+
+/** Which descriptors of the program are copies, and of what. */
+function duplicates({ outputFd, session }: SpawnOptions): readonly (readonly [fd: number, original: number])[] {
+  if (session !== undefined) return "terminal" in session ? [[1, 0], [2, 0]] : [...session.entries()];
+  return outputFd === undefined ? [] : [[1, outputFd], [2, outputFd]];
 }
 
 function noChdir(cwd: string): KrunError {
@@ -96,13 +114,16 @@ function noChdir(cwd: string): KrunError {
   );
 }
 
-function spawnAttributes(libc: Libc): Bytes {
+function spawnAttributes(libc: Libc, { session }: SpawnOptions): Bytes {
   const attributes = new Uint8Array(512);
   libc.spawn.posix_spawnattr_init(attributes);
-  libc.spawn.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
+  // The mask is the empty one that posix_spawnattr_init(3) leaves. The leader of a session leads its group too.
+  const kind = session === undefined ? POSIX_SPAWN_SETPGROUP : POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK;
+  libc.spawn.posix_spawnattr_setflags(attributes, kind | POSIX_SPAWN_SETSIGDEF);
+  const ignored = session === undefined ? libc.ignoredAtStart : [];
   // All 64, also 32 and 33: sigaddset(3) refuses these two, and glibc would leave them ignored in the child.
   const defaults = new BigUint64Array(16);
-  defaults[0] = libc.ignoredAtStart.reduce((set, signal) => set & ~(1n << BigInt(signal - 1)), 0xffffffffffffffffn);
+  defaults[0] = ignored.reduce((set, signal) => set & ~(1n << BigInt(signal - 1)), 0xffffffffffffffffn);
   libc.spawn.posix_spawnattr_setsigdefault(attributes, bytesOf(defaults));
   return attributes;
 }

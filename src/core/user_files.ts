@@ -60,19 +60,28 @@ export class FileFault extends Error {
 export interface OpenFile {
   /** Fills `into` from an offset of a file; returns how many bytes, 0 at its end. */
   read(into: Uint8Array<ArrayBuffer>, offset: number): number;
-  /** Writes all of the bytes at an offset. */
+  /** Writes all of the bytes at an offset; at the end of a file that was opened to be appended to. */
   write(bytes: Uint8Array<ArrayBuffer>, offset: number): void;
   stat(): FileStat;
   change(change: FileChange): void;
   fileSystem(): FileSystemStat;
-  sync(): void;
+  /** Resolves when the content is on the disk (fsync(2)). The only call that waits, on a thread of its own. */
+  sync(): Promise<void>;
   close(): void;
+}
+
+/** What is in a folder. */
+export interface FolderEntry {
+  /** A text of `core/byte_text.ts`. */
+  readonly name: string;
+  /** Of a link itself; unset where the user may know the name alone. */
+  readonly stat?: FileStat;
 }
 
 /** A folder that is open. */
 export interface OpenFolder {
-  /** Some more names, `.` and `..` among them; empty at the end. */
-  names(): string[];
+  /** Some more of what is in it, `.` and `..` too; empty at the end. */
+  entries(): FolderEntry[];
   close(): void;
 }
 
@@ -90,8 +99,11 @@ export interface FileOpening {
 }
 
 /**
- * The calls. Paths are texts of `core/byte_text.ts`; a relative one begins at the session's working directory. Nothing waits: a
- * named pipe without its other end is refused. A file of /proc is not opened: what belongs to krun there would be the caller's.
+ * The calls. Paths are texts of `core/byte_text.ts`; a relative one begins at the session's working directory.
+ *
+ * Files, folders and the devices null, zero, full, random and urandom are opened, nothing else: a named pipe could wait. Neither is
+ * what lies on a proc file system, nor does a path go through a link of a process (`/proc/self/cwd`, `/dev/stdin`): the calls are
+ * krun's, and so would be what is found there.
  *
  * Every method throws {@linkcode FileFault}.
  */

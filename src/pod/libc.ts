@@ -32,7 +32,10 @@ const FUNCTIONS = {
   sigaction: { parameters: [INT, BYTES, BYTES], result: INT },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What only a program needs, its start and its output; loaded apart, since it takes 3 ms for which a start has a better moment. */
+/**
+ * What only a program and its sessions need, its start, its output and what a session makes durable; loaded apart, since it
+ * takes 3 ms for which a start has a better moment.
+ */
 const SPAWN_FUNCTIONS = {
   posix_spawn: { parameters: [BYTES, BYTES, BYTES, BYTES, ADDRESS, ADDRESS], result: INT },
   posix_spawnattr_init: { parameters: [BYTES], result: INT },
@@ -44,6 +47,7 @@ const SPAWN_FUNCTIONS = {
   posix_spawn_file_actions_addopen: { parameters: [BYTES, INT, BYTES, INT, INT], result: INT },
   posix_spawn_file_actions_adddup2: { parameters: [BYTES, INT, INT], result: INT },
   epollWaitLater: { name: "epoll_wait", parameters: [INT, BYTES, INT, INT], result: INT, nonblocking: true },
+  fsyncLater: { name: "fsync", parameters: [INT], result: INT, nonblocking: true },
   // Of glibc 2.29 and 2.35; each user says what happens without it.
   posix_spawn_file_actions_addchdir_np: { parameters: [BYTES, BYTES], result: INT, optional: true },
   posix_spawn_file_actions_addtcsetpgrp_np: { parameters: [BYTES, INT], result: INT, optional: true },
@@ -53,6 +57,7 @@ const SPAWN_FUNCTIONS = {
 const SYSTEM_CALLS = {
   bind: [49, 200],
   capget: [125, 90],
+  capset: [126, 91],
   close: [3, 57],
   epoll_create1: [291, 20],
   epoll_ctl: [233, 21],
@@ -60,6 +65,7 @@ const SYSTEM_CALLS = {
   execve: [59, 221],
   faccessat: [269, 48],
   fchmod: [91, 52],
+  fchmodat: [268, 53],
   fchownat: [260, 54],
   fcntl: [72, 25],
   flock: [73, 32],
@@ -73,6 +79,7 @@ const SYSTEM_CALLS = {
   getresuid: [118, 148],
   ioctl: [16, 29],
   kill: [62, 129],
+  linkat: [265, 37],
   madvise: [28, 233],
   mkdirat: [258, 34],
   openat: [257, 56],
@@ -80,11 +87,14 @@ const SYSTEM_CALLS = {
   pipe2: [293, 59],
   ppoll: [271, 73],
   prctl: [157, 167],
+  pread64: [17, 67],
   prlimit64: [302, 261],
+  pwrite64: [18, 68],
   pwritev2: [328, 287],
   read: [0, 63],
   readlinkat: [267, 78],
   renameat: [264, 38],
+  renameat2: [316, 276],
   rt_sigprocmask: [14, 135],
   setfsgid: [123, 152],
   setgroups: [116, 159],
@@ -95,7 +105,9 @@ const SYSTEM_CALLS = {
   statfs: [137, 43],
   statx: [332, 291],
   symlinkat: [266, 36],
+  truncate: [76, 45],
   unlinkat: [263, 35],
+  utimensat: [280, 88],
   wait4: [61, 260],
   waitid: [247, 95],
   write: [1, 64],
@@ -108,7 +120,7 @@ export type SystemCall = keyof typeof SYSTEM_CALLS;
 type Argument = number | bigint | string | Bytes;
 
 /** Those that may make a file. */
-const MAKES_FILES: ReadonlySet<SystemCall> = new Set<SystemCall>(["openat", "mkdirat", "symlinkat"]);
+const MAKES_FILES: ReadonlySet<SystemCall> = new Set<SystemCall>(["openat", "openat2", "mkdirat", "symlinkat"]);
 
 /** Flags of open(2) that both machines share. */
 export const O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0o400, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
@@ -239,6 +251,17 @@ export class Libc {
     this.call("prctl", PR_SET_DUMPABLE, dumpable);
     this.#fileGroup ??= own;
     return 0;
+  }
+
+  /** Calls `body`, in which files are made in the group of whoever this thread is then, not in krun's own. It must be synchronous. */
+  makingFilesAsItself<Result>(body: () => Result): Result {
+    const own = this.#fileGroup;
+    this.#fileGroup = undefined;
+    try {
+      return body();
+    } finally {
+      this.#fileGroup = own;
+    }
   }
 
   /** The group that files and programs of krun's have, where its sockets have another; `undefined`: all have the same. */

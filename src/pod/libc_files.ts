@@ -16,6 +16,7 @@ export const ERRNO = {
   ENOENT: 2,
   EINTR: 4,
   EIO: 5,
+  EBADF: 9,
   EAGAIN: 11,
   EACCES: 13,
   EBUSY: 16,

@@ -36,37 +36,66 @@ export function sameUser(one: User, other: User): boolean {
 /** LINUX_CAPABILITY_VERSION_3 and CAP_KILL of linux/capability.h. */
 const CAPABILITY_VERSION = 0x2008_0522, CAP_KILL = 5, EPERM = 1;
 
+/** What this thread may do as root or by a grant: effective, permitted and inheritable capabilities, twice 32 bits, as capset(2) takes them. */
+function capabilities(libc: Libc): Uint32Array<ArrayBuffer> {
+  const sets = new Uint32Array(6);
+  libc.call("capget", bytesOf(new Uint32Array([CAPABILITY_VERSION, 0])), bytesOf(sets));
+  return sets;
+}
+
 /** Whether krun may signal what runs as a user (kill(2)). A program that it cannot end it does not start. */
 function mayEnd(libc: Libc, { uid }: User): boolean {
   if (libc.userIds().slice(0, 2).includes(uid)) return true;
-  const effective = new Uint32Array(6);
-  libc.call("capget", bytesOf(new Uint32Array([CAPABILITY_VERSION, 0])), bytesOf(effective));
-  return (effective[0]! >> CAP_KILL & 1) === 1;
+  return (capabilities(libc)[0]! >> CAP_KILL & 1) === 1;
 }
 
 /**
- * Calls `body` while this thread is another user: real and effective ids, the whole list of groups, no ambient capabilities.
- * A program that `body` starts is that user in every respect and cannot come back. `body` must be synchronous.
+ * Calls `body` while this thread is another user: real and effective ids, the whole list of groups, no capabilities but those
+ * of root. A program that `body` starts is that user in every respect and cannot come back. `body` must be synchronous.
  *
  * Returns errno; when it is not 0, `body` was not called; EPERM also where krun could not end such a program. Throws what `body` throws; krun is itself again in any case.
  */
 export function asUser(libc: Libc, user: User, body: () => void): number {
-  if (!mayEnd(libc, user)) return EPERM;
+  return userBracket(libc, user)(body);
+}
+
+/**
+ * As {@linkcode asUser}, for many bodies: who krun itself is and whether it may is looked up once, which halves the cost. To be
+ * made anew after krun's own ids have changed.
+ */
+export function userBracket(libc: Libc, user: User): (body: () => void) => number {
+  if (!mayEnd(libc, user)) return () => EPERM;
   const { groups } = ownUser(libc);
   const [uids, gids] = [libc.userIds(), libc.groupIds()];
   const dumpable = libc.call("prctl", PR_GET_DUMPABLE);
-  try {
-    const errno = change(libc, user, { uid: uids[1] ?? 0, gid: gids[1] ?? 0 });
-    if (errno === 0) body();
-    return errno;
-  } finally {
-    // The user first: it brings back the right to change the groups.
-    libc.call("setresuid", ...uids);
-    libc.call("setresgid", ...gids);
-    setGroups(libc, groups);
-    // The kernel clears it with every change of user (PR_SET_DUMPABLE(2const)); krun's files in /proc would belong to root.
-    libc.call("prctl", PR_SET_DUMPABLE, dumpable);
-  }
+  const granted = grantedCapabilities(libc, uids);
+  return (body) => {
+    try {
+      const errno = change(libc, user, { uid: uids[1] ?? 0, gid: gids[1] ?? 0 });
+      if (errno !== 0) return errno;
+      granted?.set("none");
+      body();
+      return 0;
+    } finally {
+      granted?.set("all");
+      // The user first: it brings back the right to change the groups.
+      libc.call("setresuid", ...uids);
+      libc.call("setresgid", ...gids);
+      setGroups(libc, groups);
+      // The kernel clears it with every change of user (PR_SET_DUMPABLE(2const)); krun's files in /proc would belong to root.
+      libc.call("prctl", PR_SET_DUMPABLE, dumpable);
+    }
+  };
+}
+
+/** Those that krun has without being root: the kernel takes away only root's own when the user changes (capabilities(7)). */
+function grantedCapabilities(libc: Libc, uids: readonly number[]) {
+  const all = capabilities(libc);
+  if (uids.includes(0) || (all[0] === 0 && all[3] === 0)) return undefined;
+  const none = all.slice();
+  none[0] = none[3] = 0;
+  const header = bytesOf(new Uint32Array([CAPABILITY_VERSION, 0]));
+  return { set: (which: "all" | "none") => void libc.call("capset", header, bytesOf(which === "all" ? all : none)) };
 }
 
 /** Makes this thread another user for good, for a program that is about to replace krun. Returns errno. */

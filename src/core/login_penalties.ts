@@ -1,0 +1,53 @@
+/**
+ * How long whoever failed to log in has to wait. In: failures by address, instants. Out: delays and refusals. As sshd_config(5)
+ * "PerSourcePenalties" has it, with an address that many share left out.
+ *
+ * @module
+ */
+import { parseIp } from "./ip_address.ts";
+
+/** Each connection that ends without a login after it tried one costs so much; nobody waits longer than the most. Milliseconds. */
+const PENALTY = { eachMs: 5_000, refusedFromMs: 15_000, mostMs: 600_000 };
+
+/** So many addresses are remembered: the ones whose penalty ends first are forgotten for others. */
+const MOST_ADDRESSES = 1_000;
+
+/** How long the answer to a failed try of one connection is held back, milliseconds: the first ones may be keys of an agent. */
+export function failureDelayMs(failures: number): number {
+  return failures <= 3 ? 0 : Math.min(2_000, 250 * 2 ** (failures - 4));
+}
+
+/** Penalties of all clients. */
+export class LoginPenalties {
+  /** Network of the client → the instant at which it is even again. */
+  readonly #untilMs = new Map<string, number>();
+
+  /** A connection ended without a login although it tried one. */
+  failed(address: string, nowMs: number): void {
+    const client = networkOf(address);
+    if (client === undefined) return;
+    const left = Math.max(0, (this.#untilMs.get(client) ?? 0) - nowMs);
+    this.#untilMs.set(client, nowMs + Math.min(PENALTY.mostMs, left + PENALTY.eachMs));
+    if (this.#untilMs.size > MOST_ADDRESSES) this.#forget(nowMs);
+  }
+
+  /** Whether connections of a client are refused for now. */
+  isRefused(address: string, nowMs: number): boolean {
+    const client = networkOf(address);
+    const left = client === undefined ? 0 : (this.#untilMs.get(client) ?? 0) - nowMs;
+    return left >= PENALTY.refusedFromMs;
+  }
+
+  #forget(nowMs: number): void {
+    for (const [client, untilMs] of this.#untilMs) if (untilMs <= nowMs) this.#untilMs.delete(client);
+    const [first] = [...this.#untilMs].sort(([, one], [, other]) => one - other);
+    if (first && this.#untilMs.size > MOST_ADDRESSES) this.#untilMs.delete(first[0]);
+  }
+}
+
+/** The address, of IPv6 its /64, which is one host's; none for loopback: whoever comes through HBONE or a tunnel has that one. */
+function networkOf(address: string): string | undefined {
+  const ip = parseIp(address);
+  if (!ip || /^127\.|^::1$/.test(ip.text)) return undefined;
+  return ip.family === 4 ? ip.text : ip.text.split(":").slice(0, 4).join(":");
+}

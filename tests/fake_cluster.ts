@@ -17,6 +17,7 @@ import type {
   ObjectRef,
   ResourceRef,
   TokenRef,
+  TokenVerdict,
   WatchedObject,
 } from "../src/core/cluster.ts";
 import { type ErrorCode, KrunError, type KrunErrorOptions } from "../src/core/errors.ts";
@@ -150,6 +151,14 @@ export class FakeCluster implements Cluster {
   async services(namespace: string, { signal }: { signal?: AbortSignal } = {}): Promise<V1Service[]> {
     await this.#request({ verb: "list", what: `Service/${namespace}` }, signal);
     return structuredClone(this.#services.filter(({ metadata }) => metadata?.namespace === namespace));
+  }
+
+  reviewToken(): Promise<TokenVerdict> {
+    return Promise.resolve({ authenticated: false, reason: "the fake knows nobody's tokens" });
+  }
+
+  accessOf(): Promise<AccessVerdict> {
+    return Promise.resolve({ allowed: false, reason: "the fake gives nobody rights" });
   }
 
   async follow(ref: ObjectRef, { signal, known, deliver, onState }: FollowOptions): Promise<void> {

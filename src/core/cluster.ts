@@ -141,6 +141,29 @@ export interface AccessRequest {
   readonly name?: string;
 }
 
+/** Somebody as the API server knows them. */
+export interface ClusterUser {
+  /** As `system:serviceaccount:shop:web`. */
+  readonly username: string;
+  /** Unique over time, where its authenticator says one. */
+  readonly uid?: string;
+  /** As `system:serviceaccounts`. */
+  readonly groups?: readonly string[];
+  /** What else its authenticator says. */
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** The answer to "whose token is this?". */
+export type TokenVerdict =
+  | { readonly authenticated: true; readonly user: ClusterUser }
+  | { readonly authenticated: false; readonly reason: string };
+
+/** A right of somebody, as RBAC names it. */
+export interface UserAccessRequest extends AccessRequest {
+  /** Whose. */
+  readonly user: ClusterUser;
+}
+
 /**
  * A place that holds objects and grants tokens.
  *
@@ -178,6 +201,14 @@ export interface Cluster extends AsyncDisposable {
   requestToken(ref: TokenRef, options?: { signal?: AbortSignal }): Promise<GrantedToken>;
   /** Whether krun's identity has a right (SelfSubjectAccessReview). A folder of manifests allows everything. */
   access(request: AccessRequest, options?: { signal?: AbortSignal }): Promise<AccessVerdict>;
+  /**
+   * Whose a token for an audience is (TokenReview). A folder of manifests knows nobody's.
+   *
+   * @throws as `get`; `Forbidden` where krun lacks the ClusterRole `system:auth-delegator`
+   */
+  reviewToken(token: string, options: { readonly audience: string; signal?: AbortSignal }): Promise<TokenVerdict>;
+  /** Whether somebody has a right (SubjectAccessReview). A folder of manifests gives nobody any. @throws as `reviewToken` */
+  accessOf(request: UserAccessRequest, options?: { signal?: AbortSignal }): Promise<AccessVerdict>;
   /** Requests made and failed so far, for the metrics. */
   readonly counts: { requests: number; errors: number };
 }

@@ -3,7 +3,13 @@
  *
  * @module
  */
-import type { V1SelfSubjectAccessReview, V1Service, V1ServiceList } from "@kubernetes/client-node";
+import type {
+  V1SelfSubjectAccessReview,
+  V1Service,
+  V1ServiceList,
+  V1SubjectAccessReview,
+  V1TokenReview,
+} from "@kubernetes/client-node";
 import type { AuthenticationV1TokenRequest } from "@kubernetes/client-node";
 import type {
   AccessRequest,
@@ -17,6 +23,8 @@ import type {
   ObjectRef,
   ResourceRef,
   TokenRef,
+  TokenVerdict,
+  UserAccessRequest,
   WatchedObject,
 } from "../core/cluster.ts";
 import type { ClusterConfig } from "../core/cluster_config.ts";
@@ -206,6 +214,44 @@ export class ApiCluster implements Cluster {
     }
   }
 
+  async reviewToken(
+    token: string,
+    { audience, signal }: { readonly audience: string; signal?: AbortSignal },
+  ): Promise<TokenVerdict> {
+    const spec = { token, audiences: [audience] };
+    const path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    const what = `review a token of audience "${audience}"`;
+    const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec };
+    const review = await this.#parts.client.call<V1TokenReview>({ what, clusterRole: DELEGATOR, path, body, signal });
+    const { authenticated, audiences, user, error } = review?.status ?? {};
+    const username = user?.username;
+    // An authenticator that knows no audiences leaves the list out, and would take a token that is meant for another.
+    if (authenticated && username && audiences?.includes(audience)) {
+      const { uid, groups, extra } = user;
+      return {
+        authenticated: true,
+        user: { username, ...(uid && { uid }), ...(groups && { groups }), ...(extra && { extra }) },
+      };
+    }
+    return { authenticated: false, reason: error ?? `it is no token of audience "${audience}"` };
+  }
+
+  async accessOf(
+    { user, verb, namespace, name, resource: whole }: UserAccessRequest,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<AccessVerdict> {
+    const [resource, subresource] = whole.split("/");
+    const { username, uid, groups, extra } = user;
+    const resourceAttributes = { verb, namespace, resource, subresource, name, group: "" };
+    const spec = { user: username, uid, groups, extra, resourceAttributes };
+    const path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    const what = `ask for access of "${username}" to ${whole} in namespace "${namespace}"`;
+    const body = { apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec };
+    const call = { what, clusterRole: DELEGATOR, path, body, signal };
+    const { allowed, reason } = (await this.#parts.client.call<V1SubjectAccessReview>(call))?.status ?? {};
+    return { allowed: allowed ?? false, reason: reason ?? "" };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#parts.lifetime.abort();
     await this.#parts.client[Symbol.asyncDispose]();
@@ -255,6 +301,9 @@ interface WatchAt {
   readonly signal: AbortSignal;
   readonly operation: ApiOperation;
 }
+
+/** May create TokenReviews and SubjectAccessReviews, and nothing else. */
+const DELEGATOR = "system:auth-delegator";
 
 const NOT_WATCHABLE = { code: 422, message: "it refuses the parameters of a watch", retryAfterSeconds: undefined };
 

@@ -17,6 +17,8 @@ export interface ApiOperation {
   readonly access?: Omit<MissingAccess, "identity">;
   /** What else a person can do who may not have that access, after `or`. */
   readonly otherwise?: string;
+  /** The ClusterRole of Kubernetes' own that has the right, where no Role can. */
+  readonly clusterRole?: string;
 }
 
 /** Where krun tried it, and as whom. */
@@ -83,13 +85,17 @@ const MISSING_ACCOUNT: ReadonlySet<unknown> = new Set(["serviceaccounts", "names
 const ANONYMOUS = "system:anonymous";
 
 function forbidden(
-  { access, otherwise }: ApiOperation,
+  { access, otherwise, clusterRole }: ApiOperation,
   message: string,
   say: (state: string) => string,
   source: ClusterSource,
 ): KrunError {
   // RBAC names the user as the server knows it, which no kubeconfig says.
   const identity = /\bUser "([^"]*)" cannot\b/.exec(message)?.[1];
+  if (identity !== undefined && clusterRole !== undefined) {
+    const state = `user "${identity}" may not, which ClusterRole ${clusterRole} allows`;
+    return new KrunError("Forbidden", say(state), `bind ClusterRole ${clusterRole} to "${identity}"`);
+  }
   if (identity === undefined || access === undefined) {
     return new KrunError("Forbidden", say(message), `ask for this right for ${credentialsOf(source)}`);
   }

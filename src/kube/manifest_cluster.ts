@@ -15,6 +15,8 @@ import type {
   ObjectRef,
   ResourceRef,
   TokenRef,
+  TokenVerdict,
+  UserAccessRequest,
   WatchedObject,
 } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
@@ -110,6 +112,15 @@ export class ManifestCluster implements Cluster {
 
   access(_request: AccessRequest, { signal }: { signal?: AbortSignal } = {}): Promise<AccessVerdict> {
     return this.#request(signal, () => ({ allowed: true, reason: "a folder of manifests allows everything" }));
+  }
+
+  reviewToken(_token: string, { signal }: { signal?: AbortSignal }): Promise<TokenVerdict> {
+    const reason = "a folder of manifests knows nobody's tokens";
+    return this.#request(signal, () => ({ authenticated: false, reason }));
+  }
+
+  accessOf(_request: UserAccessRequest, { signal }: { signal?: AbortSignal } = {}): Promise<AccessVerdict> {
+    return this.#request(signal, () => ({ allowed: false, reason: "a folder of manifests gives nobody rights" }));
   }
 
   async follow(ref: ObjectRef, { signal, known, deliver, onState }: FollowOptions): Promise<void> {

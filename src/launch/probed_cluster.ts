@@ -14,6 +14,8 @@ import type {
   ObjectRef,
   ResourceRef,
   TokenRef,
+  TokenVerdict,
+  UserAccessRequest,
   WatchedObject,
 } from "../core/cluster.ts";
 
@@ -55,6 +57,14 @@ export class ProbedCluster implements Cluster {
 
   services(namespace: string, options?: { signal?: AbortSignal }): Promise<V1Service[]> {
     return this.#cluster.services(namespace, options);
+  }
+
+  reviewToken(token: string, options: { readonly audience: string; signal?: AbortSignal }): Promise<TokenVerdict> {
+    return this.#cluster.reviewToken(token, options);
+  }
+
+  accessOf(request: UserAccessRequest, options?: { signal?: AbortSignal }): Promise<AccessVerdict> {
+    return this.#cluster.accessOf(request, options);
   }
 
   follow(ref: ObjectRef, options: FollowOptions): Promise<void> {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
-import { type ReachableWorkload, SSH_PORT } from "./hbone_target.ts";
+import type { ReachableWorkload } from "./hbone_target.ts";
 import type { MeshSettings } from "./mesh_settings.ts";
 import { formatPeerPattern, type PeerPattern } from "./spiffe_id.ts";
 import { podContainers } from "./volume_mounts.ts";
@@ -39,6 +39,8 @@ export interface HbonePlanOptions {
   readonly names: readonly string[];
   /** As in `cluster.local`. */
   readonly clusterDomain: string;
+  /** Where an ssh server listens on 127.0.0.1. */
+  readonly sshPort: number;
   /** Why the runtime cannot do it; unset: it can. */
   readonly incapable?: string | undefined;
 }
@@ -55,7 +57,7 @@ export function wantsHbone(
 
 /** Decides it. */
 export function hbonePlan(options: HbonePlanOptions): HbonePlan | NoHbone {
-  const { settings: { hbonePeers, gateway }, pod, ownContainers, incapable } = options;
+  const { settings: { hbonePeers, gateway }, pod, ownContainers, incapable, sshPort } = options;
   if (hbonePeers === "none") return { because: "HBONE_ALLOW is -" };
   if (gateway !== undefined) return { because: "a gateway has no program to reach" };
   if (incapable !== undefined) return { because: incapable };
@@ -70,7 +72,7 @@ export function hbonePlan(options: HbonePlanOptions): HbonePlan | NoHbone {
   return {
     ports,
     ...(hbonePeers && { allow: hbonePeers }),
-    workload: { hosts: hostsOf(options), ports: [...new Set(declared)], sshPort: SSH_PORT },
+    workload: { hosts: hostsOf(options), ports: [...new Set(declared)], sshPort },
   };
 }
 

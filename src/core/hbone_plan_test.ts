@@ -22,7 +22,7 @@ const POD: V1Pod = {
 function options(more: Partial<HbonePlanOptions> = {}): HbonePlanOptions {
   return {
     ...{ settings: {}, pod: POD, ownContainers: new Set(["istio-proxy"]), clusterDomain: "cluster.local" },
-    ...{ addresses: ["127.0.0.1", "10.0.0.5", "fd00::5"], names: ["vm-1"] },
+    ...{ addresses: ["127.0.0.1", "10.0.0.5", "fd00::5"], names: ["vm-1"], sshPort: 15022 },
     ...more,
   };
 }

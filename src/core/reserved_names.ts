@@ -38,14 +38,4 @@ export const RESERVED_SETTINGS = [
     seenBy: "program",
     reserved: "a managed mesh",
   },
-  {
-    env: "SSH_AUTH",
-    group: "reserved",
-    unit: "authorized_keys line",
-    unset: "no SSH server",
-    says: "Public key that may log in to the debug SSH server",
-    example: "ssh-ed25519 AAAA... me",
-    seenBy: "krun",
-    reserved: "the SSH server",
-  },
 ] as const satisfies readonly Setting[];

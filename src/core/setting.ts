@@ -13,13 +13,14 @@ export const SETTING_GROUPS = {
   references: "References in values",
   program: "How the program runs",
   mesh: "The service mesh",
+  ssh: "The debug SSH server",
   krun: "krun itself",
   platform: "Read from the platform",
   reserved: "Names of the original program that krun does not support yet",
 } as const;
 
 /** What a reserved setting waits for. */
-export type ReservedFor = "a managed mesh" | "the SSH server";
+export type ReservedFor = "a managed mesh";
 
 /** One variable that krun reads. */
 export interface Setting {

@@ -34,6 +34,7 @@ import type { SettingText } from "./setting_value.ts";
 import { SETTINGS } from "./settings_table.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { FORWARDED, signalName, signalNumber } from "./signals.ts";
+import { readSsh, type SshSettings } from "./ssh_settings.ts";
 import { isTrafficDirector } from "./traffic_director.ts";
 import { portsBehind, type TunnelSetting, undeclaredPort } from "./tunnel.ts";
 
@@ -138,6 +139,8 @@ export interface Settings {
   readonly status?: ListenAddress | undefined;
   /** KRUN_TUNNEL. */
   readonly tunnel?: TunnelSetting | undefined;
+  /** SSH_AUTH, KRUN_SSH and all that refines them. */
+  readonly ssh: SshSettings;
   /** XDS_ADDR, MESH and all that refines them. */
   readonly mesh: MeshSettings;
   /** KRUN_REFS and all that refines it. */
@@ -211,6 +214,7 @@ export function parseSettings(env: Env): Settings {
     trace: readTrace(text("TRACEPARENT") ?? "", text("PROJECT_ID")),
     status: read("KRUN_STATUS", readListenAddress),
     tunnel,
+    ssh: readSsh(variables),
     mesh: readMesh(variables),
     references,
     passEnv,

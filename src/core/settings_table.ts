@@ -9,6 +9,7 @@ import { PLATFORM_NAMES } from "./platform_names.ts";
 import { REFERENCE_NAMES } from "./reference_names.ts";
 import { RESERVED_SETTINGS } from "./reserved_names.ts";
 import type { Setting } from "./setting.ts";
+import { SSH_NAMES } from "./ssh_names.ts";
 
 /** Every variable that krun reads. */
 export const SETTINGS = [
@@ -243,6 +244,7 @@ export const SETTINGS = [
     seenBy: "program",
   },
   ...MESH_NAMES,
+  ...SSH_NAMES,
   {
     env: "KRUN_LOG",
     group: "krun",

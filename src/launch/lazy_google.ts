@@ -11,6 +11,7 @@ import { join } from "../core/posix_path.ts";
 import type { GoogleClusters } from "../gcp/google_clusters.ts";
 import type { ClusterFinder } from "../kube/cluster_finder.ts";
 import type { GoogleCloud, GoogleCloudOptions, ProgramIdentity } from "./google_cloud.ts";
+import { keptText } from "./kept_file.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** How long Cloud Run's id of the instance may take: nothing but a name depends on it. Milliseconds. */
@@ -48,6 +49,7 @@ export class LazyGoogle implements AsyncDisposable {
     const isElsewhere = manifests !== undefined || kubeconfig !== undefined || context !== undefined;
     if (isElsewhere || clusterAskedBy.length === 0 && !cloudRun) return undefined;
     const load = async () => {
+      // It says where krun's token goes.
       const cached = keptText(join(stateFolder, CLUSTER_CACHE), this.#outer.self.uid);
       return (await this.cloud()).clusters({ cached, needsNamespace });
     };
@@ -126,15 +128,5 @@ function isFile(path: string): boolean {
     return Deno.statSync(path).isFile;
   } catch {
     return false;
-  }
-}
-
-/** Its text, if it is this user's own and nobody else may write it: it says where krun's token goes. */
-function keptText(path: string, uid: number): string | undefined {
-  try {
-    const { isFile, uid: owner, mode } = Deno.lstatSync(path);
-    return isFile && owner === uid && mode !== null && (mode & 0o022) === 0 ? Deno.readTextFileSync(path) : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -8,13 +8,14 @@ import { containerRunAs, type RunAs } from "../core/run_as.ts";
 
 /** User, group and groups. @throws {KrunError} as `containerRunAs` */
 export function machineRunAs(container: V1Container, { pod, self }: { pod: V1Pod; self: RunAs }): RunAs {
-  return containerRunAs(container, { pod, self, passwd: read("/etc/passwd"), group: read("/etc/group") });
+  return containerRunAs(container, { pod, self, passwd: machineFile("/etc/passwd"), group: machineFile("/etc/group") });
 }
 
-function read(path: string): string {
+/** The text of a file of this machine; empty where it cannot be read: a distroless image may have neither of these two. */
+export function machineFile(path: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch {
-    return ""; // A distroless image may have neither file.
+    return "";
   }
 }

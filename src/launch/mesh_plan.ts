@@ -20,6 +20,7 @@ import type { PlannedPod } from "../core/pod_from_settings.ts";
 import { join } from "../core/posix_path.ts";
 import { proxyMetadataEnv } from "../core/proxy_config.ts";
 import type { Settings } from "../core/settings.ts";
+import { sshPort } from "../core/ssh_settings.ts";
 import { machineRoots } from "../kube/machine_roots.ts";
 import { requireRuntime } from "../kube/runtime.ts";
 import { findMesh } from "../mesh/find_mesh.ts";
@@ -131,6 +132,7 @@ export async function planMesh(
     addresses: Deno.networkInterfaces().map(({ address }) => address),
     names: [Deno.hostname()],
     clusterDomain: mesh.clusterDomain,
+    sshPort: sshPort(settings.ssh),
   });
   const hboneWarnings = incapable === undefined ? [] : [`peers of the mesh cannot call by HBONE: ${incapable}`];
   const warnings = [...joined.warnings, ...await strayCertificates(options), ...hboneWarnings];

@@ -49,6 +49,7 @@ export async function runContainers(run: Run): Promise<number> {
   const over = new AbortController();
   await using health = await meshHealth(run);
   await using ways = await waysIn(run);
+  await using debug = await debugServer(run, { processes, metadata: metadata?.env });
   const proxy = await meshProxy({ ...run, health, ways });
   let told = false;
   const tell = () => {
@@ -72,7 +73,12 @@ export async function runContainers(run: Run): Promise<number> {
       if (container === plan.planned.program && !isGateway) tell();
     },
     ...(proxy && { own: new Map([[ISTIO_PROXY, proxy]]) }),
-    ...(ways && { onStop: (stop) => ways.drain(stop) }),
+    ...((ways || debug) && {
+      onStop: async (stop) => {
+        debug?.stop();
+        await ways?.drain(stop);
+      },
+    }),
     log,
     clock: systemClock,
   });
@@ -88,6 +94,7 @@ export async function runContainers(run: Run): Promise<number> {
   // The program first: opening the watches takes milliseconds. A start that fails meanwhile is heard here.
   await Promise.race([status, systemClock.turn()]);
   run.base?.tendMemory();
+  debug?.begin();
   const reaction = new ChangeReaction({ react: () => react(settings, supervisor), clock: systemClock, log });
   const fresh = Promise.all([
     reaction.run(over.signal),
@@ -111,6 +118,16 @@ async function waysIn(run: Run): Promise<WaysIn | undefined> {
   const { mesh, planned } = run.plan;
   if (!planned.tunnel && !(mesh && "ports" in mesh.hbone)) return undefined;
   return new (await import("./ways_in.ts")).WaysIn(run);
+}
+
+/** The debug SSH server; it is opened once the program runs. */
+async function debugServer(run: Run, { processes, metadata }: { processes: Processes; metadata: Env | undefined }) {
+  const { settings: { ssh }, plan: { cluster, planned }, mounted } = run;
+  const container = podContainers(mounted.pod).find(({ name }) => name === planned.program);
+  const mayOpen = ssh.authorizedKeys !== undefined || ssh.rbac || cluster !== undefined;
+  if (ssh.off || !mayOpen || !container) return undefined;
+  const { DebugServer } = await import("./debug_server.ts");
+  return new DebugServer(run, { processes, container, env: () => containerEnvironment(run, container, metadata) });
 }
 
 /** The program's metadata server, where KRUN_METADATA asks for one. */

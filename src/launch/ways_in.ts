@@ -8,8 +8,8 @@
  */
 import { KrunError } from "../core/errors.ts";
 import { type HbonePlan, pastEnvoyText } from "../core/hbone_plan.ts";
-import { SSH_PORT } from "../core/hbone_target.ts";
 import { callersDescriptors } from "../core/open_files.ts";
+import { sshPort } from "../core/ssh_settings.ts";
 import { isTunnelOpen, tunnelAddressText, type TunnelPlan } from "../core/tunnel.ts";
 import { DescriptorBudget } from "../mesh/descriptor_budget.ts";
 import type { HboneServer } from "../mesh/hbone_server.ts";
@@ -117,7 +117,7 @@ export class WaysIn implements AsyncDisposable {
     if (this.#isOver) return;
     const { ports, program, address } = plan;
     const listening = { ...this.#listening({ ports }), ...(address !== undefined && { hostname: address }) };
-    this.#tunnel = await serveTunnel({ ...listening, program, sshPort: SSH_PORT });
+    this.#tunnel = await serveTunnel({ ...listening, program, sshPort: sshPort(this.#run.settings.ssh) });
     const { log, plan: { mesh, trafficDirector } } = this.#run;
     if ((mesh || trafficDirector) && isTunnelOpen(plan)) {
       log.warn(`the tunnel is open to others: ${PAST_THE_MESH}`, {

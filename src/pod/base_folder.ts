@@ -7,8 +7,8 @@
  * <base>/.krun/volumes/     volumes that are mounted as one file or by subPath
  * /dev/shm/krun-<random>/   the bytes of Secrets and tokens, and whose they are
  * ```
- * A normal end removes all of it, a start after kill -9 what the killed run left. One file may stay for the next start:
- * `<base>/.krun/cluster.json`, where Google Cloud's cluster was found.
+ * A normal end removes all of it, a start after kill -9 what the killed run left. Two files may stay for the next start:
+ * `<base>/.krun/cluster.json`, where Google Cloud's cluster was found, and `<base>/.krun/ssh_host_ed25519_key`.
  *
  * @module
  */
@@ -17,6 +17,7 @@ import { CLUSTER_CACHE } from "../core/cluster_cache.ts";
 import type { Logger } from "../core/log.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
 import { basename, dirname } from "../core/posix_path.ts";
+import { SSH_HOST_KEY } from "../core/ssh_secret_names.ts";
 import { type Owned, ownedFolder, secretFolder, type VolumeOwnership } from "../core/volume_ownership.ts";
 import { type ClaimKind, Claims } from "./claims.ts";
 import { LOCK_NAME, lockBase, type LockedBase } from "./base_lock.ts";
@@ -29,7 +30,7 @@ import type { PlaceBase } from "./place.ts";
 import { sweepEntries } from "./sweep.ts";
 
 /** Files of the state folder that a normal end leaves there. */
-const KEPT_FILES = [CLUSTER_CACHE] as const;
+const KEPT_FILES = [CLUSTER_CACHE, SSH_HOST_KEY] as const;
 
 /** Options of {@linkcode openBase}. */
 export interface BaseOptions {

@@ -1,0 +1,50 @@
+/**
+ * Who may log in, and by which keys the server is known. In: SSH_AUTH, the data of Secret `sshdebug`. Out: keys, authorities,
+ * revocations, host keys, and what of it cannot be used.
+ *
+ * @module
+ */
+import { type AuthorizedKey, parseAuthorizedKeys } from "./ssh_authorized_keys.ts";
+import { parseRevokedKeys, type Revocations } from "./ssh_revocation.ts";
+import { SSH_SECRET } from "./ssh_secret_names.ts";
+
+/** Who is authorized. */
+export interface SshAuthorities {
+  /** Keys, and authorities whose certificates are believed, those of SSH_AUTH first. */
+  readonly authorized: readonly AuthorizedKey[];
+  readonly revocations: readonly Revocations[];
+  /** Texts of private keys for the server, by their names in the Secret. */
+  readonly hostKeys: readonly { readonly name: string; readonly text: string }[];
+  /** One line each, for the log: what cannot be used. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads both. `data` is the Secret's, base64; unset: there is none. Never throws. */
+export function sshAuthorities(
+  sshAuth: string | undefined,
+  data: Readonly<Record<string, string>> | undefined,
+): SshAuthorities {
+  const authorized: AuthorizedKey[] = [];
+  const revocations: Revocations[] = [];
+  const hostKeys: { name: string; text: string }[] = [];
+  const warnings: string[] = [];
+  const take = (text: string, { where, certAuthority }: { where: string; certAuthority: boolean }) => {
+    const { keys, refused } = parseAuthorizedKeys(text, { certAuthority });
+    authorized.push(...keys);
+    for (const { line, reason } of refused) warnings.push(`line ${line} of ${where} lets nobody in: ${reason}`);
+  };
+  if (sshAuth !== undefined) take(sshAuth, { where: "SSH_AUTH", certAuthority: false });
+  for (const [name, base64] of Object.entries(data ?? {}).sort(([a], [b]) => a < b ? -1 : 1)) {
+    const where = `key "${name}" of Secret "${SSH_SECRET}"`;
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const text = new TextDecoder().decode(bytes);
+    if (/^authorized_key(?:s$|_)/.test(name)) take(text, { where, certAuthority: false });
+    else if (name === "SSHCA_PUB" || name.startsWith("ca_")) take(text, { where, certAuthority: true });
+    else if (name === "revoked_keys") {
+      const revoked = parseRevokedKeys(bytes);
+      revocations.push(revoked);
+      if ("everythingBecause" in revoked) warnings.push(`${where} lets nobody in: ${revoked.everythingBecause}`);
+    } else if (/^id_[a-z0-9_]+$/.test(name)) hostKeys.push({ name, text });
+  }
+  return { authorized, revocations, hostKeys, warnings };
+}

@@ -1,0 +1,203 @@
+/**
+ * The debug SSH server of a run. In: SSH_AUTH, the Secret `sshdebug`, the program. Out: a server that is there while somebody may log in.
+ *
+ * What serves is loaded only then (docs/decisions.md): ssh2 costs a start 40 ms.
+ *
+ * @module
+ */
+import type { V1Container, V1Secret } from "@kubernetes/client-node";
+import { accountNames } from "../core/account_names.ts";
+import type { WatchedObject } from "../core/cluster.ts";
+import { KrunError } from "../core/errors.ts";
+import { callersDescriptors } from "../core/open_files.ts";
+import type { Env } from "../core/pod_inputs.ts";
+import { join } from "../core/posix_path.ts";
+import { accountOf } from "../core/session_env.ts";
+import type { SshAuthorities } from "../core/ssh_authorities.ts";
+import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
+import { systemClock } from "../pod/clock.ts";
+import { loadLibc } from "../pod/libc.ts";
+import type { Processes } from "../pod/process.ts";
+import { sshPort } from "../core/ssh_settings.ts";
+import type { Ssh2 } from "../ssh/ssh2.ts";
+import type { SshServer } from "../ssh/ssh_server.ts";
+import type { HostKey } from "../ssh/transport.ts";
+import { keptText } from "./kept_file.ts";
+import { machineFile, machineRunAs } from "./machine_run_as.ts";
+import type { Run } from "./run.ts";
+
+/** Options of {@linkcode DebugServer}. */
+export interface DebugServerOptions {
+  readonly processes: Processes;
+  /** The program's. */
+  readonly container: V1Container;
+  /** The program's environment, as it would be started with now. */
+  env(): Env;
+}
+
+/** The server of one run. Disposing it ends every session. */
+export class DebugServer implements AsyncDisposable {
+  readonly #run: Run;
+  readonly #options: DebugServerOptions;
+  readonly #over = new AbortController();
+  #following: Promise<void> = Promise.resolve();
+  #authorities: SshAuthorities | undefined;
+  #hostKeys: readonly HostKey[] = [];
+  #ownKey: HostKey | undefined;
+  #ssh2: Promise<Ssh2> | undefined;
+  #server: SshServer | undefined;
+  /** One change after the other. */
+  #changing: Promise<void> = Promise.resolve();
+  #told = new Set<string>();
+
+  constructor(run: Run, options: DebugServerOptions) {
+    this.#run = run;
+    this.#options = options;
+  }
+
+  /** Opens the server if somebody may log in, and follows the Secret. */
+  begin(): void {
+    const { settings: { ssh }, plan: { cluster, identity } } = this.#run;
+    if (ssh.authorizedKeys !== undefined || ssh.rbac) this.#change(undefined);
+    const { namespace } = identity;
+    if (!cluster || !namespace) return;
+    const ref = { kind: "Secret", namespace: namespace.value, name: SSH_SECRET } as const;
+    this.#following = cluster.follow(ref, {
+      signal: this.#over.signal,
+      deliver: (object) => this.#change(object),
+      onState: (state, reason) => {
+        if (reason) this.#run.log.debug("ssh: the Secret cannot be followed", { state, reason: reason.message });
+      },
+    });
+  }
+
+  /** Nobody new is let in, and whoever is in is told. */
+  stop(): void {
+    this.#server?.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort();
+    await this.#following;
+    await this.#changing;
+    await this.#server?.[Symbol.asyncDispose]();
+  }
+
+  #change(object: WatchedObject | undefined): Promise<void> {
+    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) =>
+      this.#run.log.warn("the ssh server cannot be had", {
+        reason: (cause as Error).message,
+        hint: cause instanceof KrunError ? cause.hint : "set KRUN_SSH to an address and port that are free",
+      })
+    );
+    return this.#changing;
+  }
+
+  async #apply(secret: V1Secret | undefined): Promise<void> {
+    const { settings: { ssh }, log } = this.#run;
+    const { sshAuthorities } = await import("../core/ssh_authorities.ts");
+    this.#authorities = sshAuthorities(ssh.authorizedKeys, secret?.data);
+    for (const warning of this.#authorities.warnings) {
+      if (!this.#told.has(warning)) log.warn("an ssh key is not used", { reason: warning });
+      this.#told.add(warning);
+    }
+    const isWanted = this.#authorities.authorized.length > 0 || ssh.rbac;
+    if (!isWanted) return await this.#close();
+    await this.#readHostKeys();
+    if (this.#server) this.#server.judgeAgain();
+    else if (!this.#over.signal.aborted) await this.#open();
+  }
+
+  async #close(): Promise<void> {
+    const server = this.#server;
+    if (!server) return;
+    this.#server = undefined;
+    await server[Symbol.asyncDispose]();
+    this.#run.log.info("ssh server closed: nobody may log in any more");
+  }
+
+  /** Those of the Secret, else krun's own. */
+  async #readHostKeys(): Promise<void> {
+    const [{ readHostKey }, ssh2] = await Promise.all([import("../ssh/transport.ts"), this.#loadSsh2()]);
+    const keys: HostKey[] = [];
+    for (const { name, text } of this.#authorities!.hostKeys) {
+      const key = readHostKey(ssh2, text);
+      if (typeof key !== "string") keys.push(key);
+      else this.#run.log.warn("an ssh host key is not used", { secret: SSH_SECRET, key: name, reason: key });
+    }
+    this.#hostKeys = keys.length > 0 ? keys : [await this.#readOwnHostKey()];
+  }
+
+  /** Where krun has a folder it stays the same one; else clients meet a new one after each start. */
+  async #readOwnHostKey(): Promise<HostKey> {
+    if (this.#ownKey) return this.#ownKey;
+    const { base, outer } = this.#run;
+    const [{ readHostKey }, ssh2] = await Promise.all([import("../ssh/transport.ts"), this.#loadSsh2()]);
+    const kept = base && keptText(join(base.stateFolder, SSH_HOST_KEY), outer.self.uid, { isSecret: true });
+    const known = kept === undefined ? undefined : readHostKey(ssh2, kept);
+    if (known !== undefined && typeof known !== "string") return this.#ownKey = known;
+    const text = ssh2.generateKeyPairSync("ed25519").private;
+    base?.keepFile(SSH_HOST_KEY, text);
+    return this.#ownKey = readHostKey(ssh2, text) as HostKey;
+  }
+
+  async #loadSsh2(): Promise<Ssh2> {
+    return await (this.#ssh2 ??= import("../ssh/ssh2.ts").then(({ loadSsh2 }) => loadSsh2()));
+  }
+
+  async #open(): Promise<void> {
+    const { plan: { cluster, identity }, settings: { ssh }, log } = this.#run;
+    const { serveSsh } = await import("../ssh/ssh_server.ts");
+    const { namespace, name } = identity;
+    this.#server = serveSsh({
+      ssh2: await this.#loadSsh2(),
+      addresses: sshAddresses(ssh),
+      hostKeys: () => this.#hostKeys,
+      authorities: () => this.#authorities!,
+      principals: ssh.principals ?? [name.value, ...namespace ? [namespace.value] : []],
+      tokens: ssh.rbac && cluster && namespace ? { cluster, namespace: namespace.value } : undefined,
+      ...await this.#world(),
+      idleTimeoutMs: ssh.idleTimeoutMs,
+      mostForwards: callersDescriptors(loadLibc().procText("/proc/self/limits")),
+      clock: systemClock,
+      log,
+    });
+    const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
+    log.info("ssh server listens", {
+      addresses: this.#server.addresses.map(({ hostname, port }) => `${hostname}:${port}`).join(),
+      hostKey: this.#hostKeys.map(hostKeyFingerprint).join(),
+    });
+  }
+
+  async #world() {
+    const { outer, mounted: { pod }, log } = this.#run;
+    const { processes, container, env } = this.#options;
+    const [{ Sessions }, { userFiles }, { ProgramSockets }] = await Promise.all([
+      import("../pod/session.ts"),
+      import("../pod/user_files.ts"),
+      import("../pod/user_sockets.ts"),
+    ]);
+    const libc = loadLibc();
+    const user = machineRunAs(container, { pod, self: outer.self });
+    const cwd = container.workingDir ?? outer.cwd;
+    const sockets = new ProgramSockets(libc, user);
+    const [passwd, group] = [machineFile("/etc/passwd"), machineFile("/etc/group")];
+    const world = {
+      ...{ env, cwd, account: accountOf(passwd, user.uid), accounts: accountNames({ passwd, group }) },
+      starter: new Sessions({ processes, log, user }),
+      files: userFiles(libc, { user, cwd }),
+      isExecutable: (path: string) => sockets.mayExecute(path),
+    };
+    return { world, sockets };
+  }
+}
+
+/** Where a server of these settings listens. Whoever comes through the mesh or a tunnel comes by 127.0.0.1. */
+export function sshAddresses(
+  { listen, authorizedKeys }: Pick<Run["settings"]["ssh"], "listen" | "authorizedKeys">,
+): { hostname: string; port: number }[] {
+  const LOOPBACK = "127.0.0.1";
+  const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : "0.0.0.0", port: sshPort({}) };
+  const isCovered = ["0.0.0.0", "::", LOOPBACK, "localhost"].includes(asked.hostname);
+  return isCovered ? [asked] : [asked, { hostname: LOOPBACK, port: asked.port }];
+}

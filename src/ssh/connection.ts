@@ -1,0 +1,196 @@
+/**
+ * One client's connection: the transport, the login, then channels. In: a TCP connection. Out: logins for whoever judges them,
+ * channels for whoever serves them.
+ *
+ * @module
+ */
+import type { Logger } from "../core/log.ts";
+import { SSH_MESSAGE } from "../core/ssh_messages.ts";
+import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
+import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
+import { LoginDialogue, type LoginJudge } from "./login_dialogue.ts";
+import { OutputQueue } from "./output_queue.ts";
+import type { Ssh2 } from "./ssh2.ts";
+import { DISCONNECT, type HostKey, SshTransport } from "./transport.ts";
+
+/** Options of {@linkcode SshConnection}. */
+export interface SshConnectionOptions<Login> {
+  readonly ssh2: Ssh2;
+  readonly hostKeys: readonly HostKey[];
+  readonly judge: LoginJudge<Login>;
+  /** The client has logged in. */
+  welcome(login: Login, connection: SshConnection<Login>): ConnectionServices;
+  readonly log: Logger;
+}
+
+/** While more of krun's answers wait for a client that does not read them it is not listened to, bytes. */
+const MAX_BACKLOG_BYTES = 4 << 20;
+
+/** While more waits channels write nothing, bytes. */
+const MAX_OUTPUT_BYTES = 1 << 20;
+
+/** How much is read at once, bytes: as much as comes. */
+const READ_BYTES = { least: 16 << 10, most: 256 << 10 };
+
+/** How long a client may take to hear goodbye, milliseconds. */
+const GOODBYE_MS = 2_000;
+
+/** How often a client that says nothing is asked whether it is still there, milliseconds, and how often it may not answer. */
+const KEEP_ALIVE = { everyMs: 30_000, times: 3 };
+
+/** A connection. {@linkcode SshConnection.run} is its life. */
+export class SshConnection<Login> {
+  readonly #socket: Deno.Conn;
+  readonly #options: SshConnectionOptions<Login>;
+  readonly #transport: SshTransport;
+  readonly #output: OutputQueue;
+  readonly #dialogue: LoginDialogue<Login>;
+  readonly #over = new AbortController();
+  #channels: ChannelTable | undefined;
+  #lastUsedMs = performance.now();
+  #silences = 0;
+  #software = "";
+
+  constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#output = new OutputQueue((bytes) => this.#writeAll(bytes), () => this.cut());
+    const { ssh2, hostKeys } = options;
+    this.#transport = new SshTransport({
+      ...{ ssh2, hostKeys },
+      onWrite: (bytes) => this.#output.push(bytes),
+      onVersion: (software) => void (this.#software = software),
+      onService: (service) => this.#serve(service),
+      onPayload: (payload) => this.#receive(payload),
+      onDisconnect: () => this.cut(),
+    });
+    this.#dialogue = new LoginDialogue(options.judge, {
+      send: (payload) => this.#transport.send(payload),
+      sessionId: () => this.#transport.sessionId,
+      onLogin: (login) => this.#welcome(login),
+      onTooMany: () => this.end(DISCONNECT.noMoreMethods),
+    });
+  }
+
+  /** Aborts when the connection is over, whoever ended it. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** What the client calls itself. */
+  get software(): string {
+    return this.#software;
+  }
+
+  /** Somebody has logged in. */
+  get isLoggedIn(): boolean {
+    return this.#channels !== undefined;
+  }
+
+  /** `performance.now()` of the last bytes of a channel. */
+  get lastUsedMs(): number {
+    return this.#lastUsedMs;
+  }
+
+  /** The channels of a client that has logged in. */
+  get channels(): ChannelTable | undefined {
+    return this.#channels;
+  }
+
+  /** Takes part in the protocol until the connection is over. Never rejects. */
+  async run(): Promise<void> {
+    this.over.addEventListener("abort", () => closeQuietly(this.#socket));
+    const alive = setInterval(() => this.#keepAlive(), KEEP_ALIVE.everyMs);
+    try {
+      await this.#read();
+    } catch (cause) {
+      if (!this.over.aborted) {
+        this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
+        this.end(DISCONNECT.protocolError);
+        await aborted(this.over);
+      }
+    }
+    clearInterval(alive);
+    this.cut();
+    this.#dialogue.close();
+    this.#channels?.lost();
+    this.#transport.close();
+  }
+
+  /** Says goodbye; the connection is over when the client has been told, or does not listen. */
+  end(reason: number = DISCONNECT.byApplication): void {
+    if (this.over.aborted) return;
+    this.#transport.disconnect(reason);
+    const late = setTimeout(() => this.cut(), GOODBYE_MS);
+    this.over.addEventListener("abort", () => clearTimeout(late));
+    void this.#output.emptied().then(() => this.cut());
+  }
+
+  /** Ends the connection at once. */
+  cut(): void {
+    if (!this.over.aborted) this.#over.abort();
+  }
+
+  #welcome(login: Login): void {
+    const services = this.#options.welcome(login, this);
+    this.#channels = new ChannelTable({
+      send: (head, body) => {
+        if (!this.over.aborted) this.#transport.send(head, body);
+      },
+      room: () => this.#output.room(MAX_OUTPUT_BYTES),
+      used: () => void (this.#lastUsedMs = performance.now()),
+    }, services);
+  }
+
+  async #read(): Promise<void> {
+    for (let size = READ_BYTES.least;;) {
+      const buffer = new Uint8Array(size);
+      const count = await this.#socket.read(buffer);
+      if (count === null || this.over.aborted) return;
+      this.#silences = 0;
+      this.#transport.receive(buffer.subarray(0, count));
+      await this.#output.room(MAX_BACKLOG_BYTES);
+      if (count === size) size = Math.min(2 * size, READ_BYTES.most);
+      else if (count < size / 4) size = Math.max(size / 2, READ_BYTES.least);
+    }
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length;) at += await this.#socket.write(bytes.subarray(at));
+  }
+
+  #serve(service: string): void {
+    if (service === "ssh-userauth") this.#transport.acceptService(service);
+    else this.end(DISCONNECT.serviceNotAvailable);
+  }
+
+  #receive(payload: Uint8Array): void {
+    if (this.over.aborted) return;
+    if (payload[0]! < SSH_MESSAGE.globalRequest) this.#dialogue.receive(payload);
+    else if (this.#channels) this.#channels.receive(payload);
+    else throw new SshFormatError("the client has not logged in");
+  }
+
+  #keepAlive(): void {
+    if (!this.isLoggedIn) return;
+    if (++this.#silences > KEEP_ALIVE.times) return this.cut();
+    const wantsReply = Uint8Array.of(1);
+    const head = Uint8Array.of(SSH_MESSAGE.globalRequest);
+    this.#transport.send(concatBytes(head, sshString("keepalive@openssh.com"), wantsReply));
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+function closeQuietly(socket: Deno.Conn): void {
+  try {
+    socket.close();
+  } catch {
+    // It is closed already.
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * Who may log in to this workload. In: what clients show. Out: logins with their rights, and a line in the log for each try.
+ *
+ * @module
+ */
+import type { Clock } from "../core/clock.ts";
+import { KrunError } from "../core/errors.ts";
+import type { LogFields, Logger } from "../core/log.ts";
+import { failureDelayMs } from "../core/login_penalties.ts";
+import type { SshAuthorities } from "../core/ssh_authorities.ts";
+import { judgeLogin, judgeOffer, type LoginIdentity, type LoginQuestion } from "../core/ssh_login.ts";
+import { type LoginRights, rightsOfKey } from "../core/ssh_login_rights.ts";
+import { NO_KEY_OPTIONS } from "../core/ssh_key_options.ts";
+import type { UserauthRequest } from "../core/ssh_messages.ts";
+import { concatBytes, sshString } from "../core/ssh_wire.ts";
+import type { LoginJudge, LoginVerdict } from "./login_dialogue.ts";
+import { judgeToken, sshAudience, type TokenLoginOptions } from "./token_login.ts";
+
+/** Somebody who has logged in. */
+export interface SshLogin {
+  /** Who, as each line of the log names them. */
+  readonly who: LogFields;
+  readonly rights: LoginRights;
+  /** What they have shown; unset for a token, which is not judged again. */
+  readonly offer?: { readonly algorithm: string; readonly blob: Uint8Array };
+}
+
+/** Options of {@linkcode createLoginJudge}. */
+export interface LoginJudgeOptions {
+  readonly peerAddress: string;
+  /** Who is authorized now. */
+  authorities(): SshAuthorities;
+  /** Names of which a certificate must have one. */
+  readonly principals: readonly string[];
+  /** Whom tokens are shown to; unset: none are taken. */
+  readonly tokens?: TokenLoginOptions | undefined;
+  readonly clock: Clock;
+  /** Names the connection in each line. */
+  readonly log: Logger;
+  /** The connection is over. */
+  readonly over: AbortSignal;
+  /** A try has failed. */
+  onFailure(): void;
+}
+
+/** A judge of one connection's logins. */
+export function createLoginJudge(options: LoginJudgeOptions): LoginJudge<SshLogin> {
+  const { tokens, clock, over } = options;
+  return {
+    methods: tokens ? ["publickey", "keyboard-interactive"] : ["publickey"],
+    judge: (request, { sessionId }) => judge(request, { ...options, sessionId }),
+    delay: (failures) => clock.sleep(failureDelayMs(failures), over),
+  };
+}
+
+/** What a login is judged by now, for one who may be in already. */
+export function loginQuestion(
+  { peerAddress, authorities, principals, clock }: Pick<
+    LoginJudgeOptions,
+    "peerAddress" | "authorities" | "principals" | "clock"
+  >,
+): LoginQuestion {
+  const { authorized, revocations } = authorities();
+  return { authorized, revocations, principals, peerAddress, nowMs: clock.nowMs() };
+}
+
+type JudgeOptions = LoginJudgeOptions & { readonly sessionId: Uint8Array };
+
+async function judge(request: UserauthRequest, options: JudgeOptions): Promise<LoginVerdict<SshLogin>> {
+  const { user, method } = request;
+  if (method.kind === "publickey") return judgeKey(user, { method, options });
+  if (method.kind === "keyboard-interactive" && options.tokens) return askForToken(user, options);
+  // Clients ask so which ways there are (RFC 4252, 5.2).
+  return await Promise.resolve({ kind: "refused", free: method.kind === "other" && method.name === "none" });
+}
+
+function judgeKey(
+  user: string,
+  { method, options }: { method: UserauthRequest["method"] & { kind: "publickey" }; options: JudgeOptions },
+): LoginVerdict<SshLogin> {
+  const { sessionId, log } = options;
+  const offer = { algorithm: method.algorithm, blob: method.blob.slice() };
+  const question = loginQuestion(options);
+  if (method.signature === undefined) {
+    const { allowed } = judgeOffer(offer, question);
+    return allowed ? { kind: "acceptable" } : refused(user, { offer, question, options });
+  }
+  const data = concatBytes(sshString(sessionId), method.signed);
+  const verdict = judgeLogin({ ...offer, signature: method.signature, data }, question);
+  if (!verdict.allowed) return refused(user, { offer, question, options, reason: verdict.reason });
+  const who = { user, ...identityFields(verdict.who) };
+  log.info("ssh login", who);
+  return { kind: "allowed", login: { who, rights: verdict.rights, offer } };
+}
+
+function refused(
+  user: string,
+  { offer, question, options, reason }: {
+    offer: { algorithm: string; blob: Uint8Array };
+    question: LoginQuestion;
+    options: JudgeOptions;
+    reason?: string;
+  },
+): LoginVerdict<SshLogin> {
+  const verdict = judgeOffer(offer, question);
+  const why = reason ?? (verdict.allowed ? "its signature does not fit" : verdict.reason);
+  options.log.info("ssh login refused", { user, ...identityFields(verdict.who), reason: why });
+  options.onFailure();
+  return { kind: "refused" };
+}
+
+/** An identity in the words of the log. */
+export function identityFields(who: LoginIdentity): LogFields {
+  const { kind, fingerprint, keyId, serial, principal, caFingerprint, comment } = who;
+  const isKey = kind === "key";
+  return {
+    [isKey ? "key" : "certificate"]: fingerprint,
+    ...(!isKey && { id: keyId, serial, principal, ca: caFingerprint }),
+    comment: comment || undefined,
+  };
+}
+
+function askForToken(user: string, options: JudgeOptions): LoginVerdict<SshLogin> {
+  const { tokens } = options;
+  const audience = sshAudience(tokens!.namespace);
+  return {
+    kind: "asked",
+    instruction: `krun: a token of audience ${audience}, as of kubectl create token NAME --audience=${audience}`,
+    prompt: "Token: ",
+    answered: (answer) => judgeAnswer(answer.trim(), { user, options }),
+  };
+}
+
+async function judgeAnswer(
+  token: string,
+  { user, options }: { user: string; options: JudgeOptions },
+): Promise<LoginVerdict<SshLogin>> {
+  const { log, tokens, onFailure } = options;
+  try {
+    const verdict = await judgeToken(token, tokens!);
+    if (verdict.allowed) {
+      const who = { user, account: verdict.username };
+      log.info("ssh login", who);
+      return { kind: "allowed", login: { who, rights: rightsOfKey(NO_KEY_OPTIONS) } };
+    }
+    log.info("ssh login refused", { user, account: verdict.username, reason: verdict.reason });
+  } catch (cause) {
+    if (!(cause instanceof KrunError)) throw cause;
+    log.warn("ssh login refused: the token cannot be checked", { user, reason: cause.message, hint: cause.hint });
+  }
+  onFailure();
+  return { kind: "refused" };
+}

@@ -1,0 +1,78 @@
+/**
+ * What goes out over a connection. In: bytes, piece by piece. Out: few large writes, and word of when there is room again.
+ *
+ * @module
+ */
+import { concatBytes } from "../core/ssh_wire.ts";
+
+/** Takes all of the bytes, or rejects. */
+export type WriteAll = (bytes: Uint8Array) => Promise<void>;
+
+/** Bytes on their way out. Never throws: a write that fails is told once, and what comes after it is dropped. */
+export class OutputQueue {
+  readonly #write: WriteAll;
+  readonly #onFault: (cause: unknown) => void;
+  #pieces: Uint8Array[] = [];
+  #lengthBytes = 0;
+  #writing: Promise<void> | undefined;
+  #isBroken = false;
+  #wakers: (() => void)[] = [];
+
+  constructor(write: WriteAll, onFault: (cause: unknown) => void) {
+    this.#write = write;
+    this.#onFault = onFault;
+  }
+
+  /** How much waits, in bytes. */
+  get lengthBytes(): number {
+    return this.#lengthBytes;
+  }
+
+  /** Sends the bytes in their turn, with all that is pushed in the same turn of the event loop. They must not change any more. */
+  push(bytes: Uint8Array): void {
+    if (this.#isBroken) return;
+    this.#pieces.push(bytes);
+    this.#lengthBytes += bytes.length;
+    this.#writing ??= this.#flush();
+  }
+
+  /** Resolves when no more than so many bytes wait, or none will ever go out. */
+  async room(limitBytes: number): Promise<void> {
+    while (this.#lengthBytes > limitBytes && !this.#isBroken) {
+      await new Promise<void>((resolve) => this.#wakers.push(resolve));
+    }
+  }
+
+  /** Resolves when all that was pushed has gone out, or never will. */
+  async emptied(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #flush(): Promise<void> {
+    await Promise.resolve();
+    while (this.#pieces.length > 0) {
+      const pieces = this.#pieces;
+      this.#pieces = [];
+      const bytes = pieces.length === 1 ? pieces[0]! : concatBytes(...pieces);
+      try {
+        await this.#write(bytes);
+      } catch (cause) {
+        this.#isBroken = true;
+        this.#pieces = [];
+        this.#lengthBytes = 0;
+        this.#wake();
+        this.#onFault(cause);
+        return;
+      }
+      this.#lengthBytes -= bytes.length;
+      this.#wake();
+    }
+    this.#writing = undefined;
+  }
+
+  #wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const wake of wakers) wake();
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * One session: a command, a shell, or files. In: what the client asks of its channel. Out: a program in the world of the workload's
+ * program, and how it ended. Rules: RFC 4254, section 6.
+ *
+ * @module
+ */
+import type { AccountNames } from "../core/account_names.ts";
+import type { Clock } from "../core/clock.ts";
+import { KrunError } from "../core/errors.ts";
+import type { ChildEnd } from "../core/exit_status.ts";
+import type { Logger } from "../core/log.ts";
+import { AcceptedEnv, type Account, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
+import type { ProcessOutput, SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
+import type { Env } from "../core/pod_inputs.ts";
+import { signalName, signalNumber } from "../core/signals.ts";
+import type { SessionRequest } from "../core/ssh_messages.ts";
+import type { UserFiles } from "../core/user_files.ts";
+import type { ByteSink } from "../net/channel.ts";
+import type { SshChannel } from "./channel.ts";
+import type { SessionHandler } from "./channel_table.ts";
+
+/** The world of the workload's program. */
+export interface SessionWorld {
+  /** The program's environment, as it would be started with now. */
+  env(): Env;
+  /** The program's working directory. */
+  readonly cwd: string;
+  /** The program's user, as /etc/passwd has it. */
+  readonly account: Account | undefined;
+  readonly accounts: AccountNames;
+  readonly starter: SessionStarter;
+  readonly files: UserFiles;
+  /** Whether the program's user may execute a file. */
+  isExecutable(path: string): boolean;
+}
+
+/** What a login may do in a session. */
+export interface SessionRights {
+  readonly pty: boolean;
+  /** Runs in place of whatever is asked for. */
+  readonly forcedCommand?: string | undefined;
+}
+
+/** Options of {@linkcode Session}. */
+export interface SessionOptions {
+  readonly channel: SshChannel;
+  readonly world: SessionWorld;
+  readonly rights: SessionRights;
+  readonly ends: ConnectionEnds;
+  readonly clock: Clock;
+  /** Names the login in each line. */
+  readonly log: Logger;
+  /** Called once, when nothing of the session is left. */
+  onOver(): void;
+}
+
+/** Programs that ignore SIGHUP without having left the session have so long, milliseconds. */
+const HANG_UP_MS = 2_000;
+
+/** How krun serves files when that is what is forced, as sshd has it. */
+const INTERNAL_SFTP = /^internal-sftp(?:\s|$)/;
+
+/** A session. It begins when the client has said what to run. */
+export class Session implements SessionHandler {
+  readonly #options: SessionOptions;
+  readonly #env = new AcceptedEnv();
+  #terminal: { readonly term: string; readonly spec: TerminalSpec } | undefined;
+  #isStarted = false;
+  #process: SessionProcess | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    options.channel.broken.addEventListener("abort", () => this.#isStarted || options.onOver());
+  }
+
+  request(request: SessionRequest): boolean {
+    switch (request.kind) {
+      case "env":
+        return !this.#isStarted && this.#env.accept(request.name, request.value);
+      case "pty-req":
+        if (this.#isStarted || !this.#options.rights.pty) return false;
+        this.#terminal = { term: request.term.slice(0, 64).replaceAll("\0", ""), spec: request.terminal };
+        return true;
+      case "window-change":
+        this.#process?.resize(request.size);
+        return true;
+      case "signal":
+        return this.#signal(request.name);
+      case "shell":
+        return this.#start({ command: undefined });
+      case "exec":
+        return this.#start({ command: request.command });
+      case "subsystem":
+        return request.name === "sftp" && this.#start({ command: undefined, subsystem: request.name });
+      case "unknown":
+        return false;
+    }
+  }
+
+  /** Shows a line on the terminal, where there is one. */
+  tell(text: string): void {
+    if (!this.#process?.terminalPath) return;
+    this.#options.channel.error.write(new TextEncoder().encode(`\r\nkrun: ${text}\r\n`)).catch(() => {});
+  }
+
+  /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over. */
+  async hangUp(): Promise<void> {
+    await this.#process?.hangUp({ graceMs: HANG_UP_MS });
+  }
+
+  #signal(name: string): boolean {
+    const number = signalNumber(`SIG${name}`);
+    if (number === undefined || !this.#process) return false;
+    this.#process.kill(number);
+    return true;
+  }
+
+  #start({ command, subsystem }: { command: string | undefined; subsystem?: string }): boolean {
+    if (this.#isStarted) return false;
+    this.#isStarted = true;
+    const { rights: { forcedCommand } } = this.#options;
+    const isFiles = forcedCommand === undefined ? subsystem !== undefined : INTERNAL_SFTP.test(forcedCommand);
+    const original = command ?? subsystem;
+    const run = isFiles ? this.#serveFiles() : this.#run({
+      command: forcedCommand ?? command,
+      original: forcedCommand === undefined ? undefined : original,
+    });
+    run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
+    return true;
+  }
+
+  async #serveFiles(): Promise<void> {
+    const { channel, world: { files, account, accounts }, clock, log } = this.#options;
+    const { serveSftp } = await import("./sftp_server.ts");
+    log.info("ssh session", { runs: "sftp" });
+    const end = await serveSftp(channel, {
+      ...{ files, accounts, clock, home: account?.home || "/", userName: account?.name },
+      audit: ({ level, event, fields }) => log[level](event, fields),
+    });
+    if (end.kind === "malformed") log.warn("ssh client breaks the rules of SFTP", { reason: end.why });
+    this.#end({ kind: "exited", code: end.kind === "malformed" ? 1 : 0 }, "sftp");
+  }
+
+  async #run({ command, original }: { command: string | undefined; original: string | undefined }): Promise<void> {
+    const { world, ends, channel, log } = this.#options;
+    const shell = sessionShell(world.account, world.isExecutable);
+    const env = sessionEnv({
+      ...{ world: world.env(), account: world.account, accepted: this.#env.values, ends, shell },
+      ...{ term: this.#terminal?.term, originalCommand: original },
+    });
+    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined });
+    if (shell === undefined) {
+      const { lookAround } = await import("./look_around.ts");
+      const code = await lookAround(channel, { command, env, world, isTerminal: this.#terminal !== undefined });
+      return this.#end({ kind: "exited", code }, command ?? "shell");
+    }
+    const process = world.starter.start({
+      argv: command === undefined ? [shell] : [shell, "-c", command],
+      env,
+      cwd: world.cwd,
+      terminal: this.#terminal && { ...this.#terminal.spec, variable: "SSH_TTY" },
+    });
+    this.#process = process;
+    await this.#carry(process);
+    this.#end(await process.ended, command ?? "shell");
+  }
+
+  /** Until the program has ended and all its output was sent, or the client is gone and the program with it. */
+  async #carry(process: SessionProcess): Promise<void> {
+    const { channel } = this.#options;
+    const hangUp = () => void process.hangUp({ graceMs: HANG_UP_MS });
+    channel.broken.addEventListener("abort", hangUp);
+    if (channel.broken.aborted) hangUp();
+    void feed(channel, process);
+    const outputs = [drain(process.output, channel)];
+    if (process.error) outputs.push(drain(process.error, channel.error));
+    await Promise.all([...outputs, process.ended]);
+    channel.broken.removeEventListener("abort", hangUp);
+    if (channel.broken.aborted) await process.hangUp({ graceMs: HANG_UP_MS });
+    else process.close();
+  }
+
+  #end(end: ChildEnd, ran: string): void {
+    const { channel, log } = this.#options;
+    log.info("ssh session over", { ran, ...endFields(end), gone: channel.broken.aborted || undefined });
+    if (end.kind === "signaled") channel.exit({ signal: signalName(end.signal) });
+    else channel.exit({ status: end.kind === "exited" ? end.code : 127 });
+    channel.end();
+    channel.close();
+  }
+
+  /** Nothing was started, or what serves the client has failed. */
+  async #failed(cause: unknown): Promise<void> {
+    const { channel, log } = this.#options;
+    const isKnown = cause instanceof KrunError;
+    const words = isKnown ? `${cause.message}; ${cause.hint}` : "an internal fault; see krun's log";
+    if (!isKnown && !channel.broken.aborted) log.warn("ssh session failed", { reason: (cause as Error).message });
+    await channel.error.write(new TextEncoder().encode(`krun: ${words}\n`)).catch(() => {});
+    const code = isKnown && cause.code === "ProgramNotFound" ? 127 : 126;
+    this.#end({ kind: "exited", code }, "nothing");
+  }
+}
+
+async function feed(channel: SshChannel, { input }: SessionProcess): Promise<void> {
+  try {
+    for (let bytes; (bytes = await channel.read());) if (!await input.write(bytes)) break;
+    // What the program does not read any more is taken and dropped: the client must be able to end.
+    while (await channel.read());
+    input.end();
+  } catch {
+    // The client is gone; the program is hung up.
+  }
+}
+
+/** A client that is gone gets nothing, and the program is not stopped by that: it is hung up. */
+async function drain(from: ProcessOutput, to: ByteSink): Promise<void> {
+  for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes).catch(() => {});
+}
+
+function endFields(end: ChildEnd): { status?: number; signal?: string } {
+  if (end.kind === "signaled") return { signal: signalName(end.signal) };
+  return { status: end.kind === "exited" ? end.code : 127 };
+}

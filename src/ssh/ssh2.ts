@@ -1,0 +1,88 @@
+/**
+ * The part of the package ssh2 that is used, with its types: SSH's transport layer and its keys. It is loaded when a server opens.
+ *
+ * @module
+ */
+import type { Buffer } from "node:buffer";
+
+/** A private key as ssh2 has it. */
+export interface Ssh2Key {
+  /** As `ssh-ed25519`. */
+  readonly type: string;
+  getPublicSSH(): Uint8Array;
+  isPrivateKey(): boolean;
+}
+
+/** One connection's transport. */
+export interface Ssh2Protocol {
+  /** Sends the version. */
+  start?(): void;
+  /** Throws where the bytes break the protocol. */
+  parse(bytes: Buffer, from: number, to: number): void;
+  cleanup(): void;
+  disconnect(reason: number): void;
+  serviceAccept(service: string): void;
+  rekey(): void;
+  /** Called with the payload of each packet once keys are in force; ssh2's own handler, or another in its place. */
+  _onPayload(payload: Uint8Array): unknown;
+  readonly _cipher: { allocPacket(payloadLength: number): Buffer; encrypt(packet: Buffer): void };
+  readonly _kex: { readonly sessionID: Uint8Array } | undefined;
+  /** Set while keys are exchanged. */
+  readonly _kexinit: unknown;
+}
+
+/** Algorithms of one direction. */
+interface Ssh2Direction {
+  readonly cipher: readonly string[];
+  readonly mac: readonly string[];
+  readonly compress: readonly string[];
+  readonly lang: readonly string[];
+}
+
+/** What {@linkcode Ssh2.Protocol} is given. */
+export interface Ssh2ProtocolConfig {
+  readonly server: true;
+  readonly hostKeys: Readonly<Record<string, Ssh2Key>>;
+  /** After `SSH-2.0-`. */
+  readonly ident: string;
+  readonly offer: object;
+  onWrite(bytes: Uint8Array): void;
+  onError(error: Error): void;
+  onHeader(header: { versions: { software: string }; comments?: string }): void;
+  onHandshakeComplete(): void;
+  readonly messageHandlers: {
+    SERVICE_REQUEST(protocol: unknown, service: string): void;
+    DISCONNECT(protocol: unknown, reason: number, words: string): void;
+  };
+}
+
+/** What is used of ssh2. */
+export interface Ssh2 {
+  readonly Protocol: new (config: Ssh2ProtocolConfig) => Ssh2Protocol;
+  /** What is offered to the client. */
+  readonly KexInit: new (
+    offer: {
+      readonly kex: readonly string[];
+      readonly serverHostKey: readonly string[];
+      readonly cs: Ssh2Direction;
+      readonly sc: Ssh2Direction;
+    },
+  ) => object;
+  parseKey(text: string): Ssh2Key | Ssh2Key[] | Error;
+  generateKeyPairSync(type: "ed25519"): { readonly private: string };
+}
+
+/** Loads it, which takes 40 ms. */
+export async function loadSsh2(): Promise<Ssh2> {
+  // In krun's binary its files lie in no folder.
+  (globalThis as { __dirname?: string }).__dirname ??= "/";
+  const [{ init }, { KexInit }, { parseKey }, { default: Protocol }, { generateKeyPairSync }] = await Promise.all([
+    import("ssh2/lib/protocol/crypto.js"),
+    import("ssh2/lib/protocol/kex.js"),
+    import("ssh2/lib/protocol/keyParser.js"),
+    import("ssh2/lib/protocol/Protocol.js"),
+    import("ssh2/lib/keygen.js"),
+  ]);
+  await init;
+  return { KexInit, parseKey, Protocol, generateKeyPairSync };
+}

@@ -1,0 +1,292 @@
+/**
+ * The debug SSH server: listens, lets in whom it may, and ends what must end. In: addresses, who is authorized, the world of the
+ * workload's program. Out: sessions and forwards.
+ *
+ * @module
+ */
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/log.ts";
+import { LoginPenalties } from "../core/login_penalties.ts";
+import type { ConnectionEnds } from "../core/session_env.ts";
+import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
+import type { SshAuthorities } from "../core/ssh_authorities.ts";
+import { permitsListen, permitsOpen } from "../core/ssh_forward_permit.ts";
+import { judgeOffer } from "../core/ssh_login.ts";
+import type { SshChannel } from "./channel.ts";
+import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
+import { SshConnection } from "./connection.ts";
+import { type ForwardRights, Forwards, type UserSockets } from "./forwards.ts";
+import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
+import { Session, type SessionWorld } from "./session.ts";
+import type { Ssh2 } from "./ssh2.ts";
+import type { TokenLoginOptions } from "./token_login.ts";
+import type { HostKey } from "./transport.ts";
+
+/** Options of {@linkcode serveSsh}. */
+export interface SshServerOptions {
+  readonly ssh2: Ssh2;
+  /** Where it listens: all of them, or none. */
+  readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
+  /** Keys of new connections. */
+  hostKeys(): readonly HostKey[];
+  /** Who is authorized now. */
+  authorities(): SshAuthorities;
+  /** Names of which a certificate must have one. */
+  readonly principals: readonly string[];
+  /** Whom tokens are shown to, but for the signal; unset: none are taken. */
+  readonly tokens?: Omit<TokenLoginOptions, "signal"> | undefined;
+  readonly world: SessionWorld;
+  readonly sockets: UserSockets;
+  /** A connection without bytes for so long is ended, milliseconds; 0: never. */
+  readonly idleTimeoutMs: number;
+  /** Connections of forwards that may be open at once. */
+  readonly mostForwards: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A server that runs. Disposing it ends every session. */
+export interface SshServer extends AsyncDisposable {
+  /** Where it listens. */
+  readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
+  /** Who is authorized has changed: ends the connections of those who are not any more. */
+  judgeAgain(): void;
+  /** Lets nobody new in, and says so on every terminal. */
+  stop(): void;
+}
+
+/** Connections that have not logged in: for each one more the oldest of them has to go. */
+const MOST_STRANGERS = 100;
+
+/** All connections, and the sessions of one and of all. */
+const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
+
+/** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
+const LOGIN_MS = 120_000;
+
+/** How often connections are looked at that were idle too long, or whose key has ended, milliseconds. */
+const LOOK_MS = 5_000;
+
+/** Listens. @throws {Error} of Deno's, when one of the addresses cannot be had */
+export function serveSsh(options: SshServerOptions): SshServer {
+  using listening = new DisposableStack();
+  const listeners: Deno.TcpListener[] = [];
+  for (const { hostname, port } of options.addresses) {
+    // A port that is any free one is the same everywhere.
+    const found = port || (listeners[0]?.addr as Deno.NetAddr | undefined)?.port;
+    const listener = Deno.listen({ hostname, port: found ?? 0 });
+    listening.defer(() => listener.close());
+    listeners.push(listener);
+  }
+  listening.move();
+  return new Server(options, listeners);
+}
+
+/** A connection and what belongs to it. */
+interface Client {
+  readonly connection: SshConnection<SshLogin>;
+  readonly ends: ConnectionEnds;
+  readonly sessions: Set<Session>;
+  forwards?: Forwards;
+  login?: SshLogin;
+  failures: number;
+}
+
+class Server implements SshServer {
+  readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
+  readonly #options: SshServerOptions;
+  readonly #listeners: readonly Deno.TcpListener[];
+  readonly #clients = new Set<Client>();
+  readonly #penalties = new LoginPenalties();
+  readonly #over = new AbortController();
+  readonly #running: Promise<void>[];
+  #forwards = 0;
+  #isStopping = false;
+
+  constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
+    this.#options = options;
+    this.#listeners = listeners;
+    this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
+    this.#running = [...listeners.map((listener) => this.#accept(listener)), this.#watch()];
+  }
+
+  judgeAgain(): void {
+    for (const client of this.#clients) {
+      const { login, ends } = client;
+      if (!login?.offer) continue;
+      const verdict = judgeOffer(
+        login.offer,
+        loginQuestion({ ...this.#options, peerAddress: ends.client.address }),
+      );
+      if (!verdict.allowed) this.#end(client, verdict.reason);
+    }
+  }
+
+  stop(): void {
+    this.#isStopping = true;
+    for (const { sessions } of this.#clients) {
+      for (const session of sessions) session.tell("the program is being stopped");
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop();
+    this.#over.abort();
+    for (const listener of this.#listeners) listener.close();
+    await Promise.all([...this.#clients].map(async ({ sessions, connection }) => {
+      await Promise.all([...sessions].map((session) => session.hangUp()));
+      connection.end();
+    }));
+    await Promise.all(this.#running);
+  }
+
+  async #accept(listener: Deno.TcpListener): Promise<void> {
+    const { log } = this.#options;
+    while (!this.#over.signal.aborted) {
+      try {
+        this.#admit(await listener.accept());
+      } catch (cause) {
+        if (this.#over.signal.aborted) return;
+        log.warn("ssh server cannot accept a connection", { reason: (cause as Error).message });
+        // No descriptor may be left: it gets better when a connection ends.
+        await this.#options.clock.sleep(1_000, this.#over.signal);
+      }
+    }
+  }
+
+  #admit(socket: Deno.TcpConn): void {
+    const { log, clock } = this.#options;
+    const ends = {
+      client: { address: socket.remoteAddr.hostname, port: socket.remoteAddr.port },
+      server: { address: socket.localAddr.hostname, port: socket.localAddr.port },
+    };
+    const isPenalized = this.#penalties.isRefused(ends.client.address, clock.elapsedMs());
+    if (isPenalized || this.#isStopping || this.#clients.size >= MOST_CONNECTIONS) {
+      log.debug("ssh connection refused", { from: ends.client.address, penalized: isPenalized });
+      return socket.close();
+    }
+    this.#makeRoom();
+    socket.setNoDelay(true);
+    void this.#serve(socket, ends);
+  }
+
+  /** Whoever holds connections open without logging in keeps nobody out. */
+  #makeRoom(): void {
+    const strangers = [...this.#clients].filter(({ login }) => !login);
+    if (strangers.length >= MOST_STRANGERS) strangers[0]!.connection.cut();
+  }
+
+  async #serve(socket: Deno.TcpConn, ends: ConnectionEnds): Promise<void> {
+    const { ssh2, clock } = this.#options;
+    const from = `${ends.client.address} ${ends.client.port}`;
+    const log = withFields(this.#options.log, { from });
+    const judge = createLoginJudge({
+      ...this.#options,
+      peerAddress: ends.client.address,
+      tokens: this.#options.tokens && { ...this.#options.tokens, signal: this.#over.signal },
+      log,
+      over: this.#over.signal,
+      onFailure: () => void client.failures++,
+    });
+    const connection: SshConnection<SshLogin> = new SshConnection(socket, {
+      ssh2,
+      hostKeys: this.#options.hostKeys(),
+      judge,
+      welcome: (login) => this.#welcome(client, login),
+      log,
+    });
+    const client: Client = { connection, ends, sessions: new Set(), failures: 0 };
+    this.#clients.add(client);
+    void clock.sleep(LOGIN_MS, connection.over).then(() => connection.isLoggedIn || connection.cut());
+    await connection.run();
+    client.forwards?.close();
+    this.#clients.delete(client);
+    if (client.login) log.info("ssh logout", client.login.who);
+    else if (client.failures > 0) this.#penalties.failed(ends.client.address, clock.elapsedMs());
+  }
+
+  #welcome(client: Client, login: SshLogin): ConnectionServices {
+    client.login = login;
+    const { world, sockets } = this.#options;
+    const log = withFields(this.#options.log, login.who);
+    const forwards = new Forwards({
+      rights: forwardRights(login),
+      sockets,
+      log,
+      takeDescriptor: () => this.#takeDescriptor(),
+      channels: () => client.connection.channels,
+    });
+    client.forwards = forwards;
+    return {
+      session: (channel) => this.#openSession(client, { channel, login, world, log }),
+      forward: (target) => forwards.forward(target),
+      request: (request) => forwards.request(request),
+    };
+  }
+
+  #openSession(
+    client: Client,
+    { channel, login, world, log }: { channel: SshChannel; login: SshLogin; world: SessionWorld; log: Logger },
+  ): Session {
+    const all = [...this.#clients].reduce((sum, { sessions }) => sum + sessions.size, 0);
+    if (client.sessions.size >= MOST_SESSIONS.each || all >= MOST_SESSIONS.all) {
+      throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "there are too many sessions");
+    }
+    const { rights } = login;
+    const onOver = () => void client.sessions.delete(session);
+    const session: Session = new Session({
+      ...{ channel, world, rights, ends: client.ends, clock: this.#options.clock, log, onOver },
+    });
+    client.sessions.add(session);
+    return session;
+  }
+
+  #takeDescriptor(): Disposable | undefined {
+    if (this.#forwards >= this.#options.mostForwards) return undefined;
+    this.#forwards++;
+    let isTaken = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isTaken) this.#forwards--;
+        isTaken = false;
+      },
+    };
+  }
+
+  async #watch(): Promise<void> {
+    const { clock, idleTimeoutMs } = this.#options;
+    for (const { signal } = this.#over; !signal.aborted;) {
+      await clock.sleep(LOOK_MS, signal);
+      for (const client of this.#clients) {
+        const { login, connection: { lastUsedMs } } = client;
+        if (!login) continue;
+        const { expiresAtMs = Infinity } = login.rights;
+        if (clock.nowMs() > expiresAtMs) this.#end(client, "what let it in has expired");
+        const idleMs = performance.now() - lastUsedMs;
+        if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs) this.#end(client, "it was idle too long");
+      }
+    }
+  }
+
+  #end({ connection, sessions, login }: Client, reason: string): void {
+    this.#options.log.info("ssh connection ended", { ...login?.who, reason });
+    for (const session of sessions) session.tell(`this connection ends: ${reason}`);
+    connection.end();
+  }
+}
+
+function forwardRights({ rights }: SshLogin): ForwardRights {
+  const { portForwarding, permitOpen, permitListen } = rights;
+  return {
+    mayOpen: (host, port) => portForwarding && permitsOpen(permitOpen, { host, port }),
+    mayListen: (host, port) => portForwarding && permitsListen(permitListen, { host, port }),
+    // There is no list of permitted sockets: whoever has one of ports has none of these.
+    unixSockets: portForwarding && permitOpen === "any" && permitListen === "any",
+  };
+}
+
+/** A log whose lines begin with these fields. */
+function withFields(log: Logger, fields: Parameters<Logger["info"]>[1]): Logger {
+  const level = (name: keyof Logger): Logger["info"] => (event, more) => log[name](event, { ...fields, ...more });
+  return { error: level("error"), warn: level("warn"), info: level("info"), debug: level("debug") };
+}

@@ -1,0 +1,175 @@
+/**
+ * SSH's transport layer, by ssh2: versions, key exchange, encryption. In: bytes of a connection. Out: payloads of packets, and the
+ * bytes of answers. Rules: RFC 4253, RFC 8308, OpenSSH's PROTOCOL ("strict KEX").
+ *
+ * Only this layer is ssh2's. Of its channels one that waits for the client's window sends bytes twice when standard error waits
+ * too, and nothing there holds a client to its window; of commands that are no UTF-8 it loses bytes (docs/decisions.md).
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Ssh2, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
+
+/** A key that the server proves to be its own by. */
+export interface HostKey {
+  /** As `ssh-ed25519`. */
+  readonly type: string;
+  /** Its public part, as SSH has it. */
+  readonly publicBlob: Uint8Array;
+  readonly parsed: Ssh2Key;
+}
+
+/** Options of {@linkcode SshTransport}. None of the functions may throw, but `onPayload`, which then ends the connection. */
+export interface SshTransportOptions {
+  readonly ssh2: Ssh2;
+  readonly hostKeys: readonly HostKey[];
+  /** Bytes for the client. */
+  onWrite(bytes: Uint8Array): void;
+  /** What the client calls itself, as `OpenSSH_9.2p1 Debian-2`. */
+  onVersion(software: string): void;
+  /** The client wants to log in, or another service, which is refused. */
+  onService(service: string): void;
+  /** A message of the layers above; good until it returns. */
+  onPayload(payload: Uint8Array): void;
+  /** The client says goodbye, in its own words. */
+  onDisconnect(reason: number, words: string): void;
+}
+
+/** Reasons of SSH_MSG_DISCONNECT. */
+export const DISCONNECT = {
+  protocolError: 2,
+  serviceNotAvailable: 7,
+  byApplication: 11,
+  tooManyConnections: 12,
+  noMoreMethods: 14,
+} as const;
+
+/** What OpenSSH of the last ten years, Go's and Python's libraries have, without SHA-1, CBC and compression. */
+const ALGORITHMS = {
+  kex: [
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "kex-strict-s-v00@openssh.com",
+  ],
+  cipher: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"],
+  mac: ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"],
+  compress: ["none"],
+} as const;
+
+/** Layers above the transport begin here. */
+const FIRST_ABOVE = 50;
+
+/** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
+export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
+  const parsed = parseKey(text);
+  if (parsed instanceof Error) return "it is no private key, or has a passphrase";
+  const key = Array.isArray(parsed) ? parsed[0] : parsed;
+  if (!key?.isPrivateKey()) return "it is no private key";
+  if (key.type === "ssh-dss") return "DSA is not secure any more";
+  return { type: key.type, publicBlob: key.getPublicSSH(), parsed: key };
+}
+
+/** One connection's transport, the server's side. */
+export class SshTransport {
+  readonly #protocol: Ssh2Protocol;
+  readonly #options: SshTransportOptions;
+  /** Payloads that wait for the end of a key exchange. */
+  #waiting: Uint8Array[] = [];
+  #fault: Error | undefined;
+
+  constructor(options: SshTransportOptions) {
+    this.#options = options;
+    const { ssh2: { KexInit, Protocol }, hostKeys, onWrite, onVersion, onService, onDisconnect } = options;
+    const { serverHostKey, keys } = hostKeyTable(hostKeys);
+    const both = { cipher: ALGORITHMS.cipher, mac: ALGORITHMS.mac, compress: ALGORITHMS.compress, lang: [] };
+    const offer = new KexInit({ kex: ALGORITHMS.kex, serverHostKey, cs: both, sc: both });
+    this.#protocol = new Protocol({
+      server: true,
+      hostKeys: keys,
+      ident: "krun",
+      offer,
+      onWrite,
+      onError: (error) => void (this.#fault ??= error),
+      onHeader: ({ versions: { software }, comments }) => onVersion(comments ? `${software} ${comments}` : software),
+      onHandshakeComplete: () => this.#exchanged(),
+      messageHandlers: {
+        SERVICE_REQUEST: (_, service) => onService(service),
+        DISCONNECT: (_, reason, words) => onDisconnect(reason, words),
+      },
+    });
+    const below = this.#protocol._onPayload;
+    this.#protocol._onPayload = (payload) => {
+      const isAbove = payload.length > 0 && payload[0]! >= FIRST_ABOVE;
+      return isAbove ? options.onPayload(payload) : below(payload);
+    };
+    this.#protocol.start?.();
+  }
+
+  /** The identifier of the session, which signatures of logins cover. There is one after the first key exchange. */
+  get sessionId(): Uint8Array {
+    return this.#protocol._kex?.sessionID ?? new Uint8Array();
+  }
+
+  /** Takes bytes of the client. @throws {Error} when they break the protocol: the connection is to be ended */
+  receive(bytes: Uint8Array): void {
+    // It may keep a view of them.
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#protocol.parse(chunk, 0, chunk.length);
+    if (this.#fault) throw this.#fault;
+  }
+
+  /** Accepts the service that was asked for. */
+  acceptService(service: string): void {
+    this.#protocol.serviceAccept(service);
+  }
+
+  /** Sends a payload, head first, in its turn. */
+  send(head: Uint8Array, body?: Uint8Array): void {
+    if (this.#protocol._kexinit !== undefined) {
+      this.#waiting.push(Buffer.concat(body ? [head, body] : [head]));
+      return;
+    }
+    const PAYLOAD = 5;
+    const packet = this.#protocol._cipher.allocPacket(head.length + (body?.length ?? 0));
+    packet.set(head, PAYLOAD);
+    if (body) packet.set(body, PAYLOAD + head.length);
+    this.#protocol._cipher.encrypt(packet);
+  }
+
+  /** Exchanges keys anew. */
+  rekey(): void {
+    this.#protocol.rekey();
+  }
+
+  /** Says goodbye, if the connection still stands. */
+  disconnect(reason: number): void {
+    try {
+      this.#protocol.disconnect(reason);
+    } catch {
+      // It has ended already.
+    }
+  }
+
+  /** Lets go of what it holds. */
+  close(): void {
+    this.#protocol.cleanup();
+  }
+
+  #exchanged(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const payload of waiting) this.send(payload);
+  }
+}
+
+/** The keys by the algorithms that they sign with: of several keys of one kind the first. */
+function hostKeyTable(hostKeys: readonly HostKey[]): { serverHostKey: string[]; keys: Record<string, Ssh2Key> } {
+  const keys: Record<string, Ssh2Key> = {};
+  for (const { type, parsed } of hostKeys) {
+    for (const algorithm of type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]) keys[algorithm] ??= parsed;
+  }
+  return { serverHostKey: Object.keys(keys), keys };
+}

@@ -12,8 +12,8 @@ import { concatBytes, SshFormatError, SshReader, sshString } from "./ssh_wire.ts
 
 /** The smallest modulus of RSA that krun believes, bits. */
 const SMALLEST_RSA_BITS = 2048;
-/** The largest one that OpenSSH has, bits: a larger one only costs time. */
-const LARGEST_RSA_BITS = 16384;
+/** The largest one that node:crypto of Deno 2.9 takes, bits; OpenSSH goes to 16384. */
+const LARGEST_RSA_BITS = 4096;
 /** SEC 1: what begins a point that is written with both of its coordinates. */
 const UNCOMPRESSED = 4;
 
@@ -45,7 +45,7 @@ type KeyFields = Pick<SshPublicKey, "bits" | "keyObject"> & { readonly fields: r
  * Reads a blob.
  *
  * @throws {SshFormatError} with the reason, for another type (a certificate too), a wrong length, a point that is not on its curve,
- * an RSA modulus of fewer than 2048 bits, a number that is not in its one form, and for bytes that follow
+ * an RSA modulus of fewer than 2048 or more than 4096 bits, a number that is not in its one form, and for bytes that follow
  */
 export function parsePublicKey(blob: Uint8Array, options: PublicKeyOptions = {}): SshPublicKey {
   const reader = new SshReader(blob);
@@ -143,9 +143,12 @@ function ecdsaFields(reader: SshReader, curve: string): KeyFields {
 function rsaFields(reader: SshReader, smallestBits: number): KeyFields {
   const exponent = withoutZeros(reader.magnitude());
   const modulus = withoutZeros(reader.magnitude());
-  const bits = modulus.length * 8 - Math.clz32(modulus[0] ?? 0) + 24;
+  const [first = 0] = modulus;
+  const bits = Math.max(0, modulus.length - 1) * 8 + (32 - Math.clz32(first));
   if (bits < smallestBits) throw new SshFormatError(`an RSA key has at least ${smallestBits} bits, this one ${bits}`);
-  if (bits > LARGEST_RSA_BITS) throw new SshFormatError(`an RSA key has at most ${LARGEST_RSA_BITS} bits`);
+  if (bits > LARGEST_RSA_BITS) {
+    throw new SshFormatError(`an RSA key has at most ${LARGEST_RSA_BITS} bits, this one ${bits}`);
+  }
   const jwk = { kty: "RSA", n: base64url(modulus), e: base64url(exponent) };
   return { bits, fields: [exponent, modulus].map(unsignedMpint), keyObject: keyObject(jwk) };
 }

@@ -1,0 +1,342 @@
+/**
+ * Makes the cases of tests/testdata/vectors/ssh_*&#47;made.json with the real ssh-keygen (OpenSSH 9.1 or later). By hand, when a case is added:
+ * `deno run -A tests/ssh_vectors.ts tests/testdata/vectors`. Its keys are new each time, and their private halves are thrown away.
+ *
+ * In: a folder. Out: one file a unit. tests/live/ssh_keygen_test.ts makes them too, and holds krun against them.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { SshReader, sshString } from "../src/core/ssh_wire.ts";
+import { concatBytes } from "../src/core/ssh_wire.ts";
+import { runProgram } from "./ssh_keygen.ts";
+import type { Vector } from "./vectors.ts";
+
+/** A case before it has its files. */
+export type Made = Vector<Record<string, unknown>, Record<string, unknown> | null>;
+
+const KEYS: Readonly<Record<string, readonly string[]>> = {
+  ed25519: ["-t", "ed25519"],
+  p256: ["-t", "ecdsa", "-b", "256"],
+  p384: ["-t", "ecdsa", "-b", "384"],
+  p521: ["-t", "ecdsa", "-b", "521"],
+  rsa: ["-t", "rsa", "-b", "2048"],
+  rsa3072: ["-t", "rsa", "-b", "3072"],
+  rsa1024: ["-t", "rsa", "-b", "1024"],
+  ca: ["-t", "ed25519"],
+  rsaca: ["-t", "rsa", "-b", "3072"],
+};
+const TAKEN = ["ed25519", "p256", "p384", "p521", "rsa"];
+
+const YEAR_2030 = "20300101Z:20310101Z";
+const JUNE = "2030-06-01T00:00:00Z";
+
+/** ssh-keygen's own folder, and what it is asked. */
+class Keygen {
+  constructor(readonly folder: string) {}
+
+  run(args: readonly string[], input = ""): Promise<string> {
+    return runProgram(["ssh-keygen", ...args], { cwd: this.folder, input });
+  }
+
+  text(name: string): string {
+    return Deno.readTextFileSync(join(this.folder, name)).trim();
+  }
+
+  write(name: string, content: string): void {
+    Deno.writeTextFileSync(join(this.folder, name), content);
+  }
+
+  async makeKeys(): Promise<void> {
+    for (const [name, args] of Object.entries(KEYS)) {
+      await this.run(["-q", ...args, "-N", "", "-C", `${name} of a test`, "-f", name]);
+    }
+  }
+
+  /** The line of a certificate. */
+  async certificate({ key = "ed25519", ca = "ca", args = [] }: CertificateCase): Promise<string> {
+    const given = (option: string, value: string) => args.includes(option) ? [] : [option, value];
+    const names = args.includes("--no-principals") ? [] : given("-n", "shop,web");
+    const rest = args.filter((arg) => arg !== "--no-principals");
+    const common = [...given("-I", "somebody"), ...names, ...given("-V", YEAR_2030), ...given("-z", "7")];
+    await this.run(["-q", "-s", ca, ...common, ...rest, `${key}.pub`]);
+    return this.text(`${key}-cert.pub`);
+  }
+}
+
+interface CertificateCase {
+  readonly key?: string;
+  readonly ca?: string;
+  readonly args?: readonly string[];
+}
+
+/** What a case of a certificate is judged by, and what comes out. */
+interface CertificateRow extends CertificateCase {
+  readonly id: string;
+  readonly why: string;
+  readonly question?: Record<string, unknown>;
+  readonly expect?: Record<string, unknown>;
+  readonly reason?: string;
+}
+
+const GOOD = { principal: "shop", expiresAt: "2031-01-01T00:00:00.000Z" };
+const ALL = { pty: true, portForwarding: true, touchRequired: true, verifyRequired: false };
+
+function certificateRows(): CertificateRow[] {
+  const pairs = [
+    ...TAKEN.map((key) => ({ key })),
+    ...TAKEN.filter((ca) => ca !== "ed25519").map((ca) => ({ ca })),
+    { ca: "rsaca", args: ["-t", "rsa-sha2-256"] },
+  ];
+  return [
+    ...pairs.map((pair: CertificateCase) => ({
+      ...pair,
+      id: `${pair.key ?? "ed25519"} by ${pair.ca ?? "ca"}${pair.args ? ` ${pair.args[1]}` : ""}`,
+      why: "every type of key that is taken, as user and as CA",
+    })),
+    ...validityRows(),
+    ...nameRows(),
+    ...optionRows(),
+    {
+      id: "SHA-1 of the CA",
+      why: "ssh-keygen -t ssh-rsa: a signature with SHA-1 can be forged",
+      ca: "rsaca",
+      args: ["-t", "ssh-rsa"],
+      reason:
+        'the certificate is forged: its signature is not valid: it is of "ssh-rsa", which a key of ssh-rsa does not make',
+    },
+  ];
+}
+
+function validityRows(): CertificateRow[] {
+  const at = (now: string) => ({ now });
+  const expired = "the certificate has expired at 2031-01-01T00:00:00.000Z";
+  return [
+    { id: "first second", why: "valid after is inclusive", question: at("2030-01-01T00:00:00Z") },
+    { id: "last second", why: "valid before is exclusive", question: at("2030-12-31T23:59:59.999Z") },
+    { id: "expired", why: "valid before is exclusive", question: at("2031-01-01T00:00:00Z"), reason: expired },
+    {
+      id: "not yet valid",
+      why: "valid after is inclusive",
+      question: at("2029-12-31T23:59:59.999Z"),
+      reason: "the certificate is not valid before 2030-01-01T00:00:00.000Z",
+    },
+    {
+      id: "for ever",
+      why: "the largest number means no end",
+      args: ["-V", "always:forever"],
+      expect: { principal: "shop" },
+    },
+  ];
+}
+
+function nameRows(): CertificateRow[] {
+  return [
+    {
+      id: "second principal",
+      why: "one of the accepted is enough",
+      question: { principals: ["else", "web"] },
+      expect: { ...GOOD, principal: "web" },
+    },
+    {
+      id: "wrong principal",
+      why: "a prefix is another name",
+      question: { principals: ["sho", "shop ", "SHOP"] },
+      reason: 'none of the certificate\'s principals ["shop","web"] is among ["sho","shop ","SHOP"]',
+    },
+    {
+      id: "no principals",
+      why: "once meant everybody; OpenSSH refuses it for a user today",
+      args: ["--no-principals"],
+      reason: "the certificate has no principals",
+    },
+    {
+      id: "host certificate",
+      why: "a host must not log in with what shows its name",
+      args: ["-h"],
+      reason: "the certificate is a host's, and no user's",
+    },
+    { id: "wrong CA", why: "anybody can make a CA", ca: "p256", question: { ca: "ca" }, reason: "not trusted" },
+  ];
+}
+
+function optionRows(): CertificateRow[] {
+  return [
+    {
+      id: "unknown critical option",
+      why: "critical: who does not know it must refuse",
+      args: ["-O", "critical:only@example.com=mondays"],
+      reason: 'the certificate\'s critical option "only@example.com" is unknown',
+    },
+    { id: "unknown extension", why: "passed over", args: ["-O", "extension:zoo@example.com=1"] },
+    {
+      id: "force-command",
+      why: "honoured",
+      args: ["-O", 'force-command=echo "a, b"'],
+      expect: { ...GOOD, options: { ...ALL, forcedCommand: 'echo "a, b"' } },
+    },
+    ...["10.1.2.3", "::ffff:10.1.2.3", "fd00::7"].map((peer) => ({
+      id: `source-address from ${peer}`,
+      why: "one range of the list has it",
+      args: ["-O", "source-address=10.0.0.0/8,fd00::/8"],
+      question: { peer },
+      expect: { ...GOOD, options: { ...ALL, sourceAddress: "10.0.0.0/8,fd00::/8" } },
+    })),
+    {
+      id: "source-address from elsewhere",
+      why: "no range of the list has it",
+      args: ["-O", "source-address=10.0.0.0/8,fd00::/8"],
+      question: { peer: "11.1.2.3" },
+      reason: 'the certificate is for "10.0.0.0/8,fd00::/8", not from 11.1.2.3',
+    },
+    {
+      id: "nothing given",
+      why: "rights are extensions",
+      args: ["-O", "clear"],
+      expect: { ...GOOD, options: { ...ALL, pty: false, portForwarding: false } },
+    },
+    {
+      id: "pty only",
+      why: "each extension is one right",
+      args: ["-O", "clear", "-O", "permit-pty"],
+      expect: { ...GOOD, options: { ...ALL, portForwarding: false } },
+    },
+    {
+      id: "authenticator options",
+      why: "both are known",
+      args: ["-O", "verify-required", "-O", "no-touch-required"],
+      expect: { ...GOOD, options: { ...ALL, touchRequired: false, verifyRequired: true } },
+    },
+  ];
+}
+
+async function certificates(keygen: Keygen): Promise<Made[]> {
+  const made: Made[] = [];
+  for (const { id, why, question = {}, expect, reason, ...how } of certificateRows()) {
+    const { ca = how.ca ?? "ca", ...rest } = question;
+    const certificate = await keygen.certificate(how);
+    const input = {
+      certificate,
+      ca: keygen.text(`${ca}.pub`),
+      now: JUNE,
+      principals: ["shop"],
+      peer: "10.0.0.1",
+      ...rest,
+    };
+    made.push({ id, why, input, expect: reason ? { reason } : { options: ALL, ...GOOD, ...expect } });
+  }
+  const forever = made.find(({ id }) => id === "for ever")!;
+  delete (forever.expect as Record<string, unknown>).expiresAt;
+  return made;
+}
+
+async function publicKeys(keygen: Keygen): Promise<Made[]> {
+  const made: Made[] = [];
+  for (const name of Object.keys(KEYS)) {
+    const line = keygen.text(`${name}.pub`);
+    const [bits, fingerprint] = (await keygen.run(["-l", "-f", `${name}.pub`])).split(" ");
+    const key = { type: line.split(" ")[0], bits: Number(bits), fingerprint, comment: `${name} of a test` };
+    const isWeak = name === "rsa1024";
+    made.push({
+      id: name,
+      why: isWeak ? "fewer than 2048 bits can be broken" : "as ssh-keygen -l prints it",
+      input: { line },
+      expect: isWeak ? { reason: "an RSA key has at least 2048 bits, this one 1024" } : key,
+    });
+  }
+  return made;
+}
+
+/** PROTOCOL.sshsig: what `ssh-keygen -Y sign` signs, and the signature in it. */
+async function signatures(keygen: Keygen): Promise<Made[]> {
+  const made: Made[] = [];
+  keygen.write("message", "a message\n");
+  for (const name of TAKEN) {
+    await keygen.run(["-Y", "sign", "-f", name, "-n", "krun", "message"]);
+    const armour = keygen.text("message.sig").replace(/-----.*-----|\s/g, "");
+    Deno.removeSync(join(keygen.folder, "message.sig"));
+    const reader = new SshReader(Uint8Array.fromBase64(armour));
+    reader.bytes("SSHSIG".length + 4);
+    reader.string();
+    const parts = [reader.string(), reader.string(), reader.string()];
+    const signature = reader.string();
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-512", new TextEncoder().encode("a message\n")));
+    const data = concatBytes(
+      new TextEncoder().encode("SSHSIG"),
+      ...parts.map((part) => sshString(part)),
+      sshString(hash),
+    );
+    made.push({
+      id: name,
+      why: "made by ssh-keygen -Y sign",
+      input: { line: keygen.text(`${name}.pub`), signature: signature.toBase64(), data: data.toBase64() },
+      expect: { valid: true },
+    });
+  }
+  return made;
+}
+
+/** Lines of a list, and what they revoke of: the plain key p256, a certificate 7 "somebody" of `ca` for ed25519, one 8 "else". */
+const REVOCATION_ROWS: readonly { id: string; why: string; list: string; ca?: string; revoked: readonly string[] }[] = [
+  { id: "nothing", why: "an empty list", list: "# nothing\n", revoked: [] },
+  { id: "serial", why: "one number", list: "serial: 7\n", revoked: ["seven"] },
+  { id: "serial of one CA", why: "made for that CA", list: "serial: 7\n", ca: "ca", revoked: ["seven"] },
+  { id: "serial of another CA", why: "made for another CA", list: "serial: 7\n", ca: "p384", revoked: [] },
+  { id: "range", why: "both ends count", list: "serial: 8-1000\n", revoked: ["eight"] },
+  { id: "hexadecimal", why: "as strtoull(3) reads it", list: "serial: 0x7-010\n", revoked: ["seven", "eight"] },
+  {
+    id: "bitmap",
+    why: "many single numbers",
+    list: "serial: 3\nserial: 5\nserial: 8\nserial: 11\nserial: 13\n",
+    revoked: ["eight"],
+  },
+  { id: "id", why: "the text of the CA", list: "id: else\n", revoked: ["eight"] },
+  { id: "key", why: "a key, and the certificate for it", list: "key: @ed25519.pub\n", revoked: ["seven", "eight"] },
+  { id: "plain key", why: "a line of a key", list: "@p256.pub\n", revoked: ["plain"] },
+  { id: "sha1", why: "the SHA-1 of a key", list: "sha1: @p256.pub\n", revoked: ["plain"] },
+  { id: "sha256", why: "the SHA-256 of a key", list: "sha256: @ed25519.pub\n", revoked: ["seven", "eight"] },
+  { id: "hash", why: "a fingerprint", list: "hash: #p256.pub\n", revoked: ["plain"] },
+  { id: "CA", why: "a CA's key revokes all its certificates", list: "@ca.pub\n", revoked: ["seven", "eight"] },
+  { id: "certificate", why: "itself, by its number", list: "@seven-cert.pub\n", revoked: ["seven"] },
+];
+
+async function revocations(keygen: Keygen): Promise<Made[]> {
+  const made: Made[] = [];
+  keygen.write("seven-cert.pub", await keygen.certificate({}));
+  const eight = await keygen.certificate({ args: ["-z", "8", "-I", "else"] });
+  const offers = { plain: keygen.text("p256.pub"), seven: keygen.text("seven-cert.pub"), eight };
+  const prints = (await keygen.run(["-l", "-f", "p256.pub"])).split(" ")[1]!;
+  for (const { id, why, list, ca, revoked } of REVOCATION_ROWS) {
+    const text = list.replace(/@(\S+)/g, (_, name) => keygen.text(name)).replace("#p256.pub", prints);
+    keygen.write("list", text);
+    await keygen.run(["-q", "-k", "-f", "krl", ...ca ? ["-s", `${ca}.pub`] : ["-s", "none"], "list"]);
+    const krl = Deno.readFileSync(join(keygen.folder, "krl")).toBase64();
+    const expect = Object.fromEntries(Object.keys(offers).map((name) => [name, revoked.includes(name)]));
+    made.push({ id, why, input: { ...ca ? {} : { text }, krl, ...offers }, expect });
+  }
+  return made;
+}
+
+/** Every unit with its cases. Takes seconds: some keys are RSA. */
+export async function makeVectors(): Promise<Readonly<Record<string, readonly Made[]>>> {
+  const folder = await Deno.makeTempDir({ prefix: "krun-ssh-vectors-" });
+  try {
+    const keygen = new Keygen(folder);
+    await keygen.makeKeys();
+    return {
+      ssh_public_key: await publicKeys(keygen),
+      ssh_signature: await signatures(keygen),
+      ssh_certificate: await certificates(keygen),
+      ssh_revocation: await revocations(keygen),
+    };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+if (import.meta.main) {
+  for (const [unit, cases] of Object.entries(await makeVectors())) {
+    await Deno.mkdir(join(Deno.args[0]!, unit), { recursive: true });
+    await Deno.writeTextFile(join(Deno.args[0]!, unit, "made.json"), `${JSON.stringify(cases, null, 2)}\n`);
+  }
+}

@@ -25,8 +25,8 @@ let opened: { readonly epollFd: number; readonly wakeFd: number } | undefined;
 let isPolling = false;
 
 /**
- * Resolves when there is something to read, the other end is closed, or `descriptor` is none. One wait at a time for each. Never
- * rejects. Its memory is that of `Libc.spawn`, which must be loaded while krun has the permission ffi.
+ * Resolves when there is something to read, the other end is closed, or `descriptor` is none. One wait at a time for each: a
+ * second one ends the first. Never rejects. Its memory is that of `Libc.spawn`, which must be loaded while krun has the permission ffi.
  *
  * @throws {KrunError} `Internal` when the first wait of all finds no descriptor left.
  */
@@ -53,6 +53,7 @@ function wait(waiters: Map<number, () => void>, descriptor: number): Promise<voi
   const libc = loadLibc();
   opened ??= open(libc);
   const { promise, resolve } = Promise.withResolvers<void>();
+  wake(waiters, descriptor);
   waiters.set(descriptor, resolve);
   // What the kernel does not take is no descriptor, or a file, which never lets anybody wait.
   if (arm(libc, descriptor) !== 0) wake(waiters, descriptor);

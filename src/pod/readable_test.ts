@@ -85,6 +85,17 @@ Deno.test("stopWaiting() ends a wait at once, and is nothing where nobody waits"
   });
 });
 
+Deno.test("A second wait for the same ends the first, and waits itself", async () => {
+  await withPipe(async ({ readFd, writeFd }) => {
+    const first = readable(readFd);
+    const second = watched(readable(readFd));
+    await first;
+    assert.equal(second.isDone, false);
+    write(writeFd);
+    await second.done;
+  });
+});
+
 Deno.test("writable() resolves when there is room again, and when the reader has gone", async () => {
   const F_SETPIPE_SZ = 1031;
   const page = new Uint8Array(4096);

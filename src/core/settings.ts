@@ -403,11 +403,12 @@ function readOnChange({ env, text }: SettingText): OnChange {
 }
 
 /** One-shot mode leaves no krun behind that could do these. */
-function checkOneShot({ oneShot, onChange, status, tunnel, google }: Omit<Settings, "warnings">): void {
+function checkOneShot({ oneShot, onChange, status, tunnel, google, ssh }: Omit<Settings, "warnings">): void {
   if (!oneShot) return;
   const others = {
     ...{ KRUN_ON_CHANGE: onChange.kind !== "none", KRUN_STATUS: status },
     ...{ KRUN_TUNNEL: tunnel, KRUN_METADATA: google.metadata },
+    ...{ SSH_AUTH: ssh.authorizedKeys, KRUN_SSH: ssh.listen, KRUN_SSH_RBAC: ssh.rbac },
   };
   const other = Object.entries(others).find(([, isSet]) => isSet)?.[0];
   if (other === undefined) return;

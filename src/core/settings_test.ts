@@ -160,6 +160,8 @@ Deno.test("sources name no variable that is not in SETTINGS", () => {
   // Words of Google's APIs, and of its library.
   const google = ["SERVICE_DISABLED", "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"];
   for (const name of [...google, "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "AWS_REGION"]) others.add(name);
+  // Not read, only given to a session; a key of the Secret sshdebug.
+  for (const name of ["SSH_TTY", "SSHCA_PUB"]) others.add(name);
   // Chains of iptables.
   for (const name of ["ISTIO_INBOUND", "ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS", "KRUN_PROBE"]) others.add(name);
   const strays = [...texts].flatMap(([path, text]) =>

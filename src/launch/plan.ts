@@ -97,6 +97,13 @@ export async function planStart(outer: Surroundings, options: PlanOptions): Prom
   return meshed;
 }
 
+/** Settings that mean nothing to a krun without a program. */
+function idleSettings({ tunnel, ssh: { authorizedKeys, listen, rbac } }: Settings): string[] {
+  const set = { KRUN_TUNNEL: tunnel, SSH_AUTH: authorizedKeys, KRUN_SSH: listen, KRUN_SSH_RBAC: rbac || undefined };
+  return Object.entries(set).filter(([, value]) => value !== undefined)
+    .map(([name]) => `${name} has no effect: there is no program`);
+}
+
 /** The plan with the mesh that its cluster has. @throws {KrunError} as {@linkcode planMesh} */
 async function withMesh(outer: Surroundings, plan: Plan, options: PlanOptions): Promise<Plan> {
   const { cluster } = plan;
@@ -222,7 +229,7 @@ export async function planRun(outer: Surroundings, options: PlanOptions): Promis
   const isSideProcess = !(made.pod.spec?.containers ?? []).some((container) => container.command?.length);
   const planned = await finding?.then(({ plan }) => plan(made, isSideProcess)) ?? made;
   if (isSideProcess) requireFiles(planned);
-  const idle = isSideProcess && planned.tunnel ? ["KRUN_TUNNEL has no effect: there is no program"] : [];
+  const idle = isSideProcess ? idleSettings(settings) : [];
   // In one-shot mode no krun stays that could hold a lock or be found again.
   const asksForBase = settings.baseDir !== undefined && !settings.oneShot;
   const takesBase = asksForBase || Boolean(planned.pod.spec?.volumes?.length);

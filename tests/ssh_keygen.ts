@@ -16,6 +16,6 @@ export async function runProgram(
   await writer.close();
   const { success, stdout, stderr } = await child.output();
   const said = new TextDecoder();
-  if (!success) throw new Error(`${program} ${args.join(" ")}: ${said.decode(stderr)}${said.decode(stdout)}`);
+  if (!success) throw new Error(`${program} ${args.join(" ")}:\n${said.decode(stderr)}${said.decode(stdout)}`);
   return said.decode(stdout);
 }

@@ -50,14 +50,16 @@ export const DISCONNECT = {
   noMoreMethods: 14,
 } as const;
 
-/** What OpenSSH of the last ten years, Go's and Python's libraries have, without SHA-1, CBC and compression. */
+/**
+ * What OpenSSH of the last ten years, Go's and Python's libraries have, without SHA-1, CBC and compression. Not ecdh-sha2-nistp521:
+ * Deno has no exchange of keys on that curve.
+ */
 const ALGORITHMS = {
   kex: [
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
     "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
     "kex-strict-s-v00@openssh.com",
   ],
   cipher: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"],
@@ -100,6 +102,7 @@ export class SshTransport {
   #isClosed = false;
   /** Bytes of this side and of the client's under the keys that are in force. */
   #used = { out: 0, in: 0 };
+  #inForce: Pick<Ssh2Protocol, "_cipher" | "_decipher"> | undefined;
 
   constructor(options: SshTransportOptions) {
     this.#options = options;
@@ -197,9 +200,12 @@ export class SshTransport {
   close(): void {
     this.#isClosed = true;
     this.#protocol.cleanup();
+    endCiphers(this.#protocol);
   }
 
   #exchanged(): void {
+    if (this.#inForce) endCiphers(this.#inForce);
+    this.#inForce = { _cipher: this.#protocol._cipher, _decipher: this.#protocol._decipher };
     this.#hasKeys = true;
     this.#used = { out: 0, in: 0 };
     const waiting = this.#waiting;
@@ -234,4 +240,15 @@ function hostKeyTable(hostKeys: readonly HostKey[]): { serverHostKey: string[]; 
     for (const algorithm of type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]) keys[algorithm] ??= parsed;
   }
   return { serverHostKey: Object.keys(keys), keys };
+}
+
+/** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */
+function endCiphers({ _cipher, _decipher }: Pick<Ssh2Protocol, "_cipher" | "_decipher">): void {
+  for (const cipher of [_cipher._cipherInstance, _decipher?._decipherInstance]) {
+    try {
+      cipher?.final();
+    } catch {
+      // It has ended already, or was in the middle of a packet.
+    }
+  }
 }

@@ -8,11 +8,10 @@ import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
 
 const libc = loadLibc();
 
-/** Processes whose arguments end so. */
-function running(end: string): number[] {
-  return readProcesses(libc).map(({ pid }) => pid).filter((pid) =>
-    libc.procText(`/proc/${pid}/cmdline`)?.endsWith(`${end}\0`)
-  );
+/** Processes of sleep(1) for so many seconds, which nobody else uses. */
+function running(seconds: string): number[] {
+  const isIt = (pid: number) => libc.procText(`/proc/${pid}/cmdline`) === `sleep\0${seconds}\0`;
+  return readProcesses(libc).map(({ pid }) => pid).filter(isIt);
 }
 
 /** Sessions once, so that what krun loads and opens at the first one is there. */
@@ -62,11 +61,11 @@ Deno.test("a client that is killed takes its children along, nothing leaks, and 
         ...{ stdin: "null", stdout: "null", stderr: "null" },
       }).spawn();
     });
-    await waitFor("both", () => running("sleep\x007200").length + running("sleep\x007201").length === 2);
+    await waitFor("both", () => running("7200").length + running("7201").length === 2);
     one!.kill("SIGKILL");
     await one!.status;
-    await waitFor("its program to be gone", () => running("sleep\x007200").length === 0);
-    assert.equal(running("sleep\x007201").length, 1);
+    await waitFor("its program to be gone", () => running("7200").length === 0);
+    assert.equal(running("7201").length, 1);
     await rig.ssh(["-O", "exit", "true"], { options: master });
     await other!.status;
     await holdsAgain(rig.krun.pid, before);
@@ -115,14 +114,14 @@ Deno.test("a connection has so many sessions, and the next one is refused with a
   const args = [...rig.clientArgs({ options }), "ann@127.0.0.1", "exec sleep 7300"];
   const stdio = { stdin: "null", stdout: "null", stderr: "null" } as const;
   const clients = Array.from({ length: 64 }, () => new Deno.Command("ssh", { args, ...stdio }).spawn());
-  await waitFor("64 of them", () => running("sleep\x007300").length === 64);
+  await waitFor("64 of them", () => running("7300").length === 64);
   // The client opens a connection of its own then, unless it has no way to log in there.
   const { code, stderr } = await rig.ssh(["true"], { options: [...options, "IdentityFile=none"], key: "/dev/null" });
   assert.equal(code, 255);
   assert.match(stderr, /Session open refused by peer/);
   await rig.ssh(["-O", "exit", "true"], { options });
   await Promise.all(clients.map(({ status }) => status));
-  await waitFor("their end", () => running("sleep\x007300").length === 0);
+  await waitFor("their end", () => running("7300").length === 0);
 });
 
 Deno.test("a connection over which nothing goes is ended, after its terminal was told", async () => {
@@ -134,7 +133,7 @@ Deno.test("a connection over which nothing goes is ended, after its terminal was
   const { stderr } = await idle.output();
   assert.match(new TextDecoder().decode(stderr), /krun: this connection ends: it was idle too long/);
   await audited(rig, /ssh connection ended .* reason="it was idle too long"/);
-  await waitFor("its program to be gone", () => running("sleep\x007400").length === 0);
+  await waitFor("its program to be gone", () => running("7400").length === 0);
   assert.equal(footprint(rig.krun.pid).processes.filter((name) => name === "bash").length, 1);
   busy.kill("SIGKILL");
   await busy.output();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createHash, generateKeyPairSync, type JsonWebKey, type KeyObject, sign } from "node:crypto";
+import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { certificateType, isSecurityKey, type SshKeyType } from "../src/core/ssh_algorithm.ts";
 import { parsePublicKey, type SshPublicKey } from "../src/core/ssh_public_key.ts";
 import { concatBytes, SshReader, sshString, sshUint32 } from "../src/core/ssh_wire.ts";
@@ -139,8 +139,8 @@ function namedValues(pairs: readonly (readonly [string, Uint8Array])[]): Uint8Ar
   return sshString(concatBytes(...pairs.flatMap(([name, data]) => [sshString(name), sshString(data)])));
 }
 
-function number(jwk: JsonWebKey, field: string): Uint8Array {
-  return Uint8Array.fromBase64(String(jwk[field]), { alphabet: "base64url" });
+function number(jwk: object, field: "x" | "y" | "e" | "n"): Uint8Array {
+  return Uint8Array.fromBase64(String((jwk as Record<string, unknown>)[field]), { alphabet: "base64url" });
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

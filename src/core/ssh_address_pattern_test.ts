@@ -14,9 +14,9 @@ type Expected = { from: boolean | null; sourceAddress: boolean | null };
 
 for (const { id, why, input: { list, peer }, expect } of loadVectors<Input, Expected>("ssh_address_pattern")) {
   Deno.test(`matchesAddressPatterns(), matchesAddressList() ${id}: ${why}`, () => {
-    assert.equal(addressPatternsFault(list) === undefined, expect.from !== null, addressPatternsFault(list));
+    assert.equal(addressPatternsFault(list) === undefined, expect.from !== null, addressPatternsFault(list) ?? "");
     assert.equal(matchesAddressPatterns(list, peer), expect.from ?? false);
-    assert.equal(addressListFault(list) === undefined, expect.sourceAddress !== null, addressListFault(list));
+    assert.equal(addressListFault(list) === undefined, expect.sourceAddress !== null, addressListFault(list) ?? "");
     assert.equal(matchesAddressList(list, peer), expect.sourceAddress ?? false);
   });
 }

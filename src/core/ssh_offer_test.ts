@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 // What ssh2 does with a signature before its server hands it out.
-import { sigSSHToASN1 } from "npm:ssh2@1.17.0/lib/protocol/utils.js";
+import { sigSSHToASN1 } from "ssh2/lib/protocol/utils.js";
 import { certificateBlob, type SigningOptions, softwareKey } from "../../tests/ssh_keys.ts";
 import { SSH_ALGORITHMS, sshAlgorithm, type SshKeyType } from "./ssh_algorithm.ts";
 import { isSigned, type Ssh2PublicKeyContext, sshOffer } from "./ssh_offer.ts";

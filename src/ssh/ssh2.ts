@@ -13,6 +13,11 @@ export interface Ssh2Key {
   isPrivateKey(): boolean;
 }
 
+/** A cipher of node's. */
+export interface Ssh2Cipher {
+  final(): unknown;
+}
+
 /** One connection's transport. */
 export interface Ssh2Protocol {
   /** Sends the version. */
@@ -25,7 +30,12 @@ export interface Ssh2Protocol {
   rekey(): void;
   /** Called with the payload of each packet once keys are in force; ssh2's own handler, or another in its place. */
   _onPayload(payload: Uint8Array): unknown;
-  readonly _cipher: { allocPacket(payloadLength: number): Buffer; encrypt(packet: Buffer): void };
+  readonly _cipher: {
+    allocPacket(payloadLength: number): Buffer;
+    encrypt(packet: Buffer): void;
+    readonly _cipherInstance?: Ssh2Cipher;
+  };
+  readonly _decipher: { readonly _decipherInstance?: Ssh2Cipher } | undefined;
   readonly _kex: { readonly sessionID: Uint8Array } | undefined;
   /** Set while keys are exchanged. */
   readonly _kexinit: unknown;

@@ -8,7 +8,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Ssh2, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
+import type { Ssh2, Ssh2Cipher, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
 
 /** A key that the server proves to be its own by. */
 export interface HostKey {
@@ -156,6 +156,9 @@ export class SshTransport {
   /** Lets go of what it holds. */
   close(): void {
     this.#protocol.cleanup();
+    // ssh2 never ends them, and Deno keeps each until it is ended.
+    endCipher(this.#protocol._cipher._cipherInstance);
+    endCipher(this.#protocol._decipher?._decipherInstance);
   }
 
   #exchanged(): void {
@@ -172,4 +175,12 @@ function hostKeyTable(hostKeys: readonly HostKey[]): { serverHostKey: string[]; 
     for (const algorithm of type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]) keys[algorithm] ??= parsed;
   }
   return { serverHostKey: Object.keys(keys), keys };
+}
+
+function endCipher(cipher: Ssh2Cipher | undefined): void {
+  try {
+    cipher?.final();
+  } catch {
+    // It was ended, or has not seen the end of a packet.
+  }
 }

@@ -89,7 +89,7 @@ export class UserOpenFile implements OpenFile {
   readonly #caller: Caller;
   readonly #fd: number;
   #isOpen = true;
-  #syncing: Promise<unknown> = Promise.resolve();
+  #syncing: Promise<unknown> | undefined;
 
   constructor(caller: Caller, fd: number) {
     this.#caller = caller;
@@ -131,7 +131,8 @@ export class UserOpenFile implements OpenFile {
     const fd = this.#open();
     const { libc } = this.#caller;
     const synced = lastSync.then(() => libc.spawn.fsyncLater(fd));
-    this.#syncing = lastSync = synced;
+    lastSync = synced;
+    this.#syncing = synced;
     // Its errno is another thread's.
     if (await synced !== 0) throw new FileFault(ERRNO.EIO);
   }
@@ -139,8 +140,10 @@ export class UserOpenFile implements OpenFile {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    const close = () => this.#paths.close(this.#fd);
     // Its number must not be another file's before then.
-    void this.#syncing.then(() => this.#paths.close(this.#fd));
+    if (this.#syncing === undefined) close();
+    else void this.#syncing.then(close);
   }
 
   get #paths(): UserPaths {

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { concatBytes } from "../core/ssh_wire.ts";
-
 /** Takes all of the bytes, or rejects. */
 export type WriteAll = (bytes: Uint8Array) => Promise<void>;
+
+/** What a piece costs beside its bytes, roughly: thousands of small answers must not pass for little. */
+export const PIECE_BYTES = 128;
 
 /** Bytes on their way out. Never throws: a write that fails is told once, and what comes after it is dropped. */
 export class OutputQueue {
@@ -23,7 +24,7 @@ export class OutputQueue {
     this.#onFault = onFault;
   }
 
-  /** How much waits, in bytes. */
+  /** How much memory takes what waits, in bytes. */
   get lengthBytes(): number {
     return this.#lengthBytes;
   }
@@ -32,11 +33,11 @@ export class OutputQueue {
   push(bytes: Uint8Array): void {
     if (this.#isBroken) return;
     this.#pieces.push(bytes);
-    this.#lengthBytes += bytes.length;
+    this.#lengthBytes += bytes.length + PIECE_BYTES;
     this.#writing ??= this.#flush();
   }
 
-  /** Resolves when no more than so many bytes wait, or none will ever go out. */
+  /** Resolves when no more than so many bytes of memory wait, or none will ever go out. */
   async room(limitBytes: number): Promise<void> {
     while (this.#lengthBytes > limitBytes && !this.#isBroken) {
       await new Promise<void>((resolve) => this.#wakers.push(resolve));
@@ -53,7 +54,7 @@ export class OutputQueue {
     while (this.#pieces.length > 0) {
       const pieces = this.#pieces;
       this.#pieces = [];
-      const bytes = pieces.length === 1 ? pieces[0]! : concatBytes(...pieces);
+      const bytes = pieces.length === 1 ? pieces[0]! : joined(pieces);
       try {
         await this.#write(bytes);
       } catch (cause) {
@@ -64,7 +65,7 @@ export class OutputQueue {
         this.#onFault(cause);
         return;
       }
-      this.#lengthBytes -= bytes.length;
+      this.#lengthBytes -= bytes.length + pieces.length * PIECE_BYTES;
       this.#wake();
     }
     this.#writing = undefined;
@@ -75,4 +76,15 @@ export class OutputQueue {
     this.#wakers = [];
     for (const wake of wakers) wake();
   }
+}
+
+/** There may be more of them than a function takes arguments. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }

@@ -67,10 +67,19 @@ export class Session implements SessionHandler {
   #terminal: { readonly term: string; readonly spec: TerminalSpec } | undefined;
   #isStarted = false;
   #process: SessionProcess | undefined;
+  #running: Promise<void> | undefined;
+  #hungUp: Promise<void> | undefined;
+  readonly #isHungUp = Promise.withResolvers<void>();
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    options.channel.broken.addEventListener("abort", () => this.#isStarted || options.onOver());
+    const { channel, onOver } = options;
+    channel.gone.addEventListener("abort", () => {
+      if (this.#isStarted) return;
+      // Nobody will ever read what it has sent.
+      channel.reset();
+      onOver();
+    });
   }
 
   request(request: SessionRequest): boolean {
@@ -103,14 +112,22 @@ export class Session implements SessionHandler {
     this.#options.channel.error.write(new TextEncoder().encode(`\r\nkrun: ${text}\r\n`)).catch(() => {});
   }
 
-  /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over. */
+  /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over, and the client was told. */
   async hangUp(): Promise<void> {
-    await this.#process?.hangUp({ graceMs: HANG_UP_MS });
+    if (!this.#process) return;
+    this.#hangUp(this.#process);
+    await this.#running;
+  }
+
+  #hangUp(process: SessionProcess): void {
+    this.#hungUp ??= process.hangUp({ graceMs: HANG_UP_MS });
+    void this.#hungUp.then(this.#isHungUp.resolve);
   }
 
   #signal(name: string): boolean {
     const number = signalNumber(`SIG${name}`);
-    if (number === undefined || !this.#process) return false;
+    // As sshd has it: whoever may only run one command is not to decide how that ends.
+    if (number === undefined || !this.#process || this.#options.rights.forcedCommand !== undefined) return false;
     this.#process.kill(number);
     return true;
   }
@@ -125,7 +142,7 @@ export class Session implements SessionHandler {
       command: forcedCommand ?? command,
       original: forcedCommand === undefined ? undefined : original,
     });
-    run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
+    this.#running = run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
     return true;
   }
 
@@ -161,32 +178,38 @@ export class Session implements SessionHandler {
       terminal: this.#terminal && { ...this.#terminal.spec, variable: "SSH_TTY" },
     });
     this.#process = process;
-    await this.#carry(process);
-    this.#end(await process.ended, command ?? "shell");
+    this.#end(await this.#carry(process), command ?? "shell");
   }
 
-  /** Until the program has ended and all its output was sent, or the client is gone and the program with it. */
-  async #carry(process: SessionProcess): Promise<void> {
+  /**
+   * Until the program has ended and all its output was sent, or it was hung up. Resolves to how it has ended; `undefined`: it
+   * ignores that its user has gone.
+   */
+  async #carry(process: SessionProcess): Promise<ChildEnd | undefined> {
     const { channel } = this.#options;
-    const hangUp = () => void process.hangUp({ graceMs: HANG_UP_MS });
-    channel.broken.addEventListener("abort", hangUp);
-    if (channel.broken.aborted) hangUp();
+    const hangUp = () => this.#hangUp(process);
+    channel.gone.addEventListener("abort", hangUp);
+    if (channel.gone.aborted) hangUp();
     void feed(channel, process);
     const outputs = [drain(process.output, channel)];
     if (process.error) outputs.push(drain(process.error, channel.error));
-    await Promise.all([...outputs, process.ended]);
-    channel.broken.removeEventListener("abort", hangUp);
-    if (channel.broken.aborted) await process.hangUp({ graceMs: HANG_UP_MS });
-    else process.close();
+    await Promise.race([Promise.all([...outputs, process.ended]), this.#isHungUp.promise]);
+    channel.gone.removeEventListener("abort", hangUp);
+    await this.#hungUp;
+    process.close();
+    return await Promise.race([process.ended, undefined]);
   }
 
-  #end(end: ChildEnd, ran: string): void {
+  /** Of a program that goes on there is no end to tell. */
+  #end(end: ChildEnd | undefined, ran: string): void {
     const { channel, log } = this.#options;
-    log.info("ssh session over", { ran, ...endFields(end), gone: channel.broken.aborted || undefined });
-    if (end.kind === "signaled") channel.exit({ signal: signalName(end.signal) });
-    else channel.exit({ status: end.kind === "exited" ? end.code : 127 });
+    const gone = channel.gone.aborted || undefined;
+    log.info("ssh session over", { ran, ...(end ? endFields(end) : { goesOn: true }), gone });
+    if (end?.kind === "signaled") channel.exit({ signal: signalName(end.signal) });
+    else if (end) channel.exit({ status: end.kind === "exited" ? end.code : 127 });
     channel.end();
-    channel.close();
+    // Nobody reads any more.
+    channel.reset();
   }
 
   /** Nothing was started, or what serves the client has failed. */
@@ -194,7 +217,7 @@ export class Session implements SessionHandler {
     const { channel, log } = this.#options;
     const isKnown = cause instanceof KrunError;
     const words = isKnown ? `${cause.message}; ${cause.hint}` : "an internal fault; see krun's log";
-    if (!isKnown && !channel.broken.aborted) log.warn("ssh session failed", { reason: (cause as Error).message });
+    if (!isKnown && !channel.gone.aborted) log.warn("ssh session failed", { reason: (cause as Error).message });
     await channel.error.write(new TextEncoder().encode(`krun: ${words}\n`)).catch(() => {});
     const code = isKnown && cause.code === "ProgramNotFound" ? 127 : 126;
     this.#end({ kind: "exited", code }, "nothing");

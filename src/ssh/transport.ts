@@ -8,6 +8,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { SshFormatError } from "../core/ssh_wire.ts";
+import { PIECE_BYTES } from "./output_queue.ts";
 import type { Ssh2, Ssh2Cipher, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
 
 /** A key that the server proves to be its own by. */
@@ -33,6 +35,10 @@ export interface SshTransportOptions {
   onPayload(payload: Uint8Array): void;
   /** The client says goodbye, in its own words. */
   onDisconnect(reason: number, words: string): void;
+  /** Keys were exchanged, for the first time or anew. */
+  onKeys?(): void;
+  /** How many bytes of either side keys last. @default {1 GiB} */
+  readonly keysLastBytes?: number;
 }
 
 /** Reasons of SSH_MSG_DISCONNECT. */
@@ -62,6 +68,14 @@ const ALGORITHMS = {
 /** Layers above the transport begin here. */
 const FIRST_ABOVE = 50;
 
+/** The longest line with which a client may begin, bytes (RFC 4253, 4.2). */
+const LONGEST_VERSION = 255;
+
+/** After so many bytes of either side keys are exchanged anew (RFC 4253, 9); of packets that is fewer than RFC 4344, 3.1 has. */
+const KEYS_LAST_BYTES = 2 ** 30;
+
+const LINE_FEED = 10;
+
 /** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
 export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
   const parsed = parseKey(text);
@@ -78,7 +92,14 @@ export class SshTransport {
   readonly #options: SshTransportOptions;
   /** Payloads that wait for the end of a key exchange. */
   #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  /** What there is of the client's version; `undefined` once it is whole. */
+  #version: Buffer | undefined = Buffer.alloc(0);
   #fault: Error | undefined;
+  #hasKeys = false;
+  #isClosed = false;
+  /** Bytes of this side and of the client's under the keys that are in force. */
+  #used = { out: 0, in: 0 };
 
   constructor(options: SshTransportOptions) {
     this.#options = options;
@@ -91,7 +112,10 @@ export class SshTransport {
       hostKeys: keys,
       ident: "krun",
       offer,
-      onWrite,
+      onWrite: (bytes) => {
+        this.#used.out += bytes.length;
+        onWrite(bytes);
+      },
       onError: (error) => void (this.#fault ??= error),
       onHeader: ({ versions: { software }, comments }) => onVersion(comments ? `${software} ${comments}` : software),
       onHandshakeComplete: () => this.#exchanged(),
@@ -116,9 +140,22 @@ export class SshTransport {
   /** Takes bytes of the client. @throws {Error} when they break the protocol: the connection is to be ended */
   receive(bytes: Uint8Array): void {
     // It may keep a view of them.
-    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const chunk = this.#withoutPartialVersion(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    if (!chunk) return;
+    this.#used.in += chunk.length;
     this.#protocol.parse(chunk, 0, chunk.length);
     if (this.#fault) throw this.#fault;
+    this.#renewKeys();
+  }
+
+  /** How much memory takes what waits for the end of a key exchange, bytes. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Keys are being exchanged: what is sent now waits. */
+  get isExchanging(): boolean {
+    return this.#protocol._kexinit !== undefined;
   }
 
   /** Accepts the service that was asked for. */
@@ -128,8 +165,10 @@ export class SshTransport {
 
   /** Sends a payload, head first, in its turn. */
   send(head: Uint8Array, body?: Uint8Array): void {
-    if (this.#protocol._kexinit !== undefined) {
-      this.#waiting.push(Buffer.concat(body ? [head, body] : [head]));
+    if (this.isExchanging) {
+      const payload = Buffer.concat(body ? [head, body] : [head]);
+      this.#waitingBytes += payload.length + PIECE_BYTES;
+      this.#waiting.push(payload);
       return;
     }
     const PAYLOAD = 5;
@@ -137,11 +176,12 @@ export class SshTransport {
     packet.set(head, PAYLOAD);
     if (body) packet.set(body, PAYLOAD + head.length);
     this.#protocol._cipher.encrypt(packet);
+    this.#renewKeys();
   }
 
-  /** Exchanges keys anew. */
+  /** Exchanges keys anew, if there are some and none are being exchanged. */
   rekey(): void {
-    this.#protocol.rekey();
+    if (this.#hasKeys && !this.#isClosed && !this.isExchanging) this.#protocol.rekey();
   }
 
   /** Says goodbye, if the connection still stands. */
@@ -155,6 +195,7 @@ export class SshTransport {
 
   /** Lets go of what it holds. */
   close(): void {
+    this.#isClosed = true;
     this.#protocol.cleanup();
     // ssh2 never ends them, and Deno keeps each until it is ended.
     endCipher(this.#protocol._cipher._cipherInstance);
@@ -162,9 +203,30 @@ export class SshTransport {
   }
 
   #exchanged(): void {
+    this.#hasKeys = true;
+    this.#used = { out: 0, in: 0 };
     const waiting = this.#waiting;
     this.#waiting = [];
+    this.#waitingBytes = 0;
     for (const payload of waiting) this.send(payload);
+    this.#options.onKeys?.();
+  }
+
+  #renewKeys(): void {
+    const { keysLastBytes = KEYS_LAST_BYTES } = this.#options;
+    if (Math.max(this.#used.out, this.#used.in) >= keysLastBytes) this.rekey();
+  }
+
+  /** ssh2 loses what comes after the second piece of a version, so it gets none in pieces. */
+  #withoutPartialVersion(chunk: Buffer): Buffer | undefined {
+    if (!this.#version) return chunk;
+    const all = Buffer.concat([this.#version, chunk]);
+    const end = all.indexOf(LINE_FEED);
+    if (end >= LONGEST_VERSION || (end < 0 && all.length >= LONGEST_VERSION)) {
+      throw new SshFormatError("the client's version is too long");
+    }
+    this.#version = end < 0 ? all : undefined;
+    return end < 0 ? undefined : all;
   }
 }
 

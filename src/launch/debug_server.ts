@@ -186,6 +186,9 @@ export class DebugServer implements AsyncDisposable {
       ...{ env, cwd, account: accountOf(passwd, user.uid), accounts: accountNames({ passwd, group }) },
       starter: new Sessions({ processes, log, user }),
       files: userFiles(libc, { user, cwd }),
+      user,
+      // What everybody may read of processes, of whatever user krun is.
+      proc: { pids: () => libc.pids(), text: (path: string) => libc.procText(path) },
       isExecutable: (path: string) => sockets.mayExecute(path),
     };
     return { world, sockets };

@@ -8,7 +8,7 @@ import { bytesOfText } from "../core/byte_text.ts";
 import { commandWords, quotedWord } from "../core/command_words.ts";
 import { LineEditor } from "../core/line_editor.ts";
 import { shownText } from "../core/shown_text.ts";
-import type { ByteSource, Channel } from "../net/channel.ts";
+import type { Channel } from "../net/channel.ts";
 import {
   builtIn,
   builtInNote,
@@ -21,8 +21,6 @@ import {
 /** How a program of the image is started. */
 export interface ProgramCall {
   readonly cwd: string;
-  /** What was typed and not read yet, then what comes; unset where the caller has the input. */
-  readonly input?: ByteSource | undefined;
   readonly output: CommandOutput;
 }
 
@@ -135,10 +133,7 @@ class Prompt {
     const interrupt = new AbortController();
     using either = new AnySignal([interrupt.signal, this.#channel.broken]);
     const output = this.#output(either.signal);
-    const run: Execution["run"] = (argv, cwd) => {
-      stopWatching();
-      return this.#options.run(argv, { cwd, input: this.#input, output });
-    };
+    const run: Execution["run"] = (argv, cwd) => this.#options.run(argv, { cwd, output });
     const stopWatching = this.#options.isTerminal ? this.#input.watch(interrupt) : () => {};
     try {
       const { status, isLast = false } = await execute(line, { place: this.#place, run, output });
@@ -174,17 +169,13 @@ class Prompt {
 const TYPED_AHEAD_BYTES = 4096;
 
 /** What a person types, also while a command runs. */
-class TypedInput implements ByteSource {
+class TypedInput {
   readonly #channel: Channel;
   readonly #ahead: Uint8Array[] = [];
   #reading: Promise<Uint8Array | undefined> | undefined;
 
   constructor(channel: Channel) {
     this.#channel = channel;
-  }
-
-  get broken(): AbortSignal {
-    return this.#channel.broken;
   }
 
   read(): Promise<Uint8Array | undefined> {

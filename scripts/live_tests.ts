@@ -27,6 +27,7 @@ async function testFiles(paths: readonly string[]): Promise<string[]> {
 
 const files = await testFiles(Deno.args.length > 0 ? Deno.args : [join(ROOT, "tests/live")]);
 // All would make them at the same time.
-await Promise.all([compiledKrun(), krunBundle(), staticProgram(), prepareSeeds()]);
+const [bundle] = await Promise.all([krunBundle(), compiledKrun(), staticProgram(), prepareSeeds()]);
+Deno.env.set("KRUN_TEST_BUNDLE", bundle);
 const parts = files.map((file) => ({ name: file.replaceAll("/", "."), args: ["--preload=tests/load_libc.ts", file] }));
 await runTests({ tier: "live", parts, atOnce: AT_ONCE });

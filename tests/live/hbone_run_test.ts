@@ -286,7 +286,9 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
     await started(open, host, [8080]);
     await open.callable();
     const through = await lab.network.host("through");
-    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403);
+    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403, {
+      pauseMs: 250,
+    });
     const { code, stdout } = await byHbone();
     assert.equal(code, 0, stdout);
     assert.match(stdout, /StatusCode=200/);

@@ -300,7 +300,10 @@ function executable(pid: number): string | undefined {
   }
 }
 
-/** A hard link where the file system has it; a copy costs 100 MB. */
-async function place(from: string, to: string): Promise<void> {
+/**
+ * Puts a program of this machine where any user may reach it, as not below a home folder: a hard link where the file system has it; a
+ * copy costs 100 MB.
+ */
+export async function place(from: string, to: string): Promise<void> {
   await Deno.link(from, to).catch(() => Deno.copyFile(from, to));
 }

@@ -192,7 +192,7 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
     await waitFor("the gateway's route", async () => {
       const { stdout } = await lab.network.run(edgeHost, [...PEER_CALLS, `http://${edgeHost.address}:8088/`]);
       return callsIn(stdout)[0]?.status === 200;
-    });
+    }, { pauseMs: 250 });
     gateway.krun.kill("SIGTERM");
     const { code, stderr } = await gateway.krun.end;
     assert.equal(code, 0, stderr);

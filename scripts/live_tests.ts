@@ -7,6 +7,8 @@
  * @module
  */
 import { join, relative } from "node:path";
+import { prepareSeeds } from "../tests/live/api_server.ts";
+import { krunBundle } from "../tests/live/bundled.ts";
 import { compiledKrun, staticProgram } from "../tests/live/compiled.ts";
 import { ROOT, runTests } from "./test_runs.ts";
 
@@ -25,6 +27,7 @@ async function testFiles(paths: readonly string[]): Promise<string[]> {
 
 const files = await testFiles(Deno.args.length > 0 ? Deno.args : [join(ROOT, "tests/live")]);
 // All would make them at the same time.
-await Promise.all([compiledKrun(), staticProgram()]);
+const [bundle] = await Promise.all([krunBundle(), compiledKrun(), staticProgram(), prepareSeeds()]);
+Deno.env.set("KRUN_TEST_BUNDLE", bundle);
 const parts = files.map((file) => ({ name: file.replaceAll("/", "."), args: ["--preload=tests/load_libc.ts", file] }));
 await runTests({ tier: "live", parts, atOnce: AT_ONCE });

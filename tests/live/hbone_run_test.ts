@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import { waitFor } from "../wait.ts";
 import { Caller, digest, echoed } from "./hbone_caller.ts";
-import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type WorkloadOptions } from "./mesh_lab.ts";
+import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
 import type { MeshHost } from "./mesh_network.ts";
 import { OpenSsh } from "./openssh.ts";
 
@@ -40,6 +40,12 @@ async function findings(host: MeshHost, options: WorkloadOptions): Promise<Recor
   return { ...Object.fromEntries(found), warnings: report.warnings.join("\n") };
 }
 
+/** Until krun has started its program, and that accepts on its ports. */
+async function started({ krun }: Workload, host: MeshHost, ports: readonly number[] = [8080, 8090]): Promise<void> {
+  await krun.sees("stderr", /program started/);
+  await lab.network.accepts(host, ...ports);
+}
+
 let lab: MeshLab;
 Deno.test.beforeAll(async () => {
   lab = await MeshLab.create();
@@ -67,7 +73,7 @@ Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun ope
         "stderr",
         /hbone endpoint listens port=15008 identity=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web/,
       );
-      await web.krun.sees("stderr", /program started/);
+      await started(web, host);
       await t.step("Istio's client, HTTP", async () => {
         const { code, stdout } = await client.call(`http://${host.address}:8080/`, `${host.address}:15008`);
         assert.equal(code, 0, stdout);
@@ -113,7 +119,7 @@ Deno.test("HBONE_ALLOW says who is let in by HBONE, in each mode, and krun --con
       const options = server({ ...more, env: { ...more.env, HBONE_ALLOW: allowed } });
       assert.equal((await findings(host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
       await using web = await lab.workload(host, options);
-      await web.krun.sees("stderr", /program started/);
+      await started(web, host);
       const admitted = await echoed(client, `${host.address}:8090`, sent);
       assert.deepEqual([admitted.code, admitted.got], [0, digest(sent)], admitted.stderr);
       // Once in the log however often it knocks.
@@ -157,7 +163,7 @@ Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so",
   );
   await using web = await lab.workload(host, options);
   await web.krun.sees("stderr", /hbone endpoint listens port=15009/);
-  await web.krun.sees("stderr", /program started/);
+  await started(web, host);
   const sent = randomBytes(1000);
   const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
   assert.deepEqual([code, got], [0, digest(sent)], stderr);
@@ -182,7 +188,7 @@ Deno.test("certificates are changed under an HBONE endpoint that is in use", asy
   const host = await lab.network.host("web4");
   const PROXY_CONFIG = JSON.stringify({ proxyMetadata: { SECRET_TTL: "20s" } });
   await using web = await lab.workload(host, server({ ...MODES.proxyless, env: { PROXY_CONFIG } }));
-  await web.krun.sees("stderr", /program started/);
+  await started(web, host);
   await using old = await client.connect(`${host.address}:8090`);
   await old.write(new TextEncoder().encode("before "));
   await old.bytes(7);
@@ -277,10 +283,12 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
   await t.step("unset", async () => {
     await using open = await vault({});
     await open.krun.sees("stderr", /hbone endpoint listens .*past Envoy.*HBONE_ALLOW/);
-    await open.krun.sees("stderr", /program started/);
+    await started(open, host, [8080]);
     await open.callable();
     const through = await lab.network.host("through");
-    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403);
+    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403, {
+      pauseMs: 250,
+    });
     const { code, stdout } = await byHbone();
     assert.equal(code, 0, stdout);
     assert.match(stdout, /StatusCode=200/);
@@ -288,7 +296,7 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
   });
   await t.step("with others on the list", async () => {
     await using shut = await vault({ HBONE_ALLOW: "spiffe://cluster.local/ns/ops/sa/admin" });
-    await shut.krun.sees("stderr", /program started/);
+    await started(shut, host, [8080]);
     const { code, stdout } = await byHbone();
     assert.equal(code, 1, stdout);
     assert.doesNotMatch(stdout, /StatusCode=200/);

@@ -86,13 +86,17 @@ export interface Ssh2 {
 export async function loadSsh2(): Promise<Ssh2> {
   // In krun's binary its files lie in no folder.
   (globalThis as { __dirname?: string }).__dirname ??= "/";
-  const [{ init }, { KexInit }, { parseKey }, { default: Protocol }, { generateKeyPairSync }] = await Promise.all([
+  const modules = await Promise.all([
     import("ssh2/lib/protocol/crypto.js"),
     import("ssh2/lib/protocol/kex.js"),
     import("ssh2/lib/protocol/keyParser.js"),
     import("ssh2/lib/protocol/Protocol.js"),
     import("ssh2/lib/keygen.js"),
   ]);
+  // In the bundle CommonJS has no names of its own.
+  const [{ init }, { KexInit }, { parseKey }, Protocol, { generateKeyPairSync }] = modules.map(({ default: all }) =>
+    all
+  );
   await init;
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
 }

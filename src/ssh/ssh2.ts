@@ -26,7 +26,13 @@ export interface Ssh2Protocol {
   /** Called with the payload of each packet once keys are in force; ssh2's own handler, or another in its place. */
   _onPayload(payload: Uint8Array): unknown;
   readonly _cipher: { allocPacket(payloadLength: number): Buffer; encrypt(packet: Buffer): void };
-  readonly _kex: { readonly sessionID: Uint8Array } | undefined;
+  readonly _kex: {
+    readonly sessionID: Uint8Array;
+    /** The client takes SSH_MSG_EXT_INFO, and ssh2 sends its own. */
+    remoteExtInfoEnabled: boolean;
+  } | undefined;
+  /** Called at the end of each key exchange. */
+  _onHandshakeComplete(negotiated: unknown): void;
   /** Set while keys are exchanged. */
   readonly _kexinit: unknown;
 }

@@ -100,9 +100,10 @@ export class DebugServer implements AsyncDisposable {
     }
     const isWanted = this.#authorities.authorized.length > 0 || ssh.rbac;
     if (!isWanted) return await this.#close();
+    // Whoever has to go does not stay for what comes after.
+    this.#server?.judgeAgain();
     await this.#readHostKeys();
-    if (this.#server) this.#server.judgeAgain();
-    else if (!this.#over.signal.aborted) await this.#open();
+    if (!this.#server && !this.#over.signal.aborted) await this.#open();
   }
 
   async #close(): Promise<void> {

@@ -74,6 +74,10 @@ export class SshConnection<Login> {
       sessionId: () => this.#transport.sessionId,
       onLogin: (login) => this.#welcome(login),
       onTooMany: () => this.end(DISCONNECT.noMoreMethods),
+      onFault: (cause) => {
+        options.log.warn("ssh login failed", { reason: (cause as Error).message });
+        this.end();
+      },
     });
   }
 
@@ -85,6 +89,11 @@ export class SshConnection<Login> {
   /** What the client calls itself. */
   get software(): string {
     return this.#software;
+  }
+
+  /** How many tries to log in have failed. */
+  get failures(): number {
+    return this.#dialogue.failures;
   }
 
   /** Somebody has logged in. */

@@ -36,7 +36,13 @@ export interface Ssh2Protocol {
     readonly _cipherInstance?: Ssh2Cipher;
   };
   readonly _decipher: { readonly _decipherInstance?: Ssh2Cipher } | undefined;
-  readonly _kex: { readonly sessionID: Uint8Array } | undefined;
+  readonly _kex: {
+    readonly sessionID: Uint8Array;
+    /** The client takes SSH_MSG_EXT_INFO, and ssh2 sends its own. */
+    remoteExtInfoEnabled: boolean;
+  } | undefined;
+  /** Called at the end of each key exchange. */
+  _onHandshakeComplete(negotiated: unknown): void;
   /** Set while keys are exchanged. */
   readonly _kexinit: unknown;
 }

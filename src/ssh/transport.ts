@@ -8,6 +8,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { SSH_ALGORITHMS } from "../core/ssh_algorithm.ts";
+import { extInfo } from "../core/ssh_messages.ts";
 import { SshFormatError } from "../core/ssh_wire.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
 import type { Ssh2, Ssh2Cipher, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
@@ -64,6 +66,9 @@ const ALGORITHMS = {
   mac: ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"],
   compress: ["none"],
 } as const;
+
+/** Algorithms of a login's signature. */
+const SIGNATURES = [...new Set(SSH_ALGORITHMS.map(({ signature }) => signature))];
 
 /** Layers above the transport begin here. */
 const FIRST_ABOVE = 50;
@@ -129,6 +134,7 @@ export class SshTransport {
       const isAbove = payload.length > 0 && payload[0]! >= FIRST_ABOVE;
       return isAbove ? options.onPayload(payload) : below(payload);
     };
+    this.#tellSignatures();
     this.#protocol.start?.();
   }
 
@@ -200,6 +206,21 @@ export class SshTransport {
     // ssh2 never ends them, and Deno keeps each until it is ended.
     endCipher(this.#protocol._cipher._cipherInstance);
     endCipher(this.#protocol._decipher?._decipherInstance);
+  }
+
+  /** In place of ssh2's list, in which RSA with SHA-1 stands, and RSA with SHA-512 does not. */
+  #tellSignatures(): void {
+    const protocol = this.#protocol;
+    const exchanged = protocol._onHandshakeComplete;
+    let isFirst = true;
+    protocol._onHandshakeComplete = (negotiated) => {
+      const kex = protocol._kex!;
+      // It has to follow the end of the exchange, before whatever waits for that.
+      if (isFirst && kex.remoteExtInfoEnabled) this.#waiting.unshift(extInfo(SIGNATURES));
+      isFirst = false;
+      kex.remoteExtInfoEnabled = false;
+      exchanged(negotiated);
+    };
   }
 
   #exchanged(): void {

@@ -272,6 +272,34 @@ testFiles("opens no named pipe, where krun would wait, and no socket", ({ files,
   files.remove("pipe");
 });
 
+testFiles("does not wait for a program that has a lease on a file", ({ files, folder }) => {
+  const F_SETLEASE = 1024, F_WRLCK = 1, O_RDWR = 2, SIGIO = 29, EAGAIN = 11;
+  files.open("leased", { write: true, create: true }).close();
+  // Whoever has the lease is told by this signal, which would end it.
+  const restore = libc.setAction(SIGIO, "ignore");
+  const fd = libc.open(join(folder, "leased"), O_RDWR);
+  try {
+    assert.equal(libc.call("fcntl", fd, F_SETLEASE, F_WRLCK), 0);
+    assert.throws(() => files.open("leased", { read: true }), fault(EAGAIN));
+    assert.throws(() => files.open("leased", { write: true, truncate: true }), fault(EAGAIN));
+    assert.throws(() => files.change("leased", { sizeBytes: 5 }), fault(EAGAIN));
+    files.change("leased", { mode: 0o600, times: { accessedSeconds: 1, modifiedSeconds: 2 } });
+    files.rename("leased", "renamed");
+    files.remove("renamed");
+  } finally {
+    libc.call("close", fd);
+    restore();
+  }
+});
+
+testFiles("resizes what is open also when its mode forbids it by now, and nothing but files", ({ files }) => {
+  const file = files.open("a", { write: true, create: true, mode: 0o444 });
+  file.change({ sizeBytes: 9 });
+  assert.equal(file.stat().sizeBytes, 9);
+  file.close();
+  for (const path of [".", "/dev/null"]) assert.throws(() => files.change(path, { sizeBytes: 1 }), fault(EINVAL), path);
+});
+
 testFiles("makes durable what was written, and keeps the descriptor until then", async ({ files }) => {
   const file = files.open("a", { write: true, create: true });
   file.write(bytesOfText("x"), 0);

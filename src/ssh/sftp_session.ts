@@ -178,7 +178,7 @@ export class SftpSession {
     if (this.#room.length < DATA_HEAD_BYTES + wantedBytes) this.#room = new Uint8Array(DATA_HEAD_BYTES + wantedBytes);
     const packet = this.#room;
     const contentBytes = open.file.read(packet.subarray(DATA_HEAD_BYTES, DATA_HEAD_BYTES + wantedBytes), offset);
-    if (contentBytes === 0) throw new Refusal(AT_END);
+    if (contentBytes === 0) return statusAnswer(id, AT_END);
     open.readBytes += contentBytes;
     const answer = dataAnswer(id, packet, { contentBytes });
     // What fills its room leaves with it; what does not is copied, which is cheaper than new room.
@@ -190,7 +190,7 @@ export class SftpSession {
   #list({ id, handle }: SftpRequest<"list">): Bytes {
     const context = { accounts: this.#options.accounts, nowSeconds: this.#options.clock.nowMs() / 1000 };
     const entries = this.#folder(handle).folder.entries();
-    if (entries.length === 0) throw new Refusal(AT_END);
+    if (entries.length === 0) return statusAnswer(id, AT_END);
     return nameAnswer(
       id,
       entries.map(({ name, stat }) =>

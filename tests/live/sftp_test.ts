@@ -215,8 +215,8 @@ testSftp("scp(1) carries 10,000 small files there and back", async () => {
   assert.deepEqual(scene.openFiles(), []);
 });
 
-/** Bytes of the large file; `KRUN_SFTP_MB` for a quick run. */
-const LARGE_MB = Number(Deno.env.get("KRUN_SFTP_MB") ?? 2048);
+/** Bytes of the large file; `SFTP_TEST_MB` for a quick run. */
+const LARGE_MB = Number(Deno.env.get("SFTP_TEST_MB") ?? 2048);
 
 testSftp("scp(1) carries a file of 2 GiB there and back, and krun's memory stays", async () => {
   await using scene = await Scene.start();

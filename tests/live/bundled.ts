@@ -12,17 +12,33 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundleProgram } from "../../scripts/compile.ts";
 import { cached } from "./cached.ts";
-import { krunSources } from "./compiled.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
+async function* sourceFiles(folder: string): AsyncGenerator<string> {
+  for await (const entry of Deno.readDir(folder)) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory) yield* sourceFiles(path);
+    else if (!path.endsWith("_test.ts")) yield path;
+  }
+}
+
+/** The files that krun is bundled and compiled of. */
+export async function krunSources(): Promise<string[]> {
+  const others = ["main.ts", "deno.json", "deno.lock", "scripts/compile.ts", "scripts/minify.ts"];
+  return [...others.map((name) => join(ROOT, name)), ...await Array.fromAsync(sourceFiles(join(ROOT, "src")))];
+}
+
+let bundle: Promise<string> | undefined;
+
 /** Path of its first module, beside which the others are, for the sources as they are now. */
-export async function krunBundle(): Promise<string> {
+export function krunBundle(): Promise<string> {
   const make = async (out: string) => {
     await Deno.mkdir(out);
     await bundleProgram(join(ROOT, "main.ts"), out);
   };
-  return join(await cached("bundle", { sources: await krunSources(), make }), "small", "main.js");
+  return bundle ??=
+    (async () => join(await cached("bundle", { sources: await krunSources(), make }), "small/main.js"))();
 }
 
 /** Puts it, and a Deno, into a folder that is there and anybody may read; the words that start it. */

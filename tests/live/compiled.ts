@@ -20,6 +20,7 @@ import { compileProgram } from "../../scripts/compile.ts";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { KrunProcess } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
+import { krunBundle, krunSources } from "./bundled.ts";
 import { cached } from "./cached.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -27,29 +28,15 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** User and group of the ordinary user: nobody, who owns `/home` in a {@linkcode RootFs}. */
 export const NOBODY = 65534;
 
-async function* sourceFiles(folder: string): AsyncGenerator<string> {
-  for await (const entry of Deno.readDir(folder)) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory) yield* sourceFiles(path);
-    else if (!path.endsWith("_test.ts")) yield path;
-  }
-}
-
-/** The files that krun is bundled and compiled of. */
-export async function krunSources(): Promise<string[]> {
-  const others = ["main.ts", "deno.json", "deno.lock", "scripts/compile.ts", "scripts/minify.ts"];
-  return [...others.map((name) => join(ROOT, name)), ...await Array.fromAsync(sourceFiles(join(ROOT, "src")))];
-}
-
 let krun: Promise<string> | undefined;
 let program: Promise<string> | undefined;
 
 /** Path of the compiled krun for the sources as they are now. */
 export function compiledKrun(): Promise<string> {
   return krun ??= (async () => {
-    const sources = await krunSources();
     const [deno, denort] = [await liveTool("deno-2.6"), await liveTool("denort-2.6")];
-    return await cached("krun", { sources, make: (out) => compileProgram({ out, deno, denort }) });
+    const make = async (out: string) => await compileProgram({ out, deno, denort, bundle: await krunBundle() });
+    return await cached("krun", { sources: await krunSources(), make });
   })();
 }
 

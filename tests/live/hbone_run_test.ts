@@ -9,7 +9,7 @@ import { waitFor } from "../wait.ts";
 import { Caller, digest, echoed } from "./hbone_caller.ts";
 import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
 import type { MeshHost } from "./mesh_network.ts";
-import { OpenSsh } from "./openssh.ts";
+import { makeKey, runClient } from "./ssh_rig.ts";
 
 const ECHO = fileURLToPath(new URL("../programs/tcp_echo.py", import.meta.url));
 
@@ -169,18 +169,31 @@ Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so",
   assert.deepEqual([code, got], [0, digest(sent)], stderr);
 });
 
-Deno.test("ssh reaches the workload's ssh server by HBONE, through krun --connect", async () => {
+Deno.test("ssh reaches the program's world by HBONE, through krun --connect and krun's own ssh server", async () => {
   await using client = await Caller.start(lab, "client");
   const host = await lab.network.host("web3");
-  await using web = await lab.workload(host, server(MODES.proxy));
-  await web.krun.sees("stderr", /program started/);
-  await using sshd = await OpenSsh.start({ port: 15022, under: host.under });
-  const { argv, env } = await client.connectArgv("%h:%p");
-  const assigned = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const args = await sshd.client(host.address, ["env", ...assigned, ...argv].join(" "), "hostname -I; exit 7");
-  const { code, stdout, stderr } = await new Deno.Command("ssh", { args, stdin: "null" }).output();
-  assert.equal(code, 7, new TextDecoder().decode(stderr));
-  assert.ok(new TextDecoder().decode(stdout).split(/\s+/).includes(host.address), "it is the workload's host");
+  const folder = await Deno.makeTempDir({ prefix: "krun-ssh-" });
+  await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+  const key = await makeKey(folder, "own");
+  // Not reached but by HBONE: it listens on 127.0.0.1 alone.
+  const env = { SSH_AUTH: await Deno.readTextFile(`${key}.pub`), KRUN_SSH: "127.0.0.1:15022", GREETING: "hello" };
+  await using web = await lab.workload(host, server({ ...MODES.proxy, env }));
+  await web.krun.sees("stderr", /ssh server listens addresses=127\.0\.0\.1:15022 /);
+  const { argv, env: ofCaller } = await client.connectArgv("%h:%p");
+  const assigned = Object.entries(ofCaller).map(([name, value]) => `${name}=${value}`);
+  const proxy = `ProxyCommand=${["env", ...assigned, ...argv].join(" ")}`;
+  const options = [
+    proxy,
+    "BatchMode=yes",
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "LogLevel=ERROR",
+  ];
+  const args = ["-F", "none", "-i", key, ...options.flatMap((option) => ["-o", option])];
+  const command = 'echo "$GREETING from $(hostname -I)"; exit 7';
+  const { code, stdout, stderr } = await runClient(["ssh", ...args, `ann@${host.address}`, command]);
+  assert.equal(code, 7, stderr);
+  assert.match(stdout, new RegExp(`^hello from .*\\b${host.address.replaceAll(".", "\\.")}\\b`));
 });
 
 Deno.test("certificates are changed under an HBONE endpoint that is in use", async () => {

@@ -33,7 +33,9 @@ interface Target {
 export async function ssh(rig: Rig): Promise<Measurement[]> {
   const rows: Measurement[] = [];
   for (const runtime of rig.runtimes) {
-    const folder = await Deno.makeTempDir({ dir: rig.folder });
+    // In memory: what is measured is not a disk.
+    const folder = await Deno.makeTempDir({ dir: "/dev/shm", prefix: "krun-bench-" });
+    await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
     await keygen(folder);
     await using sshd = await Sshd.start(folder);
     await using krun = await startKrun(folder, runtime);
@@ -165,6 +167,8 @@ async function startKrun(folder: string, { krun: argv }: Runtime) {
       SSH_AUTH: await Deno.readTextFile(join(folder, "user.pub")),
       KRUN_SSH: "127.0.0.1:0",
       HOME: join(folder, "home"),
+      // Where `deno run` finds krun's packages, with another HOME.
+      DENO_DIR: Deno.env.get("DENO_DIR") ?? join(Deno.env.get("HOME") ?? "/root", ".cache", "deno"),
     },
   });
   const [, port] = await krun.sees("stderr", /ssh server listens addresses=\S*:(\d+) /);

@@ -177,8 +177,10 @@ export class SshConnection<Login> {
   }
 
   async #read(): Promise<void> {
+    let buffer = new Uint8Array();
     for (let size = READ_BYTES.least;;) {
-      const buffer = new Uint8Array(size);
+      // To allocate 256 KiB takes as long as to decrypt 50.
+      if (buffer.length !== size || !this.#transport.copiesBytes) buffer = new Uint8Array(size);
       const count = await this.#socket.read(buffer);
       if (count === null || this.over.aborted) return;
       this.#silences = 0;

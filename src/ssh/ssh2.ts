@@ -13,7 +13,7 @@ export interface Ssh2Key {
   isPrivateKey(): boolean;
 }
 
-/** A cipher of node's. */
+/** A cipher of node's that is at work. */
 export interface Ssh2Cipher {
   final(): unknown;
 }
@@ -33,8 +33,10 @@ export interface Ssh2Protocol {
   readonly _cipher: {
     allocPacket(payloadLength: number): Buffer;
     encrypt(packet: Buffer): void;
+    /** node's; not of GCM, which has one for each packet. */
     readonly _cipherInstance?: Ssh2Cipher;
   };
+  /** Set once the client has said its version. */
   readonly _decipher: { readonly _decipherInstance?: Ssh2Cipher } | undefined;
   readonly _kex: {
     readonly sessionID: Uint8Array;

@@ -67,6 +67,9 @@ const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
 /** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
 const LOGIN_MS = 120_000;
 
+/** How long a client may take to leave by itself when its last session is over at krun's end, milliseconds. */
+const LEAVE_MS = 500;
+
 /** How often connections are looked at that were idle too long, or whose key has ended, milliseconds. */
 const LOOK_MS = 5_000;
 
@@ -136,7 +139,10 @@ class Server implements SshServer {
     this.#over.abort();
     for (const listener of this.#listeners) listener.close();
     await Promise.all([...this.#clients].map(async ({ sessions, connection }) => {
+      const wasInUse = sessions.size > 0;
       await Promise.all([...sessions].map((session) => session.hangUp()));
+      // A client that is told goodbye forgets how its program has ended.
+      if (wasInUse) await this.#options.clock.sleep(LEAVE_MS, connection.over);
       connection.end();
     }));
     await Promise.all(this.#running);

@@ -83,12 +83,14 @@ async function start(args: readonly string[] = []): Promise<ApiServer> {
   return server;
 }
 
-let unharmed: ApiServer | undefined;
+let unharmed: ApiServer;
+Deno.test.beforeAll(async () => {
+  unharmed = await start();
+});
 Deno.test.afterAll(() => unharmed?.[Symbol.asyncDispose]());
 
 /** One server for all who do it no harm, without the Secrets of the test before. */
 async function sharedServer(): Promise<ApiServer> {
-  unharmed ??= await start();
   for (const name of ["db", "other"]) await unharmed.delete(secret("", name)).catch(() => {});
   return unharmed;
 }

@@ -140,7 +140,7 @@ export class SshConnection<Login> {
     this.#transport.disconnect(reason);
     const late = setTimeout(() => this.cut(), GOODBYE_MS);
     this.over.addEventListener("abort", () => clearTimeout(late));
-    void this.#output.emptied().then(() => this.cut());
+    void this.#transport.emptied().then(() => this.#output.emptied()).then(() => this.cut());
   }
 
   /** Ends the connection at once. */
@@ -160,13 +160,15 @@ export class SshConnection<Login> {
   }
 
   get #hasRoom(): boolean {
-    return this.over.aborted || (!this.#transport.isExchanging && this.#output.lengthBytes <= MAX_OUTPUT_BYTES);
+    const { isExchanging, hasRoom } = this.#transport;
+    return this.over.aborted || (!isExchanging && hasRoom && this.#output.lengthBytes <= MAX_OUTPUT_BYTES);
   }
 
   async #room(): Promise<void> {
     while (this.#transport.isExchanging && !this.over.aborted) {
       await new Promise<void>((resolve) => this.#wakers.push(resolve));
     }
+    await this.#transport.room();
     await this.#output.room(MAX_OUTPUT_BYTES);
   }
 

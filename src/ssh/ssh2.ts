@@ -45,6 +45,8 @@ export interface Ssh2Protocol {
   } | undefined;
   /** Called at the end of each key exchange. */
   _onHandshakeComplete(negotiated: unknown): void;
+  /** What is offered to the client when keys are exchanged. */
+  _offer: object;
   /** Set while keys are exchanged. */
   readonly _kexinit: unknown;
 }

@@ -102,8 +102,11 @@ export class DebugServer implements AsyncDisposable {
     if (!isWanted) return await this.#close();
     // Whoever has to go does not stay for what comes after.
     this.#server?.judgeAgain();
+    const before = this.#hostKeys;
     await this.#readHostKeys();
-    if (!this.#server && !this.#over.signal.aborted) await this.#open();
+    if (!this.#server) return this.#over.signal.aborted ? undefined : await this.#open();
+    const hostKey = await fingerprints(this.#hostKeys);
+    if (hostKey !== await fingerprints(before)) log.info("ssh server has other host keys", { hostKey });
   }
 
   async #close(): Promise<void> {
@@ -160,10 +163,9 @@ export class DebugServer implements AsyncDisposable {
       clock: systemClock,
       log,
     });
-    const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
     log.info("ssh server listens", {
       addresses: this.#server.addresses.map(({ hostname, port }) => `${hostname}:${port}`).join(),
-      hostKey: this.#hostKeys.map(hostKeyFingerprint).join(),
+      hostKey: await fingerprints(this.#hostKeys),
     });
   }
 
@@ -191,6 +193,11 @@ export class DebugServer implements AsyncDisposable {
     };
     return { world, sockets };
   }
+}
+
+async function fingerprints(keys: readonly HostKey[]): Promise<string> {
+  const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
+  return keys.map(hostKeyFingerprint).join();
 }
 
 /** Where a server of these settings listens. Whoever comes through the mesh or a tunnel comes by 127.0.0.1. */

@@ -5,13 +5,28 @@
  * @module
  */
 
+/** A piece of a word. */
+export interface WordPart {
+  /** Without its quotes. */
+  readonly text: string;
+  /** Whether its characters stand for themselves. */
+  readonly isQuoted: boolean;
+  /** Whether a shell would put something else in its place: `$` or a backquote. */
+  readonly isExpanded: boolean;
+}
+
 /** The words of a line; `undefined` when a quote does not end. */
 export function commandWords(line: string): string[] | undefined {
-  const words: string[] = [];
-  const part = /([ \t\r\n]+)|'([^']*)'|"((?:[^"\\]|\\[^])*)"|\\([^])|([^ \t\r\n'"\\]+)/gy;
-  let word: string | undefined;
-  for (let at = 0; at < line.length; at = part.lastIndex) {
-    const [, blank, single, double, escaped, plain] = part.exec(line) ?? [];
+  return quotedWords(line)?.map((parts) => parts.map(({ text }) => text).join(""));
+}
+
+/** The words of a line with what of them was quoted; `undefined` when a quote does not end. */
+export function quotedWords(line: string): WordPart[][] | undefined {
+  const words: WordPart[][] = [];
+  const pattern = /([ \t\r\n]+)|'([^']*)'|"((?:[^"\\]|\\[^])*)"|\\([^])|([^ \t\r\n'"\\]+)/gy;
+  let word: WordPart[] | undefined;
+  for (let at = 0; at < line.length; at = pattern.lastIndex) {
+    const [, blank, single, double, escaped, plain] = pattern.exec(line) ?? [];
     if (blank !== undefined) {
       if (word !== undefined) words.push(word);
       word = undefined;
@@ -19,7 +34,8 @@ export function commandWords(line: string): string[] | undefined {
     }
     const text = single ?? double?.replace(/\\([$`"\\])/g, "$1") ?? escaped ?? plain;
     if (text === undefined) return undefined;
-    word = (word ?? "") + text;
+    const isExpanded = /[$`]/.test(double?.replace(/\\[^]/g, "") ?? plain ?? "");
+    (word ??= []).push({ text, isQuoted: plain === undefined, isExpanded });
   }
   return word === undefined ? words : [...words, word];
 }

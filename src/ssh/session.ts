@@ -12,6 +12,9 @@ import type { Logger } from "../core/log.ts";
 import { AcceptedEnv, type Account, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
 import type { SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
 import type { Env } from "../core/pod_inputs.ts";
+import { resolve } from "../core/posix_path.ts";
+import { parseScpCommand, type ScpCommand } from "../core/scp_command.ts";
+import { searchPath } from "../core/search_path.ts";
 import { signalName, signalNumber } from "../core/signals.ts";
 import type { SessionRequest } from "../core/ssh_messages.ts";
 import type { UserFiles } from "../core/user_files.ts";
@@ -169,7 +172,10 @@ export class Session implements SessionHandler {
       ...{ world: world.env(), account: world.account, accepted: this.#env.values, ends, shell },
       ...{ term: this.#terminal?.term, originalCommand: original },
     });
-    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined });
+    const scp = command === undefined ? undefined : this.#ownScp(command, env);
+    const builtIn = scp && "scp";
+    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined, builtIn });
+    if (scp) return await this.#serveScp(scp, env);
     if (shell === undefined) return await this.#runWithoutShell(command, env);
     const process = world.starter.start({
       argv: command === undefined ? [shell] : [shell, "-c", command],
@@ -179,6 +185,24 @@ export class Session implements SessionHandler {
     });
     this.#process = process;
     this.#end(await this.#carry(process), command ?? "shell");
+  }
+
+  /** What a client of scp's legacy protocol asks for, where the image has no program for that. */
+  #ownScp(command: string, env: Env): ScpCommand | undefined {
+    const { world: { cwd, isExecutable } } = this.#options;
+    const scp = this.#terminal ? undefined : parseScpCommand(command);
+    return scp && !searchPath(env).some((folder) => isExecutable(resolve(cwd, `${folder}/scp`))) ? scp : undefined;
+  }
+
+  async #serveScp(command: ScpCommand, env: Env): Promise<void> {
+    const { channel, world: { files, accounts }, clock, log } = this.#options;
+    const { serveScp } = await import("./scp_server.ts");
+    const end = await serveScp(channel, {
+      ...{ command, files, clock, home: (user) => user === "" ? env.HOME : accounts.home(user) },
+      audit: ({ level, event, fields }) => log[level](event, fields),
+    });
+    if (end.kind === "malformed") log.warn("ssh client breaks the rules of scp", { reason: end.why });
+    this.#end({ kind: "exited", code: end.kind === "ended" ? end.status : 1 }, "scp");
   }
 
   async #runWithoutShell(command: string | undefined, env: Env): Promise<void> {

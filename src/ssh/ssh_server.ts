@@ -70,6 +70,9 @@ const LOGIN_MS = 120_000;
 /** How long a client may take to leave by itself when its last session is over at krun's end, milliseconds. */
 const LEAVE_MS = 500;
 
+/** How long a client may take to show why its connection ends, milliseconds. */
+const SHOW_MS = 100;
+
 /** How often connections are looked at that were idle too long, or whose key has ended, milliseconds. */
 const LOOK_MS = 5_000;
 
@@ -280,7 +283,9 @@ class Server implements SshServer {
   #end({ connection, sessions, login }: Client, reason: string): void {
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
     for (const session of sessions) session.tell(`this connection ends: ${reason}`);
-    connection.end();
+    // A client that is told goodbye shows nothing any more.
+    if (sessions.size === 0) connection.end();
+    else void this.#options.clock.sleep(SHOW_MS, connection.over).then(() => connection.end());
   }
 }
 

@@ -4,8 +4,9 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { sshString } from "../../src/core/ssh_wire.ts";
 import { waitFor } from "../wait.ts";
+import { residentBytes } from "./footprint.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
-import { audited, SshRig } from "./ssh_rig.ts";
+import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
 
 /** Bytes that nothing compresses, and of which no two pieces are the same. */
 const MUCH = new Uint8Array(100 << 20);
@@ -16,7 +17,7 @@ function digest(bytes: Uint8Array): string {
 }
 
 Deno.test("a command runs as with sshd: its output, its input, its status", async (t) => {
-  await using rig = await SshRig.start({ env: { GREETING: "from the program's world" } });
+  await using rig = await SshRig.start({ env: BARE_HOME });
   await t.step("standard output and error are apart, and the status is the command's", async () => {
     const { code, stdout, stderr } = await rig.ssh(["echo out; echo err >&2; exit 3"]);
     assert.deepEqual({ code, stdout, stderr }, { code: 3, stdout: "out\n", stderr: "err\n" });
@@ -80,7 +81,7 @@ Deno.test("a command runs as with sshd: its output, its input, its status", asyn
 });
 
 Deno.test("much goes through a command whole, both ways at once, and for a program that reads slowly", async (t) => {
-  await using rig = await SshRig.start();
+  await using rig = await SshRig.start({ env: BARE_HOME });
   const sent = digest(MUCH);
   await t.step("100 MiB there", async () => {
     const { code, stdout } = await rig.ssh(["sha256sum"], { input: MUCH });
@@ -104,7 +105,7 @@ Deno.test("much goes through a command whole, both ways at once, and for a progr
   await t.step(
     "a program that does not read stops the client, krun holds no more than a window, and all goes on",
     async () => {
-      const before = memory(rig.krun.pid);
+      const before = residentBytes(rig.krun.pid);
       const child = rig.spawn([`while ! test -e ${rig.folder}/go; do sleep 0.05; done; sha256sum`]);
       const output = child.output();
       const writer = child.stdin.getWriter();
@@ -117,7 +118,7 @@ Deno.test("much goes through a command whole, both ways at once, and for a progr
       })();
       await waitFor("the client to stop", () => performance.now() - since > 500);
       assert.ok(written < 16 << 20, `${written}`);
-      assert.ok(memory(rig.krun.pid) - before < 24 << 20);
+      assert.ok(residentBytes(rig.krun.pid) - before < 24 << 20);
       await Deno.writeTextFile(`${rig.folder}/go`, "");
       await feeding;
       const { stdout } = await output;
@@ -126,15 +127,10 @@ Deno.test("much goes through a command whole, both ways at once, and for a progr
   );
 });
 
-/** Resident bytes of a process. */
-function memory(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
-}
-
 Deno.test("a client that stops reading stops the program, and krun's memory does not grow", async () => {
-  await using rig = await SshRig.start();
+  await using rig = await SshRig.start({ env: BARE_HOME });
   await rig.ssh(["head -c 50000000 /dev/zero"]);
-  const before = memory(rig.krun.pid);
+  const before = residentBytes(rig.krun.pid);
   const COUNT = 200_000_000;
   const child = rig.spawn([`echo $$ >${rig.folder}/pid; exec head -c ${COUNT} /dev/zero`]);
   child.stdin.close();
@@ -150,7 +146,7 @@ Deno.test("a client that stops reading stops the program, and krun's memory does
     return performance.now() - since > 500;
   });
   assert.ok(last < COUNT, "it has written everything");
-  assert.ok(memory(rig.krun.pid) - before < 24 << 20, `${memory(rig.krun.pid) - before}`);
+  assert.ok(residentBytes(rig.krun.pid) - before < 24 << 20, `${residentBytes(rig.krun.pid) - before}`);
   // Others are served meanwhile.
   assert.equal((await rig.ssh(["echo other"])).stdout, "other\n");
   child.kill("SIGCONT");
@@ -161,7 +157,7 @@ Deno.test("a client that stops reading stops the program, and krun's memory does
 });
 
 Deno.test("what other programs do over ssh", async (t) => {
-  await using rig = await SshRig.start();
+  await using rig = await SshRig.start({ env: BARE_HOME });
   const there = join(rig.folder, "there");
   await Deno.mkdir(there);
   await t.step("rsync, both ways", async () => {

@@ -36,6 +36,9 @@ const MAX_TEXT = 600;
 
 const OK = 0, LINE_FEED = 10;
 
+/** What the messages that are lines begin with. */
+const BEGINS = bytesOfText("CDET\x01\x02");
+
 /** Why a name is none of something in a folder; `undefined` when it may be. One that may be leads nowhere else. */
 export function nameFault(name: string): string | undefined {
   if (name === "" || name === "." || name === "..") return "it is not the name of a file";
@@ -126,6 +129,8 @@ export class ScpFraming {
       this.#chunk = this.#chunk.subarray(1);
       return { kind: "ok" };
     }
+    // Not only when its line ends, which may never be.
+    if (this.#begun.length === 0 && !BEGINS.includes(this.#chunk[0]!)) throw new ScpFormatError("a message is none");
     const end = this.#chunk.indexOf(LINE_FEED);
     const part = end < 0 ? this.#chunk : this.#chunk.subarray(0, end);
     if (this.#begun.length + part.length > MAX_LINE_BYTES) throw new ScpFormatError("a line is too long");

@@ -97,7 +97,7 @@ export class FileSource {
       else if (got.value === 0) fault = "it has become shorter meanwhile";
       else read.bytes += got.value;
       const length = "value" in got && got.value > 0 ? got.value : piece.length;
-      await this.#options.wire.write(piece.subarray(0, length));
+      await this.#options.wire.sendData(piece.subarray(0, length));
       left -= length;
     }
     return fault;

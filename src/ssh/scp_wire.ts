@@ -19,6 +19,9 @@ export class ScpWire {
   readonly #turns: SharedTurns;
   readonly #framing = new ScpFraming();
   #failures = 0;
+  /** A read that was begun, to see whether the client is there. */
+  #ahead: Promise<Uint8Array | undefined | "cut"> | undefined;
+  #hasEnded = false;
 
   constructor(channel: Channel, turns: SharedTurns) {
     this.#channel = channel;
@@ -70,11 +73,21 @@ export class ScpWire {
   /** Sends a message. @throws {ScpOver} */
   async send(message: ScpMessage): Promise<void> {
     if (message.kind === "warning" || message.kind === "fatal") this.#failures++;
-    await this.write(scpMessage(message));
+    await this.#write(scpMessage(message));
   }
 
-  /** Sends bytes of a file, which are the channel's from now on. @throws {ScpOver} */
-  async write(bytes: Uint8Array): Promise<void> {
+  /**
+   * Sends bytes of a file, which are the channel's from now on.
+   *
+   * @throws {ScpOver} also when the client has ended: ssh(1) goes on to take, and drop, what an scp that was killed does not read
+   */
+  async sendData(bytes: Uint8Array): Promise<void> {
+    this.#ahead ??= this.#read();
+    if (this.#hasEnded && this.#framing.isBetween) throw new ScpOver("it ends within a file");
+    await this.#write(bytes);
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
     await this.#channel.write(bytes).catch((cause) => {
       throw new ScpOver("nothing arrives any more", { cause });
     });
@@ -88,10 +101,18 @@ export class ScpWire {
   }
 
   async #receive(): Promise<boolean> {
-    const bytes = await this.#channel.read().catch((cause) => {
-      throw new ScpOver("the channel was cut", { cause });
-    });
+    const reading = this.#ahead ?? this.#read();
+    this.#ahead = undefined;
+    const bytes = await reading;
+    if (bytes === "cut") throw new ScpOver("the channel was cut");
     if (bytes !== undefined) this.#framing.push(bytes);
     return bytes !== undefined;
+  }
+
+  /** Never rejects: nobody may be there to hear it. */
+  async #read(): Promise<Uint8Array | undefined | "cut"> {
+    const bytes = await this.#channel.read().catch(() => "cut" as const);
+    this.#hasEnded ||= bytes === undefined;
+    return bytes;
   }
 }

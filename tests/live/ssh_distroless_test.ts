@@ -74,13 +74,15 @@ for (const uid of [0, NOBODY]) {
       assert.equal(code, 5, stdout);
       assert.match(stdout, /krun:\/etc\/app> ls\r\nsettings\r\n/);
     });
-    await t.step("scp carries files both ways", async () => {
-      const [there, back] = [join(folder, "there"), join(folder, "back")];
-      await Deno.writeFile(there, crypto.getRandomValues(new Uint8Array(60_000)));
-      const remote = "ann@127.0.0.1:/home/carried";
-      assert.equal((await runClient(["scp", ...client, there, remote])).code, 0);
-      assert.equal((await runClient(["scp", ...client, remote, back])).code, 0);
-      assert.deepEqual(await Deno.readFile(back), await Deno.readFile(there));
-    });
+    for (const [protocol, options] of [["SFTP", []], ["the legacy protocol", ["-O"]]] as const) {
+      await t.step(`scp carries files both ways, by ${protocol}`, async () => {
+        const [there, back] = [join(folder, "there"), join(folder, "back")];
+        await Deno.writeFile(there, crypto.getRandomValues(new Uint8Array(60_000)));
+        const remote = "ann@127.0.0.1:/home/carried";
+        assert.equal((await runClient(["scp", ...options, ...client, there, remote])).code, 0);
+        assert.equal((await runClient(["scp", ...options, ...client, remote, back])).code, 0);
+        assert.deepEqual(await Deno.readFile(back), await Deno.readFile(there));
+      });
+    }
   });
 }

@@ -6,7 +6,7 @@
  */
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
-import type { Logger } from "../core/log.ts";
+import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
 import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
@@ -91,6 +91,8 @@ interface Client {
   readonly sessions: Set<Session>;
   forwards?: Forwards;
   login?: SshLogin;
+  /** It has been told to go. */
+  isEnding?: boolean;
 }
 
 class Server implements SshServer {
@@ -270,7 +272,10 @@ class Server implements SshServer {
     }
   }
 
-  #end({ connection, sessions, login }: Client, reason: string): void {
+  #end(client: Client, reason: string): void {
+    if (client.isEnding) return;
+    client.isEnding = true;
+    const { connection, sessions, login } = client;
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
     for (const session of sessions) session.tell(`this connection ends: ${reason}`);
     connection.end();
@@ -285,10 +290,4 @@ function forwardRights({ rights }: SshLogin): ForwardRights {
     // There is no list of permitted sockets: whoever has one of ports has none of these.
     unixSockets: portForwarding && permitOpen === "any" && permitListen === "any",
   };
-}
-
-/** A log whose lines begin with these fields. */
-function withFields(log: Logger, fields: Parameters<Logger["info"]>[1]): Logger {
-  const level = (name: keyof Logger): Logger["info"] => (event, more) => log[name](event, { ...fields, ...more });
-  return { error: level("error"), warn: level("warn"), info: level("info"), debug: level("debug") };
 }

@@ -23,7 +23,12 @@ await runTests({
     { name: "pod", args: [LIBC, "--doc", "src/pod"] },
     {
       name: "servers",
-      args: [LIBC, "--doc", "src/mod.ts", "src/gcp", "src/kube", "src/launch", "src/mesh", "src/refs"],
+      args: [
+        LIBC,
+        "--doc",
+        "src/mod.ts",
+        ...["gcp", "kube", "launch", "mesh", "net", "refs", "ssh"].map((name) => `src/${name}`),
+      ],
     },
   ],
 });

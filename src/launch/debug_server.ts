@@ -84,12 +84,9 @@ export class DebugServer implements AsyncDisposable {
   }
 
   #change(object: WatchedObject | undefined): Promise<void> {
-    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) =>
-      this.#run.log.warn("the ssh server cannot be had", {
-        reason: (cause as Error).message,
-        hint: cause instanceof KrunError ? cause.hint : "set KRUN_SSH to an address and port that are free",
-      })
-    );
+    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) => {
+      this.#run.log.warn("the ssh server cannot be had", { reason: (cause as Error).message, hint: hintFor(cause) });
+    });
     return this.#changing;
   }
 
@@ -189,6 +186,9 @@ export class DebugServer implements AsyncDisposable {
       ...{ env, cwd, account: accountOf(passwd, user.uid), accounts: accountNames({ passwd, group }) },
       starter: new Sessions({ processes, log, user }),
       files: userFiles(libc, { user, cwd }),
+      user,
+      // What everybody may read of processes, of whatever user krun is.
+      proc: { pids: () => libc.pids(), text: (path: string) => libc.procText(path) },
       isExecutable: (path: string) => sockets.mayExecute(path),
     };
     return { world, sockets };
@@ -208,4 +208,11 @@ export function sshAddresses(
   const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : "0.0.0.0", port: sshPort({}) };
   const isCovered = ["0.0.0.0", "::", LOOPBACK, "localhost"].includes(asked.hostname);
   return isCovered ? [asked] : [asked, { hostname: LOOPBACK, port: asked.port }];
+}
+
+function hintFor(cause: unknown): string {
+  if (cause instanceof KrunError) return cause.hint;
+  const isOfAddress = cause instanceof Deno.errors.AddrInUse || cause instanceof Deno.errors.AddrNotAvailable ||
+    cause instanceof Deno.errors.PermissionDenied;
+  return isOfAddress ? "set KRUN_SSH to an address and port that are free" : "report this as a fault of krun";
 }

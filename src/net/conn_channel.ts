@@ -5,13 +5,14 @@
  */
 import type { Channel } from "./channel.ts";
 
-/** How much is read at once, bytes. */
-const READ_BYTES = 64 << 10;
+/** How much is read at once, bytes: as much as comes, since a read that waits holds it. */
+const READ_BYTES = { least: 4 << 10, most: 64 << 10 };
 
 /** The bytes of a TCP or Unix connection that may be half open. */
 export class ConnChannel implements Channel {
   readonly #conn: Deno.Conn;
   readonly #cut = new AbortController();
+  #readBytes = READ_BYTES.least;
   #hasEnded = false;
 
   constructor(conn: Deno.Conn) {
@@ -23,13 +24,17 @@ export class ConnChannel implements Channel {
   }
 
   async read(): Promise<Uint8Array | undefined> {
-    const buffer = new Uint8Array(READ_BYTES);
-    const count = await this.#orCut(() => this.#conn.read(buffer));
-    return count === null ? undefined : buffer.subarray(0, count);
+    const buffer = new Uint8Array(this.#readBytes);
+    const count = await this.#readInto(buffer);
+    if (count === null) return undefined;
+    if (count === buffer.length) this.#readBytes = Math.min(4 * count, READ_BYTES.most);
+    else if (count < buffer.length / 8) this.#readBytes = READ_BYTES.least;
+    return buffer.subarray(0, count);
   }
 
+  /** Where it fails, what the far side has said before it went is still read. */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) at += await this.#orCut(() => this.#conn.write(bytes.subarray(at)));
+    for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
   }
 
   end(): void {
@@ -50,9 +55,9 @@ export class ConnChannel implements Channel {
     this.#conn.close();
   }
 
-  async #orCut<Result>(act: () => Promise<Result>): Promise<Result> {
+  async #readInto(buffer: Uint8Array): Promise<number | null> {
     try {
-      return await act();
+      return await this.#conn.read(buffer);
     } catch (cause) {
       this.close();
       throw cause;

@@ -1,5 +1,5 @@
 /**
- * krun's ends of a session's pipes and terminal. In: descriptors that never wait (O_NONBLOCK). Out: what is read from them, and
+ * krun's ends of a session's pipes, terminal and Unix sockets. In: descriptors that never wait (O_NONBLOCK). Out: what is read from them, and
  * what is written to them.
  *
  * Nothing is read that nobody asked for, so whoever writes waits as it would for any slow reader. What is there is taken at once,
@@ -41,10 +41,10 @@ function turn(): Promise<void> | undefined {
 
 /** Options of {@linkcode DescriptorOutput} and {@linkcode DescriptorInput}. */
 export interface DescriptorOptions {
-  readonly kind: "pipe" | "terminal";
+  readonly kind: "pipe" | "terminal" | "socket";
 }
 
-/** What a program writes. A pipe's descriptor is this one's to close, a terminal's is not: both ways are one descriptor. */
+/** What a program writes. A pipe's descriptor is this one's to close, the others' are not: both ways are one descriptor. */
 export class DescriptorOutput implements ProcessOutput {
   readonly #libc: Libc;
   readonly #fd: number;
@@ -159,14 +159,20 @@ export class DescriptorInput implements ProcessInput {
     this.#isWriting = true;
     const isTaken = await this.#writeAll(bytesOf(bytes as Bytes));
     this.#isWriting = false;
-    if (this.#isEnding) this.close();
+    if (this.#isEnding) this.#finish();
     return isTaken;
   }
 
   end(): void {
     if (this.#kind === "terminal") return;
     this.#isEnding = true;
-    if (!this.#isWriting) this.close();
+    if (!this.#isWriting) this.#finish();
+  }
+
+  #finish(): void {
+    const SHUT_WR = 1;
+    if (this.#kind === "socket" && !this.#isClosed) this.#libc.call("shutdown", this.#fd, SHUT_WR);
+    this.close();
   }
 
   /** Nothing more is written; a pipe is closed. */
@@ -187,7 +193,7 @@ export class DescriptorInput implements ProcessInput {
         moved += count;
         rest = rest.subarray(count);
       } else if (count === -EAGAIN) {
-        if (this.#kind === "terminal" || this.#hasGrown) await writable(this.#fd);
+        if (this.#kind !== "pipe" || this.#hasGrown) await writable(this.#fd);
         else growPipe(this.#libc, this.#fd);
         this.#hasGrown = true;
       } else if (count !== -EINTR) return false;

@@ -55,10 +55,12 @@ const SPAWN_FUNCTIONS = {
 
 /** System calls by name: their numbers on x86_64 and on aarch64 (asm/unistd_64.h, asm-generic/unistd.h). */
 const SYSTEM_CALLS = {
+  accept4: [288, 242],
   bind: [49, 200],
   capget: [125, 90],
   capset: [126, 91],
   close: [3, 57],
+  connect: [42, 203],
   epoll_create1: [291, 20],
   epoll_ctl: [233, 21],
   eventfd2: [290, 19],
@@ -80,6 +82,7 @@ const SYSTEM_CALLS = {
   ioctl: [16, 29],
   kill: [62, 129],
   linkat: [265, 37],
+  listen: [50, 201],
   madvise: [28, 233],
   mkdirat: [258, 34],
   openat: [257, 56],
@@ -101,11 +104,11 @@ const SYSTEM_CALLS = {
   setresgid: [119, 149],
   setresuid: [117, 147],
   setsockopt: [54, 208],
+  shutdown: [48, 210],
   socket: [41, 198],
   statfs: [137, 43],
   statx: [332, 291],
   symlinkat: [266, 36],
-  truncate: [76, 45],
   unlinkat: [263, 35],
   utimensat: [280, 88],
   wait4: [61, 260],

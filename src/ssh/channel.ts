@@ -12,9 +12,9 @@ import type { ByteSink, Channel } from "../net/channel.ts";
 export interface ChannelCarrier {
   /** Sends a payload, head first. */
   send(head: Uint8Array, body?: Uint8Array): void;
-  /** Resolves when the connection takes more. */
-  room(): Promise<void>;
-  /** The channel is closed on both sides. */
+  /** `undefined`: the connection takes more now. Else resolves when it may. */
+  room(): Promise<void> | undefined;
+  /** The channel is closed on both sides, and holds nothing any more that somebody might read. */
   closed(channel: SshChannel): void;
   /** Bytes of the client, or for it, went over the channel. */
   used(): void;
@@ -40,12 +40,18 @@ export const MAX_PACKET = 32 * 1024;
 
 const MAX_UINT32 = 2 ** 32 - 1;
 
+/** Pieces that are smaller and have to wait are put together in memory of such a size, bytes: each would cost as much again and more. */
+const SMALL_BYTES = 1024, JOINT_BYTES = 8 * 1024;
+
 /** A channel that is open. Bytes it has received and that were not read are at most its window. */
 export class SshChannel implements Channel {
   readonly id: number;
   readonly #options: SshChannelOptions;
   readonly #cut = new AbortController();
+  readonly #leave = new AbortController();
   readonly #received: Uint8Array[] = [];
+  /** What was received last, in memory that has room for more. */
+  #joint: { readonly memory: Uint8Array; length: number } | undefined;
   #mayReceive: number;
   /** Read, and not granted anew. */
   #consumed = 0;
@@ -54,6 +60,8 @@ export class SshChannel implements Channel {
   #hasEnded = false;
   #hasClosed = false;
   #isPeerClosed = false;
+  #isDrained = false;
+  #isSettled = false;
   #wakeReader = () => {};
   #wakeWriters: (() => void)[] = [];
 
@@ -80,14 +88,19 @@ export class SshChannel implements Channel {
     return this.#cut.signal;
   }
 
+  /** Aborts when nothing arrives any more of what is written: the client has closed the channel, or is lost. What it has sent is still read. */
+  get gone(): AbortSignal {
+    return this.#leave.signal;
+  }
+
   async read(): Promise<Uint8Array | undefined> {
     for (;;) {
-      const bytes = this.#received.shift();
+      const bytes = this.#received.shift() ?? this.#takeJoint();
       if (bytes) {
         this.#grant(bytes.length);
         return bytes;
       }
-      if (this.#hasPeerEnded) return undefined;
+      if (this.#hasPeerEnded) return this.#drained();
       if (this.broken.aborted) throw new Error("the channel was closed");
       await new Promise<void>((resolve) => this.#wakeReader = resolve);
     }
@@ -118,13 +131,14 @@ export class SshChannel implements Channel {
     if (this.#hasClosed) return;
     this.#hasClosed = true;
     this.#send(SSH_MESSAGE.channelClose);
-    this.#closedOnBothSides();
+    this.#settle();
   }
 
   /** SSH knows no reset of a channel: its end without an end of the bytes is one. */
   reset(): void {
     this.close();
     this.#break();
+    this.#settle();
   }
 
   /** The client's bytes. @throws {SshFormatError} when they are more than it may send */
@@ -134,7 +148,7 @@ export class SshChannel implements Channel {
     this.#mayReceive -= bytes.length;
     if (this.#hasClosed || bytes.length === 0) return;
     this.#options.carrier.used();
-    this.#received.push(bytes);
+    this.#keep(bytes);
     this.#wakeReader();
   }
 
@@ -154,14 +168,18 @@ export class SshChannel implements Channel {
   /** The client has closed it. */
   peerClosed(): void {
     this.#isPeerClosed = true;
-    this.#break();
+    this.#leave.abort();
+    // Its end takes back nothing of what it said before; without an end it is a reset.
+    if (this.#isDrained || !this.#hasPeerEnded) this.#break();
     this.close();
-    this.#closedOnBothSides();
+    this.#wakeAll();
+    this.#settle();
   }
 
   /** The connection is gone. */
   lost(): void {
     this.#hasClosed = true;
+    this.#leave.abort();
     this.#break();
   }
 
@@ -171,23 +189,60 @@ export class SshChannel implements Channel {
     this.#wakeAll();
   }
 
-  #closedOnBothSides(): void {
-    if (this.#hasClosed && this.#isPeerClosed) this.#options.carrier.closed(this);
+  /** While it holds something it counts, whatever the client thinks: else one could have any number of them hold a window. */
+  #settle(): void {
+    if (this.#isSettled || !this.#hasClosed || !this.#isPeerClosed || !this.broken.aborted) return;
+    this.#isSettled = true;
+    this.#options.carrier.closed(this);
+  }
+
+  #keep(bytes: Uint8Array): void {
+    if (this.#joint && this.#joint.length + bytes.length > JOINT_BYTES) this.#received.push(this.#takeJoint()!);
+    if (this.#joint) {
+      this.#joint.memory.set(bytes, this.#joint.length);
+      this.#joint.length += bytes.length;
+    } else if (this.#received.length > 0 && bytes.length < SMALL_BYTES) {
+      this.#joint = { memory: new Uint8Array(JOINT_BYTES), length: bytes.length };
+      this.#joint.memory.set(bytes);
+    } else this.#received.push(bytes);
+  }
+
+  #takeJoint(): Uint8Array | undefined {
+    const joint = this.#joint;
+    this.#joint = undefined;
+    return joint?.memory.subarray(0, joint.length);
+  }
+
+  #drained(): undefined {
+    this.#isDrained = true;
+    if (!this.#isPeerClosed) return;
+    // Later: whoever reads passes the end on first.
+    setTimeout(() => {
+      this.#break();
+      this.#settle();
+    });
   }
 
   async #write(bytes: Uint8Array, head: readonly [number, ...number[]]): Promise<void> {
     const { carrier, peerMaxPacket } = this.#options;
     const [type, ...numbers] = head;
     for (let at = 0; at < bytes.length;) {
-      while (this.#maySend === 0 && !this.#isOver) await new Promise<void>((wake) => this.#wakeWriters.push(wake));
+      const wait = this.#isOver ? undefined : carrier.room() ?? this.#windowOpens();
       if (this.#isOver) throw new Error("the channel takes no more");
+      if (wait) {
+        await wait;
+        continue;
+      }
       const length = Math.min(bytes.length - at, this.#maySend, peerMaxPacket, MAX_PACKET);
       this.#maySend -= length;
       carrier.send(sshMessage(type, ...numbers, length), bytes.subarray(at, at + length));
       at += length;
-      await carrier.room();
     }
     carrier.used();
+  }
+
+  #windowOpens(): Promise<void> | undefined {
+    return this.#maySend > 0 ? undefined : new Promise((wake) => this.#wakeWriters.push(wake));
   }
 
   get #isOver(): boolean {

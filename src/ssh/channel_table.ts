@@ -229,8 +229,10 @@ export class ChannelTable {
   }
 
   #refused(id: number): void {
-    this.#asked.get(id)?.reject(new Error("the client refuses the channel"));
+    const asked = this.#asked.get(id);
+    if (!asked) throw new SshFormatError(`channel ${id} was not asked for`);
     this.#asked.delete(id);
+    asked.reject(new Error("the client refuses the channel"));
   }
 
   #channelRequest(payload: Uint8Array): void {

@@ -23,7 +23,10 @@ export interface SshConnectionOptions<Login> {
   readonly log: Logger;
 }
 
-/** While more of krun's answers wait for a client that does not read them it is not listened to, bytes. */
+/**
+ * While more of krun's answers wait for a client that does not read them it is not listened to, bytes. Nor may more wait for
+ * a client that does not finish an exchange of keys: to that one has to listen.
+ */
 const MAX_BACKLOG_BYTES = 4 << 20;
 
 /** While more waits channels write nothing, bytes. */
@@ -49,6 +52,7 @@ export class SshConnection<Login> {
   #channels: ChannelTable | undefined;
   #lastUsedMs = performance.now();
   #silences = 0;
+  #wakers: (() => void)[] = [];
   #software = "";
 
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
@@ -63,6 +67,7 @@ export class SshConnection<Login> {
       onService: (service) => this.#serve(service),
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),
+      onKeys: () => this.#wake(),
     });
     this.#dialogue = new LoginDialogue(options.judge, {
       send: (payload) => this.#transport.send(payload),
@@ -108,7 +113,10 @@ export class SshConnection<Login> {
 
   /** Takes part in the protocol until the connection is over. Never rejects. */
   async run(): Promise<void> {
-    this.over.addEventListener("abort", () => closeQuietly(this.#socket));
+    this.over.addEventListener("abort", () => {
+      closeQuietly(this.#socket);
+      this.#wake();
+    });
     const alive = setInterval(() => this.#keepAlive(), KEEP_ALIVE.everyMs);
     try {
       await this.#read();
@@ -132,7 +140,7 @@ export class SshConnection<Login> {
     this.#transport.disconnect(reason);
     const late = setTimeout(() => this.cut(), GOODBYE_MS);
     this.over.addEventListener("abort", () => clearTimeout(late));
-    void this.#output.emptied().then(() => this.cut());
+    void this.#transport.emptied().then(() => this.#output.emptied()).then(() => this.cut());
   }
 
   /** Ends the connection at once. */
@@ -146,18 +154,42 @@ export class SshConnection<Login> {
       send: (head, body) => {
         if (!this.over.aborted) this.#transport.send(head, body);
       },
-      room: () => this.#output.room(MAX_OUTPUT_BYTES),
+      room: () => this.#hasRoom ? undefined : this.#room(),
       used: () => void (this.#lastUsedMs = performance.now()),
     }, services);
   }
 
+  get #hasRoom(): boolean {
+    const { isExchanging, hasRoom } = this.#transport;
+    return this.over.aborted || (!isExchanging && hasRoom && this.#output.lengthBytes <= MAX_OUTPUT_BYTES);
+  }
+
+  async #room(): Promise<void> {
+    while (this.#transport.isExchanging && !this.over.aborted) {
+      await new Promise<void>((resolve) => this.#wakers.push(resolve));
+    }
+    await this.#transport.room();
+    await this.#output.room(MAX_OUTPUT_BYTES);
+  }
+
+  #wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const wake of wakers) wake();
+  }
+
   async #read(): Promise<void> {
+    let buffer = new Uint8Array();
     for (let size = READ_BYTES.least;;) {
-      const buffer = new Uint8Array(size);
+      // To allocate 256 KiB takes as long as to decrypt 50.
+      if (buffer.length !== size || !this.#transport.copiesBytes) buffer = new Uint8Array(size);
       const count = await this.#socket.read(buffer);
       if (count === null || this.over.aborted) return;
       this.#silences = 0;
       this.#transport.receive(buffer.subarray(0, count));
+      if (this.#transport.waitingBytes > MAX_BACKLOG_BYTES) {
+        throw new SshFormatError("the client does not exchange keys");
+      }
       await this.#output.room(MAX_BACKLOG_BYTES);
       if (count === size) size = Math.min(2 * size, READ_BYTES.most);
       else if (count < size / 4) size = Math.max(size / 2, READ_BYTES.least);

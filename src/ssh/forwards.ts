@@ -8,25 +8,12 @@
 import { bytesOfText } from "../core/byte_text.ts";
 import type { Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
-import { relay } from "../net/channel.ts";
+import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
+import { type Channel, relay } from "../net/channel.ts";
 import { ConnChannel } from "../net/conn_channel.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
-
-/** Sockets of the workload, as the program's user may have them. */
-export interface UserSockets {
-  /** Rejects with a reason that may be told. */
-  connectUnix(path: string): Promise<Deno.Conn>;
-  /** A socket for its owner alone. Throws where the user may not make one. */
-  listenUnix(path: string): UnixListener;
-  /** Whether the user may listen on a port. */
-  mayListen(port: number): boolean;
-}
-
-/** A Unix socket that listens; closing it removes its file. */
-export interface UnixListener extends AsyncIterable<Deno.Conn> {
-  close(): void;
-}
+import { UserChannel } from "./user_channel.ts";
 
 /** Which forwards a login may have. */
 export interface ForwardRights {
@@ -56,14 +43,26 @@ const MAX_LISTENERS = 64;
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
 
-/** Listeners of one forward. */
-type Listeners = readonly (AsyncIterable<Deno.Conn> & { close(): void })[];
+/** How long nothing is accepted where that has failed, milliseconds. */
+const ACCEPT_AGAIN_MS = 200;
+
+/** The other end of a forward. */
+type Far = Channel & { close(): void };
+
+/** What the client is told of a connection. */
+type Forwarded = Parameters<ChannelTable["openForwarded"]>[0];
+
+/** Listeners of one forward: what each gives is a connection, and what the client is told of it. */
+interface Listening {
+  accept(): Promise<{ readonly near: Far; readonly forwarded: Forwarded } | undefined>;
+  close(): void;
+}
 
 /** The forwards of one connection. */
 export class Forwards {
   readonly #options: ForwardsOptions;
-  readonly #listeners = new Map<string, Listeners>();
-  readonly #open = new Set<ConnChannel>();
+  readonly #listeners = new Map<string, readonly Listening[]>();
+  readonly #open = new Set<Far>();
   #isOver = false;
 
   constructor(options: ForwardsOptions) {
@@ -81,15 +80,14 @@ export class Forwards {
     if (!this.#mayOpen(target)) throw refuse(CHANNEL_REFUSAL.prohibited, "this login may not be forwarded there");
     const descriptor = this.#options.takeDescriptor();
     if (!descriptor) throw refuse(CHANNEL_REFUSAL.shortage, "too many files are open");
-    let conn;
+    let far: Far;
     try {
-      conn = await this.#connect(target);
+      far = await this.#connect(target);
     } catch (cause) {
       descriptor[Symbol.dispose]();
       throw refuse(CHANNEL_REFUSAL.connectFailed, (cause as Error).message);
     }
     log.info("ssh forward", { to });
-    const far = new ConnChannel(conn);
     return {
       serve: (channel) => void this.#carry(channel, far).finally(() => descriptor[Symbol.dispose]()),
       drop: () => {
@@ -118,8 +116,10 @@ export class Forwards {
     return target.port > 0 && target.port <= 65535 && rights.mayOpen(target.host, target.port);
   }
 
-  async #connect(target: ForwardTarget): Promise<Deno.Conn> {
-    if (target.kind === "direct-streamlocal") return await this.#options.sockets.connectUnix(target.path);
+  async #connect(target: ForwardTarget): Promise<Far> {
+    if (target.kind === "direct-streamlocal") {
+      return new UserChannel(await this.#options.sockets.connectUnix(target.path));
+    }
     const limit = AbortSignal.timeout(CONNECT_MS);
     const { host: hostname, port } = target;
     const connecting = Deno.connect({ hostname, port }).then((conn) => {
@@ -128,10 +128,10 @@ export class Forwards {
     });
     const conn = await Promise.race([connecting, rejectAfter(limit)]);
     conn.setNoDelay(true);
-    return conn;
+    return new ConnChannel(conn);
   }
 
-  async #carry(channel: SshChannel, far: ConnChannel): Promise<void> {
+  async #carry(channel: SshChannel, far: Far): Promise<void> {
     this.#open.add(far);
     await relay(channel, far);
     this.#open.delete(far);
@@ -149,7 +149,7 @@ export class Forwards {
       case "cancel-tcpip-forward":
         return this.#cancel(`${request.address}:${request.port}`);
       case "cancel-streamlocal-forward":
-        return this.#cancel(request.path);
+        return this.#cancel(unixName(request.path));
       default:
         return false;
     }
@@ -162,11 +162,8 @@ export class Forwards {
     if (!sockets.mayListen(port)) return this.#refused(at, "the program's user may not listen on that port");
     const listeners = this.#attempt(at, () => listenOnLoopback(port));
     if (!listeners) return false;
-    const { port: found } = listeners[0]!.addr as Deno.NetAddr;
-    this.#serve(`${address}:${found}`, listeners, (conn) => {
-      const { hostname: originHost, port: originPort } = conn.remoteAddr as Deno.NetAddr;
-      return { kind: "tcpip", address, port: found, originHost, originPort };
-    });
+    const { port: found } = listeners[0]!.addr;
+    this.#serve(`${address}:${found}`, listeners.map((listener) => tcpListening(listener, { address, port: found })));
     return port === 0 ? found : true;
   }
 
@@ -175,7 +172,7 @@ export class Forwards {
     if (!rights.unixSockets) return this.#refused(path, "this login may not listen there");
     const listener = this.#attempt(path, () => sockets.listenUnix(path));
     if (!listener) return false;
-    this.#serve(path, [listener], () => ({ kind: "streamlocal", path: bytesOfText(path) }));
+    this.#serve(unixName(path), [unixListening(listener, path)]);
     return true;
   }
 
@@ -197,22 +194,17 @@ export class Forwards {
     return false;
   }
 
-  #serve(
-    at: string,
-    listeners: Listeners,
-    describe: (conn: Deno.Conn) => Parameters<ChannelTable["openForwarded"]>[0],
-  ): void {
+  #serve(at: string, listeners: readonly Listening[]): void {
     this.#options.log.info("ssh remote forward", { at });
     this.#listeners.set(at, listeners);
     for (const listener of listeners) {
       void (async () => {
-        for await (const conn of listener) void this.#toClient(conn, describe(conn));
-      })().catch((cause) => this.#options.log.debug("ssh remote forward ended", { at, reason: cause.message }));
+        for (let found; (found = await listener.accept());) void this.#toClient(found.near, found.forwarded);
+      })();
     }
   }
 
-  async #toClient(conn: Deno.Conn, forwarded: Parameters<ChannelTable["openForwarded"]>[0]): Promise<void> {
-    const near = new ConnChannel(conn);
+  async #toClient(near: Far, forwarded: Forwarded): Promise<void> {
     using descriptor = this.#options.takeDescriptor();
     const channel = descriptor && await this.#options.channels()?.openForwarded(forwarded).catch(() => undefined);
     if (channel) await this.#carry(channel, near);
@@ -239,7 +231,49 @@ function listenOnLoopback(port: number): Deno.TcpListener[] {
   }
 }
 
-function closeAll(listeners: Listeners): void {
+/** No address and port can be its name. */
+function unixName(path: string): string {
+  return `unix ${path}`;
+}
+
+function tcpListening(listener: Deno.TcpListener, at: { address: string; port: number }): Listening {
+  return {
+    accept: async () => {
+      const conn = await acceptLater(listener);
+      if (!conn) return undefined;
+      const { hostname: originHost, port: originPort } = conn.remoteAddr;
+      conn.setNoDelay(true);
+      return { near: new ConnChannel(conn), forwarded: { kind: "tcpip", ...at, originHost, originPort } };
+    },
+    close: () => listener.close(),
+  };
+}
+
+/** `undefined` once it is closed. */
+async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | undefined> {
+  for (;;) {
+    try {
+      return await listener.accept();
+    } catch (cause) {
+      if (cause instanceof Deno.errors.BadResource || cause instanceof Deno.errors.Interrupted) return undefined;
+      // No descriptor may be left, or whoever connected has gone.
+      await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
+    }
+  }
+}
+
+function unixListening(listener: UserListener, path: string): Listening {
+  return {
+    accept: async () => {
+      const connection: UserConnection | undefined = await listener.accept();
+      const forwarded = { kind: "streamlocal", path: bytesOfText(path) } as const;
+      return connection && { near: new UserChannel(connection), forwarded };
+    },
+    close: () => listener.close(),
+  };
+}
+
+function closeAll(listeners: readonly Listening[]): void {
   for (const listener of listeners) listener.close();
 }
 

@@ -10,14 +10,18 @@ import { KrunError } from "../core/errors.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
 import type { Logger } from "../core/log.ts";
 import { AcceptedEnv, type Account, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
-import type { ProcessOutput, SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
+import type { SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
 import type { Env } from "../core/pod_inputs.ts";
+import { resolve } from "../core/posix_path.ts";
+import { parseScpCommand, type ScpCommand } from "../core/scp_command.ts";
+import { searchPath } from "../core/search_path.ts";
 import { signalName, signalNumber } from "../core/signals.ts";
 import type { SessionRequest } from "../core/ssh_messages.ts";
 import type { UserFiles } from "../core/user_files.ts";
-import type { ByteSink } from "../net/channel.ts";
+import type { ProcReader } from "./built_in.ts";
 import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
+import { drain, feed } from "./program_streams.ts";
 
 /** The world of the workload's program. */
 export interface SessionWorld {
@@ -28,6 +32,9 @@ export interface SessionWorld {
   /** The program's user, as /etc/passwd has it. */
   readonly account: Account | undefined;
   readonly accounts: AccountNames;
+  /** The program's user. */
+  readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  readonly proc: ProcReader;
   readonly starter: SessionStarter;
   readonly files: UserFiles;
   /** Whether the program's user may execute a file. */
@@ -67,10 +74,19 @@ export class Session implements SessionHandler {
   #terminal: { readonly term: string; readonly spec: TerminalSpec } | undefined;
   #isStarted = false;
   #process: SessionProcess | undefined;
+  #running: Promise<void> | undefined;
+  #hungUp: Promise<void> | undefined;
+  readonly #isHungUp = Promise.withResolvers<void>();
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    options.channel.broken.addEventListener("abort", () => this.#isStarted || options.onOver());
+    const { channel, onOver } = options;
+    channel.gone.addEventListener("abort", () => {
+      if (this.#isStarted) return;
+      // Nobody will ever read what it has sent.
+      channel.reset();
+      onOver();
+    });
   }
 
   request(request: SessionRequest): boolean {
@@ -103,14 +119,22 @@ export class Session implements SessionHandler {
     this.#options.channel.error.write(new TextEncoder().encode(`\r\nkrun: ${text}\r\n`)).catch(() => {});
   }
 
-  /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over. */
+  /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over, and the client was told. */
   async hangUp(): Promise<void> {
-    await this.#process?.hangUp({ graceMs: HANG_UP_MS });
+    if (!this.#process) return;
+    this.#hangUp(this.#process);
+    await this.#running;
+  }
+
+  #hangUp(process: SessionProcess): void {
+    this.#hungUp ??= process.hangUp({ graceMs: HANG_UP_MS });
+    void this.#hungUp.then(this.#isHungUp.resolve);
   }
 
   #signal(name: string): boolean {
     const number = signalNumber(`SIG${name}`);
-    if (number === undefined || !this.#process) return false;
+    // As sshd has it: whoever may only run one command is not to decide how that ends.
+    if (number === undefined || !this.#process || this.#options.rights.forcedCommand !== undefined) return false;
     this.#process.kill(number);
     return true;
   }
@@ -125,7 +149,7 @@ export class Session implements SessionHandler {
       command: forcedCommand ?? command,
       original: forcedCommand === undefined ? undefined : original,
     });
-    run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
+    this.#running = run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
     return true;
   }
 
@@ -142,18 +166,17 @@ export class Session implements SessionHandler {
   }
 
   async #run({ command, original }: { command: string | undefined; original: string | undefined }): Promise<void> {
-    const { world, ends, channel, log } = this.#options;
+    const { world, ends, log } = this.#options;
     const shell = sessionShell(world.account, world.isExecutable);
     const env = sessionEnv({
       ...{ world: world.env(), account: world.account, accepted: this.#env.values, ends, shell },
       ...{ term: this.#terminal?.term, originalCommand: original },
     });
-    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined });
-    if (shell === undefined) {
-      const { lookAround } = await import("./look_around.ts");
-      const code = await lookAround(channel, { command, env, world, isTerminal: this.#terminal !== undefined });
-      return this.#end({ kind: "exited", code }, command ?? "shell");
-    }
+    const scp = command === undefined ? undefined : this.#ownScp(command, env);
+    const builtIn = scp && "scp";
+    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined, builtIn });
+    if (scp) return await this.#serveScp(scp, env);
+    if (shell === undefined) return await this.#runWithoutShell(command, env);
     const process = world.starter.start({
       argv: command === undefined ? [shell] : [shell, "-c", command],
       env,
@@ -161,32 +184,66 @@ export class Session implements SessionHandler {
       terminal: this.#terminal && { ...this.#terminal.spec, variable: "SSH_TTY" },
     });
     this.#process = process;
-    await this.#carry(process);
-    this.#end(await process.ended, command ?? "shell");
+    this.#end(await this.#carry(process), command ?? "shell");
   }
 
-  /** Until the program has ended and all its output was sent, or the client is gone and the program with it. */
-  async #carry(process: SessionProcess): Promise<void> {
+  /** What a client of scp's legacy protocol asks for, where the image has no program for that. */
+  #ownScp(command: string, env: Env): ScpCommand | undefined {
+    const { world: { cwd, isExecutable } } = this.#options;
+    const scp = this.#terminal ? undefined : parseScpCommand(command);
+    return scp && !searchPath(env).some((folder) => isExecutable(resolve(cwd, `${folder}/scp`))) ? scp : undefined;
+  }
+
+  async #serveScp(command: ScpCommand, env: Env): Promise<void> {
+    const { channel, world: { files, accounts }, clock, log } = this.#options;
+    const { serveScp } = await import("./scp_server.ts");
+    const end = await serveScp(channel, {
+      ...{ command, files, clock, home: (user) => user === "" ? env.HOME : accounts.home(user) },
+      audit: ({ level, event, fields }) => log[level](event, fields),
+    });
+    if (end.kind === "malformed") log.warn("ssh client breaks the rules of scp", { reason: end.why });
+    this.#end({ kind: "exited", code: end.kind === "ended" ? end.status : 1 }, "scp");
+  }
+
+  async #runWithoutShell(command: string | undefined, env: Env): Promise<void> {
+    const { channel, world, clock } = this.#options;
+    const { files, account, accounts, user, proc, cwd, starter } = world;
+    const { runWithoutShell } = await import("./without_shell.ts");
+    const surroundings = { files, env, home: account?.home || "/", user, accounts, proc, clock };
+    const isTerminal = this.#terminal !== undefined;
+    const code = await runWithoutShell(channel, { command, world: surroundings, cwd, starter, isTerminal });
+    this.#end({ kind: "exited", code }, command ?? "shell");
+  }
+
+  /**
+   * Until the program has ended and all its output was sent, or it was hung up. Resolves to how it has ended; `undefined`: it
+   * ignores that its user has gone.
+   */
+  async #carry(process: SessionProcess): Promise<ChildEnd | undefined> {
     const { channel } = this.#options;
-    const hangUp = () => void process.hangUp({ graceMs: HANG_UP_MS });
-    channel.broken.addEventListener("abort", hangUp);
-    if (channel.broken.aborted) hangUp();
+    const hangUp = () => this.#hangUp(process);
+    channel.gone.addEventListener("abort", hangUp);
+    if (channel.gone.aborted) hangUp();
     void feed(channel, process);
-    const outputs = [drain(process.output, channel)];
-    if (process.error) outputs.push(drain(process.error, channel.error));
-    await Promise.all([...outputs, process.ended]);
-    channel.broken.removeEventListener("abort", hangUp);
-    if (channel.broken.aborted) await process.hangUp({ graceMs: HANG_UP_MS });
-    else process.close();
+    const outputs = [drain(process.output, (bytes) => channel.write(bytes))];
+    if (process.error) outputs.push(drain(process.error, (bytes) => channel.error.write(bytes)));
+    await Promise.race([Promise.all([...outputs, process.ended]), this.#isHungUp.promise]);
+    channel.gone.removeEventListener("abort", hangUp);
+    await this.#hungUp;
+    process.close();
+    return await Promise.race([process.ended, undefined]);
   }
 
-  #end(end: ChildEnd, ran: string): void {
+  /** Of a program that goes on there is no end to tell. */
+  #end(end: ChildEnd | undefined, ran: string): void {
     const { channel, log } = this.#options;
-    log.info("ssh session over", { ran, ...endFields(end), gone: channel.broken.aborted || undefined });
-    if (end.kind === "signaled") channel.exit({ signal: signalName(end.signal) });
-    else channel.exit({ status: end.kind === "exited" ? end.code : 127 });
+    const gone = channel.gone.aborted || undefined;
+    log.info("ssh session over", { ran, ...(end ? endFields(end) : { goesOn: true }), gone });
+    if (end?.kind === "signaled") channel.exit({ signal: signalName(end.signal) });
+    else if (end) channel.exit({ status: end.kind === "exited" ? end.code : 127 });
     channel.end();
-    channel.close();
+    // Nobody reads any more.
+    channel.reset();
   }
 
   /** Nothing was started, or what serves the client has failed. */
@@ -194,27 +251,11 @@ export class Session implements SessionHandler {
     const { channel, log } = this.#options;
     const isKnown = cause instanceof KrunError;
     const words = isKnown ? `${cause.message}; ${cause.hint}` : "an internal fault; see krun's log";
-    if (!isKnown && !channel.broken.aborted) log.warn("ssh session failed", { reason: (cause as Error).message });
+    if (!isKnown && !channel.gone.aborted) log.warn("ssh session failed", { reason: (cause as Error).message });
     await channel.error.write(new TextEncoder().encode(`krun: ${words}\n`)).catch(() => {});
     const code = isKnown && cause.code === "ProgramNotFound" ? 127 : 126;
     this.#end({ kind: "exited", code }, "nothing");
   }
-}
-
-async function feed(channel: SshChannel, { input }: SessionProcess): Promise<void> {
-  try {
-    for (let bytes; (bytes = await channel.read());) if (!await input.write(bytes)) break;
-    // What the program does not read any more is taken and dropped: the client must be able to end.
-    while (await channel.read());
-    input.end();
-  } catch {
-    // The client is gone; the program is hung up.
-  }
-}
-
-/** A client that is gone gets nothing, and the program is not stopped by that: it is hung up. */
-async function drain(from: ProcessOutput, to: ByteSink): Promise<void> {
-  for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes).catch(() => {});
 }
 
 function endFields(end: ChildEnd): { status?: number; signal?: string } {

@@ -13,6 +13,11 @@ export interface Ssh2Key {
   isPrivateKey(): boolean;
 }
 
+/** A cipher of node's that is at work. */
+export interface Ssh2Cipher {
+  final(): unknown;
+}
+
 /** One connection's transport. */
 export interface Ssh2Protocol {
   /** Sends the version. */
@@ -25,7 +30,14 @@ export interface Ssh2Protocol {
   rekey(): void;
   /** Called with the payload of each packet once keys are in force; ssh2's own handler, or another in its place. */
   _onPayload(payload: Uint8Array): unknown;
-  readonly _cipher: { allocPacket(payloadLength: number): Buffer; encrypt(packet: Buffer): void };
+  readonly _cipher: {
+    allocPacket(payloadLength: number): Buffer;
+    encrypt(packet: Buffer): void;
+    /** node's; not of GCM, which has one for each packet. */
+    readonly _cipherInstance?: Ssh2Cipher;
+  };
+  /** Set once the client has said its version. */
+  readonly _decipher: { readonly _decipherInstance?: Ssh2Cipher } | undefined;
   readonly _kex: {
     readonly sessionID: Uint8Array;
     /** The client takes SSH_MSG_EXT_INFO, and ssh2 sends its own. */
@@ -33,6 +45,8 @@ export interface Ssh2Protocol {
   } | undefined;
   /** Called at the end of each key exchange. */
   _onHandshakeComplete(negotiated: unknown): void;
+  /** What is offered to the client when keys are exchanged. */
+  _offer: object;
   /** Set while keys are exchanged. */
   readonly _kexinit: unknown;
 }
@@ -82,13 +96,17 @@ export interface Ssh2 {
 export async function loadSsh2(): Promise<Ssh2> {
   // In krun's binary its files lie in no folder.
   (globalThis as { __dirname?: string }).__dirname ??= "/";
-  const [{ init }, { KexInit }, { parseKey }, { default: Protocol }, { generateKeyPairSync }] = await Promise.all([
+  const modules = await Promise.all([
     import("ssh2/lib/protocol/crypto.js"),
     import("ssh2/lib/protocol/kex.js"),
     import("ssh2/lib/protocol/keyParser.js"),
     import("ssh2/lib/protocol/Protocol.js"),
     import("ssh2/lib/keygen.js"),
   ]);
+  // In the bundle CommonJS has no names of its own.
+  const [{ init }, { KexInit }, { parseKey }, Protocol, { generateKeyPairSync }] = modules.map(({ default: all }) =>
+    all
+  );
   await init;
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
 }

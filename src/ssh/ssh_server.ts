@@ -13,11 +13,12 @@ import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { permitsListen, permitsOpen } from "../core/ssh_forward_permit.ts";
 import { judgeProven } from "../core/ssh_login.ts";
+import { sameRights } from "../core/ssh_login_rights.ts";
+import type { UserSockets } from "../core/user_sockets.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
-import { type ForwardRights, Forwards, type UserSockets } from "./forwards.ts";
-import { sameRights } from "../core/ssh_login_rights.ts";
+import { type ForwardRights, Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
 import { Session, type SessionWorld } from "./session.ts";
 import type { Ssh2 } from "./ssh2.ts";
@@ -65,6 +66,12 @@ const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
 
 /** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
 const LOGIN_MS = 120_000;
+
+/** How long a client may take to leave by itself when its last session is over at krun's end, milliseconds. */
+const LEAVE_MS = 500;
+
+/** How long a client may take to show why its connection ends, milliseconds. */
+const SHOW_MS = 100;
 
 /** How often connections are looked at that were idle too long, or whose key has ended, milliseconds. */
 const LOOK_MS = 5_000;
@@ -137,7 +144,10 @@ class Server implements SshServer {
     this.#over.abort();
     for (const listener of this.#listeners) listener.close();
     await Promise.all([...this.#clients].map(async ({ sessions, connection }) => {
+      const wasInUse = sessions.size > 0;
       await Promise.all([...sessions].map((session) => session.hangUp()));
+      // A client that is told goodbye forgets how its program has ended.
+      if (wasInUse) await this.#options.clock.sleep(LEAVE_MS, connection.over);
       connection.end();
     }));
     await Promise.all(this.#running);
@@ -278,7 +288,9 @@ class Server implements SshServer {
     const { connection, sessions, login } = client;
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
     for (const session of sessions) session.tell(`this connection ends: ${reason}`);
-    connection.end();
+    // A client that is told goodbye shows nothing any more.
+    if (sessions.size === 0) connection.end();
+    else void this.#options.clock.sleep(SHOW_MS, connection.over).then(() => connection.end());
   }
 }
 

@@ -56,6 +56,9 @@ export interface ClientOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** More of krun's environment: a home without the settings of whoever tests, which a shell would read for each session. */
+export const BARE_HOME: Readonly<Record<string, string>> = { HOME: "/tmp" };
+
 /** Makes a key of a type that ssh-keygen(1) knows; gives the path of its private half. */
 export async function makeKey(
   folder: string,

@@ -1,0 +1,255 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type ClientOffer, plainPacket, SshClientTransport } from "../../tests/ssh_client_transport.ts";
+import { concatBytes } from "../core/ssh_wire.ts";
+import { loadSsh2 } from "./ssh2.ts";
+import { readHostKey, SshTransport, type SshTransportOptions } from "./transport.ts";
+
+const ssh2 = await loadSsh2();
+const hostKey = readHostKey(ssh2, ssh2.generateKeyPairSync("ed25519").private);
+assert.ok(typeof hostKey !== "string");
+const hostKeys = [hostKey];
+const CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"];
+const MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"];
+const EXCHANGES = ["curve25519-sha256", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"];
+
+interface PairOptions {
+  readonly offer?: ClientOffer;
+  readonly keysLastBytes?: number;
+  /** The most that reaches the server at once, bytes. @default {all} */
+  readonly most?: number;
+}
+
+/** Both ends, and what lies between them until the test carries it. */
+class Pair {
+  readonly server: SshTransport;
+  readonly client: SshClientTransport;
+  readonly toServer: Uint8Array[] = [];
+  readonly toClient: Uint8Array[] = [];
+  readonly atServer: string[] = [];
+  readonly atClient: string[] = [];
+  versions: string[] = [];
+  exchanges = 0;
+  readonly #most: number;
+
+  constructor({ offer = {}, keysLastBytes, most = Infinity }: PairOptions = {}) {
+    this.#most = most;
+    this.server = serverTransport({
+      onWrite: (bytes) => void this.toClient.push(bytes.slice()),
+      onVersion: (software) => void this.versions.push(software),
+      onPayload: (payload) => void this.atServer.push(payload.subarray(1).join()),
+      onService: (service) => this.server.acceptService(service),
+      onKeys: () => void this.exchanges++,
+      ...(keysLastBytes !== undefined && { keysLastBytes }),
+    });
+    this.client = new SshClientTransport({
+      offer,
+      onWrite: (bytes) => void this.toServer.push(bytes.slice()),
+      onPayload: (payload) => void this.atClient.push(payload.subarray(1).join()),
+    });
+    this.client.start();
+  }
+
+  /** Carries what there is until there is nothing more. */
+  carry(): void {
+    while (this.toServer.length + this.toClient.length > 0) {
+      for (const piece of this.#pieces(this.toServer)) this.server.receive(piece);
+      for (const bytes of this.toClient.splice(0)) this.client.receive(bytes);
+    }
+  }
+
+  *#pieces(queue: Uint8Array[]): Generator<Uint8Array> {
+    const all = concatBytes(...queue.splice(0));
+    const size = Math.min(this.#most, all.length);
+    for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size);
+  }
+
+  close(): void {
+    this.server.close();
+    this.client.close();
+  }
+}
+
+function serverTransport(options: Partial<SshTransportOptions>): SshTransport {
+  const nothing = () => {};
+  return new SshTransport({
+    ...{ ssh2, hostKeys, onWrite: nothing, onVersion: nothing, onService: nothing, onPayload: nothing },
+    ...{ onDisconnect: nothing, ...options },
+  });
+}
+
+const message = (number: number) => Uint8Array.of(94, number >> 8, number & 255);
+const told = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, at) => `${(from + at) >> 8},${(from + at) & 255}`);
+
+Deno.test("SshTransport agrees with a client on each exchange of keys, cipher and MAC, also byte by byte", () => {
+  const offers = [
+    ...EXCHANGES.map((kex) => ({ kex: [kex] })),
+    ...CIPHERS.flatMap((cipher) => MACS.map((mac) => ({ cipher: [cipher], mac: [mac] }))),
+  ];
+  for (const offer of offers) {
+    const pair = new Pair({ offer, most: 1 });
+    pair.carry();
+    pair.client.send(message(1));
+    pair.server.send(message(2).subarray(0, 1), message(2).subarray(1));
+    pair.carry();
+    assert.deepEqual(
+      [pair.atServer, pair.atClient, pair.versions],
+      [["0,1"], ["0,2"], ["test"]],
+      JSON.stringify(offer),
+    );
+    assert.deepEqual(pair.server.sessionId, pair.client.sessionId);
+    pair.close();
+  }
+});
+
+Deno.test("SshTransport refuses clients that have none of its algorithms", () => {
+  const refused: ClientOffer[] = [
+    { kex: ["diffie-hellman-group14-sha1"] },
+    { cipher: ["aes128-cbc"] },
+    { cipher: ["aes128-ctr"], mac: ["hmac-sha1"] },
+  ];
+  for (const offer of refused) {
+    const pair = new Pair({ offer });
+    assert.throws(() => pair.carry(), /no matching/);
+    pair.close();
+  }
+});
+
+Deno.test("rekey() of either side, and of both at once, loses and moves nothing, whatever is under way both ways", () => {
+  for (const begin of [["server"], ["client"], ["server", "client"]] as const) {
+    const pair = new Pair({ most: 7 });
+    pair.carry();
+    const { sessionId } = pair.server;
+    for (let number = 0; number < 100; number++) {
+      pair.client.send(message(number));
+      pair.server.send(message(number));
+      if (number === 50) begin.forEach((side) => pair[side].rekey());
+    }
+    assert.equal(pair.server.isExchanging, begin[0] === "server");
+    assert.equal(pair.server.waitingBytes > 0, begin[0] === "server");
+    pair.carry();
+    assert.deepEqual([pair.atServer, pair.atClient], [told(0, 100), told(0, 100)], begin.join());
+    assert.deepEqual([pair.exchanges, pair.client.exchanges, pair.server.waitingBytes], [2, 2, 0]);
+    // The session stays the first exchange's (RFC 4253, 7.2).
+    assert.deepEqual(pair.server.sessionId, sessionId);
+    pair.close();
+  }
+});
+
+Deno.test("SshTransport renews keys by itself after so many bytes of either side", () => {
+  for (const sender of ["server", "client"] as const) {
+    const pair = new Pair({ keysLastBytes: 10_000 });
+    pair.carry();
+    for (let number = 0; number < 1000; number++) {
+      pair[sender].send(message(number));
+      if (number % 10 === 0) pair.carry();
+    }
+    pair.carry();
+    const received = sender === "server" ? pair.atClient : pair.atServer;
+    assert.deepEqual(received, told(0, 1000));
+    // A packet of these is 36 bytes.
+    assert.ok(pair.exchanges >= 4 && pair.exchanges <= 5, `${sender}: ${pair.exchanges} exchanges`);
+    pair.close();
+  }
+  const short = new Pair();
+  short.carry();
+  for (let number = 0; number < 1000; number++) short.client.send(message(number));
+  short.carry();
+  assert.equal(short.exchanges, 1);
+  short.close();
+});
+
+Deno.test("rekey() does nothing before there are keys and after the end", () => {
+  const pair = new Pair();
+  pair.server.rekey();
+  pair.carry();
+  assert.equal(pair.exchanges, 1);
+  pair.close();
+  pair.server.rekey();
+  pair.server.send(message(1));
+  pair.server.disconnect(11);
+  assert.deepEqual(pair.toClient, []);
+});
+
+Deno.test("receive() takes a version in any pieces, and none that is longer than the rule", () => {
+  const receive = (text: string) => {
+    const versions: string[] = [];
+    const server = serverTransport({ onVersion: (software) => void versions.push(software) });
+    try {
+      for (const byte of new TextEncoder().encode(text)) server.receive(Uint8Array.of(byte));
+    } finally {
+      server.close();
+    }
+    return versions;
+  };
+  assert.deepEqual(receive("SSH-2.0-slow client of mine\r\n"), ["slow client of mine"]);
+  assert.deepEqual(receive("SSH-2.0-bare\n"), ["bare"]);
+  assert.deepEqual(receive(`SSH-2.0-${"x".repeat(245)}\r\n`), ["x".repeat(245)]);
+  assert.throws(() => receive(`SSH-2.0-${"x".repeat(246)}\r\n`), /too long/);
+  assert.throws(() => receive("x".repeat(1000)), /too long/);
+  for (const text of ["HELO there\r\n", "SSH-1.5-old\r\n", "\r\n", "SSH-2.0-\r\n"]) assert.throws(() => receive(text));
+});
+
+Deno.test("receive() ends for whatever comes before the keys by its return or by a throw", () => {
+  const version = new TextEncoder().encode("SSH-2.0-x\r\n");
+  const wild = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.uint8Array({ maxLength: 300 }).map((payload) => plainPacket(payload)),
+    fc.tuple(fc.constantFrom(1, 2, 4, 5, 20, 21, 30, 50, 90), fc.uint8Array({ maxLength: 100 })).map(([type, rest]) =>
+      plainPacket(Uint8Array.of(type, ...rest))
+    ),
+  );
+  fc.assert(fc.property(fc.array(wild, { maxLength: 5 }), (pieces) => {
+    const payloads: Uint8Array[] = [];
+    const server = serverTransport({ onPayload: (payload) => void payloads.push(payload) });
+    try {
+      for (const piece of [version, ...pieces]) server.receive(piece);
+    } catch (cause) {
+      assert.ok(cause instanceof Error);
+    }
+    // Nobody has keys: nothing reaches the layers above.
+    assert.deepEqual(payloads, []);
+    server.close();
+  }));
+});
+
+Deno.test("close() leaves nothing, in the middle of a packet or of an exchange of keys too", () => {
+  // The tests' own watch over resources is the assertion.
+  for (const offer of [{ cipher: ["aes256-gcm@openssh.com"] }, { cipher: ["aes128-ctr"] }]) {
+    const pair = new Pair({ offer });
+    pair.carry();
+    pair.client.send(message(1));
+    const [first, ...rest] = pair.toServer.splice(0);
+    pair.server.receive(first!);
+    pair.server.receive(rest[0]!.subarray(0, 5));
+    pair.server.rekey();
+    pair.close();
+  }
+});
+
+Deno.test("receive() refuses every packet that was changed on its way", () => {
+  for (const offer of [{ cipher: ["aes256-gcm@openssh.com"] }, { cipher: ["aes128-ctr"] }]) {
+    for (let at = 0; at < 36; at++) {
+      const pair = new Pair({ offer });
+      pair.carry();
+      pair.client.send(message(1));
+      const packet = concatBytes(...pair.toServer.splice(0));
+      packet[at]! ^= 1 << at % 8;
+      // A longer length waits for bytes that never come.
+      const more = new Uint8Array(40_000);
+      assert.throws(() => [packet, more].forEach((bytes) => pair.server.receive(bytes)));
+      assert.deepEqual(pair.atServer, []);
+      pair.close();
+    }
+  }
+});
+
+Deno.test("readHostKey() takes private keys alone", () => {
+  assert.equal(hostKey.type, "ssh-ed25519");
+  assert.match(readHostKey(ssh2, "no key") as string, /no private key/);
+  assert.match(
+    readHostKey(ssh2, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1cGkHMoq2ZMOCyW9bAPGHrKuxTL7kvZjVSK3B6vXTe") as string,
+    /no private key/,
+  );
+});

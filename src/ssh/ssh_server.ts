@@ -6,19 +6,19 @@
  */
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
-import type { Logger } from "../core/log.ts";
+import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
 import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
-import { permitsListen, permitsOpen } from "../core/ssh_forward_permit.ts";
 import { judgeProven } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
-import { type ForwardRights, Forwards } from "./forwards.ts";
+import { forwardRights } from "./forward_rights.ts";
+import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
 import { Session, type SessionWorld } from "./session.ts";
 import type { Ssh2 } from "./ssh2.ts";
@@ -98,6 +98,8 @@ interface Client {
   readonly sessions: Set<Session>;
   forwards?: Forwards;
   login?: SshLogin;
+  /** It has been told to go. */
+  isEnding?: boolean;
 }
 
 class Server implements SshServer {
@@ -222,7 +224,7 @@ class Server implements SshServer {
     const { world, sockets } = this.#options;
     const log = withFields(this.#options.log, login.who);
     const forwards = new Forwards({
-      rights: forwardRights(login),
+      rights: forwardRights(login.rights),
       sockets,
       log,
       takeDescriptor: () => this.#takeDescriptor(),
@@ -280,27 +282,14 @@ class Server implements SshServer {
     }
   }
 
-  #end({ connection, sessions, login }: Client, reason: string): void {
+  #end(client: Client, reason: string): void {
+    if (client.isEnding) return;
+    client.isEnding = true;
+    const { connection, sessions, login } = client;
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
     for (const session of sessions) session.tell(`this connection ends: ${reason}`);
     // A client that is told goodbye shows nothing any more.
     if (sessions.size === 0) connection.end();
     else void this.#options.clock.sleep(SHOW_MS, connection.over).then(() => connection.end());
   }
-}
-
-function forwardRights({ rights }: SshLogin): ForwardRights {
-  const { portForwarding, permitOpen, permitListen } = rights;
-  return {
-    mayOpen: (host, port) => portForwarding && permitsOpen(permitOpen, { host, port }),
-    mayListen: (host, port) => portForwarding && permitsListen(permitListen, { host, port }),
-    // There is no list of permitted sockets: whoever has one of ports has none of these.
-    unixSockets: portForwarding && permitOpen === "any" && permitListen === "any",
-  };
-}
-
-/** A log whose lines begin with these fields. */
-function withFields(log: Logger, fields: Parameters<Logger["info"]>[1]): Logger {
-  const level = (name: keyof Logger): Logger["info"] => (event, more) => log[name](event, { ...fields, ...more });
-  return { error: level("error"), warn: level("warn"), info: level("info"), debug: level("debug") };
 }

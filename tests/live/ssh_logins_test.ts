@@ -136,6 +136,7 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
     assert.deepEqual([await terminal("restrict"), await terminal("noPty")], ["refused", "refused"]);
     assert.deepEqual([await through("plain"), await through("restrict"), await through("pty")], ["hello\n", "", ""]);
     assert.equal(await through("noForward"), "");
+    await audited(rig, /info ssh forward user=ann key=\S+ comment=plain to=127.0.0.1:\d+$/m);
     await audited(rig, /info ssh forward refused user=ann key=\S+ comment=noForward to=127.0.0.1:\d+ reason=/);
   });
   await t.step("command= is what runs, and is told what was asked for", async () => {
@@ -155,6 +156,10 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
   await t.step("permitopen= and permitlisten= are for some places", async () => {
     assert.deepEqual([await through("open"), await through("openOther")], ["hello\n", ""]);
     assert.equal((await listening("listen", free)).stdout, "in\n");
+    await audited(
+      rig,
+      new RegExp(`info ssh remote forward user=\\S+ key=\\S+ comment=listen at=localhost:${free}$`, "m"),
+    );
     const other = await listening("listen", freePort());
     assert.deepEqual([other.code, other.stdout], [255, ""]);
     assert.match(other.stderr, /remote port forwarding failed/);

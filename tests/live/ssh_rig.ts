@@ -180,16 +180,16 @@ export class SshRig implements AsyncDisposable {
   /** Runs scp(1) to its end; `$HOST` is the server. */
   async scp(args: readonly string[], options: ClientOptions = {}): Promise<ClientEnd> {
     const { user = "ann" } = options;
-    const words = args.map((word) => word.replace("$HOST", `${user}@127.0.0.1`));
-    return await runClient(["scp", ...this.clientArgs(options), ...words], options);
+    const words = args.map((word) => word.replace("$HOST", `${user}@${this.#host}`));
+    return await runClient([...this.#under, "scp", ...this.clientArgs(options), ...words], options);
   }
 
   /** Starts ssh(1); whoever starts it ends it. */
   spawn(args: readonly string[], options: ClientOptions = {}): Deno.ChildProcess {
     const { user = "ann", env = {} } = options;
-    const words = [...this.clientArgs(options), `${user}@127.0.0.1`, ...args];
+    const [program = "", ...words] = [...this.#under, "ssh", ...this.clientArgs(options), `${user}@${this.#host}`];
     const stdio = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
-    return new Deno.Command("ssh", { args: words, env, ...stdio }).spawn();
+    return new Deno.Command(program, { args: [...words, ...args], env, ...stdio }).spawn();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,13 +10,19 @@
 // takes as long, everything else is imported after it.
 void crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign"]);
 
-// Until here a signal ends krun. Before everything else, since loading the rest takes another 10 ms.
-const { catchSignals } = await import("./src/pod/signals.ts");
-catchSignals();
-
-const [{ mainProgram }, { ownNetwork }, { ownUser }, { writeLogLine }, { exactArgs, exactEnv }] = await Promise.all([
-  import("./src/launch/main_program.ts"),
+const given = Deno.env.toObject();
+const [{ catchSignals }, { ownNetwork }] = await Promise.all([
+  import("./src/pod/signals.ts"),
   import("./src/launch/own_network.ts"),
+]);
+// Until here a signal ends krun. Before everything else, since loading the rest takes another 10 ms.
+catchSignals();
+// krun chooses CA and proxy of each server by kubectl's rules, and hands the variables on to the program from `given`. Half a
+// second after its start, `deno run` asks for newer versions of itself, and from then on its list of CAs is what it was.
+ownNetwork(Deno.env);
+
+const [{ mainProgram }, { ownUser }, { writeLogLine }, { exactArgs, exactEnv }] = await Promise.all([
+  import("./src/launch/main_program.ts"),
   import("./src/launch/own_user.ts"),
   import("./src/pod/log_output.ts"),
   import("./src/pod/start_texts.ts"),
@@ -34,15 +40,11 @@ function writeAll(text: string): void {
   }
 }
 
-const env = exactEnv(Deno.env.toObject());
-// krun chooses CA and proxy of each server by kubectl's rules, and hands the variables on to the program from `env`.
-ownNetwork(Deno.env);
-
 const status = await mainProgram({
   get args() {
     return exactArgs(Deno.args);
   },
-  env,
+  env: exactEnv(given),
   cwd: Deno.cwd(),
   pid: Deno.pid,
   command: Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-qA", import.meta.filename!],

@@ -20,6 +20,7 @@ import { references } from "./reference_measurements.ts";
 import { liveTool } from "./live_tools.ts";
 import { type Measurement, MEASUREMENTS, type Rig, type Runtime } from "./measurements.ts";
 import { machine, READING, table, withRows } from "./performance_page.ts";
+import { ssh } from "./ssh_measurements.ts";
 
 const PAGE = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
 
@@ -44,7 +45,10 @@ async function runtimes(folder: string): Promise<Runtime[]> {
 
 async function measureAll(rig: Rig): Promise<Measurement[]> {
   const done: Measurement[] = [];
-  const all = [...MEASUREMENTS, { name: "cloud run", measure: cloudRun }, { name: "references", measure: references }];
+  const all = [...MEASUREMENTS, { name: "cloud run", measure: cloudRun }, { name: "references", measure: references }, {
+    name: "ssh",
+    measure: ssh,
+  }];
   for (const { name, measure } of all.filter((m) => m.name.includes(values.only))) {
     console.error(`bench: ${name}`);
     done.push(...await measure(rig));

@@ -20,6 +20,8 @@ const CONFIG = join(ROOT, "deno.json");
 export interface CompileOptions {
   /** The program's first module. @default {main.ts} */
   readonly entry?: string;
+  /** The program bundled, as {@linkcode bundleProgram} gives it. @default {made, and removed} */
+  readonly bundle?: string;
   /** The executable to write. @default {dist/krun} */
   readonly out?: string;
   /** The deno that compiles. @default {the running one} */
@@ -76,7 +78,7 @@ export async function compileProgram(options: CompileOptions = {}): Promise<stri
   await Deno.mkdir(dirname(out), { recursive: true });
   const folder = await Deno.makeTempDir({ dir: dirname(out), prefix: "bundle-" });
   try {
-    const bundled = await bundleProgram(entry, folder);
+    const bundled = options.bundle ?? await bundleProgram(entry, folder);
     const compiling = await start(compiler, [
       // A named set would fix a relative path to the folder of deno.json; as a flag, "." is the folder krun is started in.
       ...["compile", "--quiet", "--config", CONFIG, "-P=krun", "--allow-write=/,.", "--no-prompt"],

@@ -1,5 +1,6 @@
 /**
- * Runs the real krun as a process of its own: from source, or the compiled binary that KRUN_TEST_BINARY names.
+ * Runs the real krun as a process of its own: from source; from the bundle of it whose first module KRUN_TEST_BUNDLE names, which is
+ * what is compiled, and starts in two thirds of the processor time; or the compiled binary that KRUN_TEST_BINARY names.
  *
  * @module
  */
@@ -21,7 +22,7 @@ export interface KrunOptions {
   readonly under?: readonly string[];
   /** The words that start krun, where it is not to be found by {@linkcode krunArgv}: in another root file system. */
   readonly argv?: readonly string[];
-  /** A module of `tests/programs` that is loaded before krun; only from source. */
+  /** A module of `tests/programs` that is loaded before krun; always from source. */
   readonly preload?: string;
 }
 
@@ -45,6 +46,7 @@ export function useBinary(path: string): void {
 /** The words that start krun, after a module of `tests/programs` if one is named. */
 export function krunArgv(preload?: string): [string, ...string[]] {
   if (binary) return [binary];
+  const bundle = preload === undefined ? Deno.env.get("KRUN_TEST_BUNDLE") : undefined;
   return [
     Deno.execPath(),
     "run",
@@ -55,7 +57,7 @@ export function krunArgv(preload?: string): [string, ...string[]] {
     // In the named set "." would be the folder of deno.json; here it is the working directory.
     "--allow-write=/,.",
     "--no-prompt",
-    join(REPOSITORY, "main.ts"),
+    bundle ?? join(REPOSITORY, "main.ts"),
   ];
 }
 

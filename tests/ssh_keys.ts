@@ -139,8 +139,8 @@ function namedValues(pairs: readonly (readonly [string, Uint8Array])[]): Uint8Ar
   return sshString(concatBytes(...pairs.flatMap(([name, data]) => [sshString(name), sshString(data)])));
 }
 
-function number(jwk: JsonWebKey, field: string): Uint8Array {
-  return Uint8Array.fromBase64(String(jwk[field as keyof JsonWebKey]), { alphabet: "base64url" });
+function number(jwk: object, field: "x" | "y" | "e" | "n"): Uint8Array {
+  return Uint8Array.fromBase64(String((jwk as Record<string, unknown>)[field]), { alphabet: "base64url" });
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

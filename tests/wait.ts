@@ -8,6 +8,8 @@
 export interface WaitOptions {
   /** Milliseconds until the test fails; generous, since machines are slow. @default {60_000} */
   readonly timeoutMs?: number;
+  /** Milliseconds between two looks; more for a look that starts a program. @default {20} */
+  readonly pauseMs?: number;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface WaitOptions {
 export async function waitFor<T>(
   what: string,
   condition: () => T | Promise<T>,
-  { timeoutMs = 60_000 }: WaitOptions = {},
+  { timeoutMs = 60_000, pauseMs = 20 }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
@@ -30,7 +32,7 @@ export async function waitFor<T>(
       last = error;
     }
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}; last seen: ${last}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
 

@@ -24,3 +24,9 @@ export interface Logger {
 
 /** A log that says nothing. */
 export const silentLog: Logger = { error() {}, warn() {}, info() {}, debug() {} };
+
+/** A log whose lines begin with these fields. */
+export function withFields(log: Logger, fields: LogFields): Logger {
+  const level = (name: LogLevel): Logger["info"] => (event, more) => log[name](event, { ...fields, ...more });
+  return { error: level("error"), warn: level("warn"), info: level("info"), debug: level("debug") };
+}

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { parseIp } from "./ip_address.ts";
+import { clientNetwork } from "./client_network.ts";
 
 /** Each connection that ends without a login after it tried one costs so much; nobody waits longer than the most. Milliseconds. */
 const PENALTY = { eachMs: 5_000, refusedFromMs: 15_000, mostMs: 600_000 };
@@ -24,7 +24,7 @@ export class LoginPenalties {
 
   /** A connection ended without a login although it tried one. */
   failed(address: string, nowMs: number): void {
-    const client = networkOf(address);
+    const client = clientNetwork(address);
     if (client === undefined) return;
     const left = Math.max(0, (this.#untilMs.get(client) ?? 0) - nowMs);
     this.#untilMs.set(client, nowMs + Math.min(PENALTY.mostMs, left + PENALTY.eachMs));
@@ -33,7 +33,7 @@ export class LoginPenalties {
 
   /** Whether connections of a client are refused for now. */
   isRefused(address: string, nowMs: number): boolean {
-    const client = networkOf(address);
+    const client = clientNetwork(address);
     const left = client === undefined ? 0 : (this.#untilMs.get(client) ?? 0) - nowMs;
     return left >= PENALTY.refusedFromMs;
   }
@@ -43,11 +43,4 @@ export class LoginPenalties {
     const [first] = [...this.#untilMs].sort(([, one], [, other]) => one - other);
     if (first && this.#untilMs.size > MOST_ADDRESSES) this.#untilMs.delete(first[0]);
   }
-}
-
-/** The address, of IPv6 its /64, which is one host's; none for loopback: whoever comes through HBONE or a tunnel has that one. */
-function networkOf(address: string): string | undefined {
-  const ip = parseIp(address);
-  if (!ip || /^127\.|^::1$/.test(ip.text)) return undefined;
-  return ip.family === 4 ? ip.text : ip.text.split(":").slice(0, 4).join(":");
 }

@@ -17,7 +17,10 @@ export interface Account {
 export function accountOf(passwd: string, uid: number): Account | undefined {
   for (const line of passwd.split("\n")) {
     const [name, , id, , , home = "", shell = ""] = line.split(":");
-    if (name && id !== "" && Number(id) === uid) return { name, home, shell: shell.trim() };
+    // As glibc reads it: a line may be a comment, and a number is decimal.
+    if (name && !name.startsWith("#") && /^\d+$/.test(id ?? "") && Number(id) === uid) {
+      return { name, home, shell: shell.trim() };
+    }
   }
   return undefined;
 }

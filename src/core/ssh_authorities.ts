@@ -36,15 +36,25 @@ export function sshAuthorities(
   if (sshAuth !== undefined) take(sshAuth, { where: "SSH_AUTH", certAuthority: false });
   for (const [name, base64] of Object.entries(data ?? {}).sort(([a], [b]) => a < b ? -1 : 1)) {
     const where = `key "${name}" of Secret "${SSH_SECRET}"`;
-    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const bytes = bytesOf(base64);
+    if (!bytes) warnings.push(`${where} is no base64`);
     const text = new TextDecoder().decode(bytes);
     if (/^authorized_key(?:s$|_)/.test(name)) take(text, { where, certAuthority: false });
     else if (name === "SSHCA_PUB" || name.startsWith("ca_")) take(text, { where, certAuthority: true });
     else if (name === "revoked_keys") {
-      const revoked = parseRevokedKeys(bytes);
+      const revoked = bytes ? parseRevokedKeys(bytes) : { everythingBecause: "it is no base64" };
       revocations.push(revoked);
       if ("everythingBecause" in revoked) warnings.push(`${where} lets nobody in: ${revoked.everythingBecause}`);
     } else if (/^id_[a-z0-9_]+$/.test(name)) hostKeys.push({ name, text });
   }
   return { authorized, revocations, hostKeys, warnings };
+}
+
+/** An API server lets nothing else in; a folder of manifests holds what somebody wrote. */
+function bytesOf(base64: string): Uint8Array | undefined {
+  try {
+    return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
 }

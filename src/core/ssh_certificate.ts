@@ -107,8 +107,8 @@ export function parseCertificate(blob: Uint8Array): SshCertificate {
 }
 
 /**
- * Judges a certificate for a login. An empty list of principals, which once meant every one, is refused, as OpenSSH does. Whether it or its
- * CA is revoked is not looked at. Never throws.
+ * Judges a certificate for a login. An empty list of principals, which once meant every one, is refused, as OpenSSH does everywhere since 10.3.
+ * Whether it or its CA is revoked is not looked at. Never throws.
  */
 export function judgeCertificate(certificate: SshCertificate, question: CertificateQuestion): CertificateVerdict {
   try {

@@ -76,15 +76,20 @@ interface ReadOffer {
   readonly certificate?: SshCertificate;
 }
 
-/**
- * Whether a key would do whose owner has not signed yet (a query, RFC 4252, section 7), or may still do after who is authorized has changed: a
- * session is to end that is refused now. Never throws.
- */
+/** Whether a key would do whose owner has not signed yet (a query, RFC 4252, section 7). Never throws. */
 export function judgeOffer(offer: SshOffer, question: LoginQuestion): LoginPossible | LoginRefusal {
   return judged(offer, (read) => {
     const { who } = grantOf(read, question);
     return { allowed: true, who };
   });
+}
+
+/**
+ * What somebody may do now who was let in before, with this key, and has shown then that it is theirs: a session is to end that is refused.
+ * Never throws.
+ */
+export function judgeProven(offer: SshOffer, question: LoginQuestion): LoginGrant | LoginRefusal {
+  return judged(offer, (read) => grantOf(read, question));
 }
 
 /**

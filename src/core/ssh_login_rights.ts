@@ -29,6 +29,12 @@ export interface LoginRights {
   readonly verifyRequired: boolean;
 }
 
+/** Whether two logins may do the same. */
+export function sameRights(one: LoginRights, other: LoginRights): boolean {
+  const text = (rights: LoginRights) => JSON.stringify(Object.entries(rights).sort());
+  return text(one) === text(other);
+}
+
 /** What the options of a key leave. */
 export function rightsOfKey(options: SshKeyOptions): LoginRights {
   const { pty, portForwarding, touchRequired, verifyRequired, forcedCommand, expiresAtMs } = options;

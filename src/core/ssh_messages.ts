@@ -12,6 +12,7 @@ import { concatBytes, SshFormatError, SshReader, sshString, sshUint32 } from "./
 
 /** Numbers of messages. */
 export const SSH_MESSAGE = {
+  extInfo: 7,
   userauthRequest: 50,
   userauthFailure: 51,
   userauthSuccess: 52,
@@ -240,6 +241,12 @@ function wholly<Value>(reader: SshReader, value: Value): Value {
 /** A message that is only numbers after its own. */
 export function sshMessage(type: number, ...numbers: readonly number[]): Uint8Array<ArrayBuffer> {
   return concatBytes(Uint8Array.of(type), ...numbers.map(sshUint32));
+}
+
+/** SSH_MSG_EXT_INFO: of which algorithms a login's signature may be (RFC 8308, section 3.1). */
+export function extInfo(signatures: readonly string[]): Uint8Array<ArrayBuffer> {
+  const head = sshMessage(SSH_MESSAGE.extInfo, 1);
+  return concatBytes(head, sshString("server-sig-algs"), sshString(signatures.join()));
 }
 
 /** SSH_MSG_USERAUTH_FAILURE: how one may go on. */

@@ -76,6 +76,7 @@ Deno.test("parsePublicKey() refuses numbers that are no key", () => {
     assert.match(point(type, curve, new Uint8Array(1))!, /both of its coordinates/, "the point at infinity");
     assert.match(point(type, curve, concatBytes(Uint8Array.of(2), good.subarray(1, 1 + size)))!, /both/, "compressed");
     assert.match(point(type, curve, concatBytes(good, Uint8Array.of(0)))!, /both of its coordinates/);
+    assert.match(point(type, curve, good.with(0, 6))!, /both of its coordinates/, "hybrid");
     assert.equal(point(type, "nistp224", good), `its curve is not ${curve}`);
   }
   const ed25519 = (length: number) =>

@@ -93,7 +93,7 @@ interface Signed {
 function isOfKey(key: SshPublicKey, { name, value, data }: Signed): boolean {
   const { keyObject } = key;
   if (key.type === "ssh-rsa") return verify(RSA_HASHES[name]!, data, keyObject, ofModulus(value, key.bits));
-  if (key.type.includes("ed25519")) return value.length === 64 && verify(null, data, keyObject, value);
+  if (key.type.includes("ed25519")) return verify(null, data, keyObject, value);
   const reader = new SshReader(value);
   const size = Math.ceil(key.bits / 8);
   const numbers = concatBytes(...[reader.magnitude(), reader.magnitude()].map((number) => padded(number, size)));

@@ -30,6 +30,7 @@ import { nodeFacts } from "./node_facts.ts";
 import { print } from "./output.ts";
 import { type Plan, planStart } from "./plan.ts";
 import { leftOutText, sourceText } from "./summary.ts";
+import type { SshFindings } from "./ssh_findings.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Options of {@linkcode check}. */
@@ -126,20 +127,21 @@ async function reportOfPlan(
     : programFailures(outer, { plan, settings, pod, mountPaths: allPaths(plan, outer.cwd) });
   const servers = [...await serverFailures(settings), ...tunnelFailures(plan)];
   const ofGoogle = await checkGoogleAccount(plan, { settings, google });
+  const ssh = await checkSsh(outer, { plan, settings });
   const reach = await meshReach(plan, procReader());
   const optional = settings.mesh.optional ? reach.failures.map(({ error }) => error.message) : [];
   const ofStart = [...failures, ...ofMesh, ...servers, ...optional.length > 0 ? [] : reach.failures];
-  const verdict = verdictOf([...ofStart, ...ofGoogle.failures]);
+  const verdict = verdictOf([...ofStart, ...ofGoogle.failures, ...ssh.failures]);
   const advice = adviceOf(plan, outer);
   return {
     ...verdict,
     details: [...verdict.details, ...(advice.manifests.length > 0 ? [advice.manifests.join("---\n")] : [])],
     starts: ofStart.length === 0,
-    findings: [...findings(plan), ...ofGoogle.findings, ...waysInFindings(plan), ...reach.findings],
+    findings: [...findings(plan), ...ofGoogle.findings, ...waysInFindings(plan), ...ssh.findings, ...reach.findings],
     objects,
     tokens: tokens.map((token) => named(token, { plan, name: ofGoogle.name })),
     references,
-    warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings, ...optional],
+    warnings: [...settings.warnings, ...plan.planned.warnings, ...advice.warnings, ...ssh.warnings, ...optional],
   };
 }
 
@@ -188,6 +190,19 @@ function waysInFindings(plan: Plan): Finding[] {
   const proc = procReader();
   const isInMesh = plan.mesh !== undefined || plan.trafficDirector !== undefined;
   return [...meshFindings(plan, proc), ...(tunnel ? tunnelFindings(tunnel, { proc, isInMesh }) : [])];
+}
+
+/** The debug SSH server, where anything may open it. */
+async function checkSsh(
+  outer: Surroundings,
+  { plan, settings }: { plan: Plan; settings: Settings },
+): Promise<SshFindings> {
+  const nothing = { findings: [], warnings: [], failures: [] };
+  if (plan.isSideProcess || settings.oneShot) return nothing;
+  if (settings.ssh.off) {
+    return { ...nothing, findings: [{ what: "ssh server", value: "none", because: "KRUN_SSH is -" }] };
+  }
+  return await (await import("./ssh_findings.ts")).sshFindings(outer, { plan, settings });
 }
 
 /** Why the status endpoint, or the program's metadata server, could not be served. */

@@ -84,12 +84,9 @@ export class DebugServer implements AsyncDisposable {
   }
 
   #change(object: WatchedObject | undefined): Promise<void> {
-    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) =>
-      this.#run.log.warn("the ssh server cannot be had", {
-        reason: (cause as Error).message,
-        hint: cause instanceof KrunError ? cause.hint : "set KRUN_SSH to an address and port that are free",
-      })
-    );
+    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) => {
+      this.#run.log.warn("the ssh server cannot be had", { reason: (cause as Error).message, hint: hintFor(cause) });
+    });
     return this.#changing;
   }
 
@@ -103,9 +100,13 @@ export class DebugServer implements AsyncDisposable {
     }
     const isWanted = this.#authorities.authorized.length > 0 || ssh.rbac;
     if (!isWanted) return await this.#close();
+    // Whoever has to go does not stay for what comes after.
+    this.#server?.judgeAgain();
+    const before = this.#hostKeys;
     await this.#readHostKeys();
-    if (this.#server) this.#server.judgeAgain();
-    else if (!this.#over.signal.aborted) await this.#open();
+    if (!this.#server) return this.#over.signal.aborted ? undefined : await this.#open();
+    const hostKey = await fingerprints(this.#hostKeys);
+    if (hostKey !== await fingerprints(before)) log.info("ssh server has other host keys", { hostKey });
   }
 
   async #close(): Promise<void> {
@@ -162,10 +163,9 @@ export class DebugServer implements AsyncDisposable {
       clock: systemClock,
       log,
     });
-    const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
     log.info("ssh server listens", {
       addresses: this.#server.addresses.map(({ hostname, port }) => `${hostname}:${port}`).join(),
-      hostKey: this.#hostKeys.map(hostKeyFingerprint).join(),
+      hostKey: await fingerprints(this.#hostKeys),
     });
   }
 
@@ -186,10 +186,18 @@ export class DebugServer implements AsyncDisposable {
       ...{ env, cwd, account: accountOf(passwd, user.uid), accounts: accountNames({ passwd, group }) },
       starter: new Sessions({ processes, log, user }),
       files: userFiles(libc, { user, cwd }),
+      user,
+      // What everybody may read of processes, of whatever user krun is.
+      proc: { pids: () => libc.pids(), text: (path: string) => libc.procText(path) },
       isExecutable: (path: string) => sockets.mayExecute(path),
     };
     return { world, sockets };
   }
+}
+
+async function fingerprints(keys: readonly HostKey[]): Promise<string> {
+  const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
+  return keys.map(hostKeyFingerprint).join();
 }
 
 /** Where a server of these settings listens. Whoever comes through the mesh or a tunnel comes by 127.0.0.1. */
@@ -200,4 +208,11 @@ export function sshAddresses(
   const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : "0.0.0.0", port: sshPort({}) };
   const isCovered = ["0.0.0.0", "::", LOOPBACK, "localhost"].includes(asked.hostname);
   return isCovered ? [asked] : [asked, { hostname: LOOPBACK, port: asked.port }];
+}
+
+function hintFor(cause: unknown): string {
+  if (cause instanceof KrunError) return cause.hint;
+  const isOfAddress = cause instanceof Deno.errors.AddrInUse || cause instanceof Deno.errors.AddrNotAvailable ||
+    cause instanceof Deno.errors.PermissionDenied;
+  return isOfAddress ? "set KRUN_SSH to an address and port that are free" : "report this as a fault of krun";
 }

@@ -193,7 +193,7 @@ async function firstLine(channel: Channel): Promise<string> {
 
 function hintFor(status: number, { kind, port }: MeshAddress | FrontEndAddress): string {
   if ([404, 502, 503].includes(status) && SSH_PORTS.includes(port)) {
-    return "start an ssh server at the far side that listens on 127.0.0.1:15022: krun brings none";
+    return "give krun at the far side somebody who may log in: SSH_AUTH, or Secret sshdebug";
   }
   if (status === 503 || status === 502) return "see whether the program at the far side runs";
   if (status === 404) return "name a port that the far side has";

@@ -161,7 +161,7 @@ for (const [name, start] of Object.entries(WAYS)) {
 
   Deno.test(`connectStdio() by the ${name} says that nothing answers`, async () => {
     await using far = await start(unusedPort());
-    const hint = /whether the program at the far side runs|start an ssh server at the far side/;
+    const hint = /whether the program at the far side runs|somebody who may log in/;
     await assert.rejects(converse(far.way, bytes("")), (error) => {
       const { code, message, hint: advice } = error as Error & { code: string; hint: string };
       assert.equal(code, "ConnectRefused");
@@ -289,6 +289,6 @@ Deno.test("connectStdio() believes no front end but one of the given authorities
 Deno.test("connectStdio() says what a front end refuses", async () => {
   await using far = await cloud(undefined);
   const message = /answers 404, this workload has no ssh server$/;
-  const hint = /^start an ssh server at the far side that listens on 127\.0\.0\.1:15022/;
+  const hint = /^give krun at the far side somebody who may log in: SSH_AUTH/;
   await assert.rejects(converse(far.way, bytes("")), { code: "ConnectRefused", message, hint });
 });

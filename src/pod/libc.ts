@@ -109,7 +109,6 @@ const SYSTEM_CALLS = {
   statfs: [137, 43],
   statx: [332, 291],
   symlinkat: [266, 36],
-  truncate: [76, 45],
   unlinkat: [263, 35],
   utimensat: [280, 88],
   wait4: [61, 260],

@@ -11,11 +11,9 @@ import { KrunError } from "../core/errors.ts";
 import { execFailure } from "../core/exec_failure.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { PROGRAM_FILE_BYTES, type ProgramFile, programFile } from "../core/program_file.ts";
+import { searchPath } from "../core/search_path.ts";
 import { EACCES, EINVAL, ENOENT, ENOTDIR, type Libc } from "./libc.ts";
 import { ownUser, sameUser, type User } from "./user.ts";
-
-/** PATH where the environment has none (containerd, docker and runc agree). */
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What to execute, and as whom. */
 export interface ProgramSpec {
@@ -139,11 +137,6 @@ export function runAsError(spec: ProgramSpec, user: User, { errno, self }: { err
     }" as user ${user.uid}, group ${user.gid}, groups [${user.groups}]: ${reason}`,
     "start krun as root with the capabilities SETUID, SETGID and KILL, or remove KRUN_RUN_AS and runAsUser",
   );
-}
-
-/** The folders of PATH. */
-export function searchPath(env: Env): string[] {
-  return (env.PATH ?? DEFAULT_PATH).split(":").map((folder) => folder === "" ? "." : folder);
 }
 
 /** A path that is relative to the program's working directory, as krun itself can open it. */

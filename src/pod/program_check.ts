@@ -4,6 +4,7 @@
  * @module
  */
 import { resolve } from "../core/posix_path.ts";
+import { searchPath } from "../core/search_path.ts";
 import { ENOENT, type Libc, loadLibc } from "./libc.ts";
 import {
   checkTexts,
@@ -14,7 +15,6 @@ import {
   programError,
   type ProgramSpec,
   runAsError,
-  searchPath,
   tryProgram,
 } from "./program.ts";
 import { asUser, ownUser } from "./user.ts";

@@ -217,17 +217,16 @@ Deno.test("hangUp() spares who ignores SIGHUP or has left the session; the end o
   for (const terminal of [undefined, TERMINAL]) {
     const rig = new SessionRig();
     const script = `
-      trap "" HUP; sleep 1001 & trap - HUP
-      setsid sleep 1002 &
-      sleep 1003 &
+      trap "" HUP; sleep ${OWN_SLEEP + 1} & trap - HUP
+      setsid sleep ${OWN_SLEEP + 2} &
+      sleep ${OWN_SLEEP + 3} &
       sh -c 'trap : HUP; echo ready; while :; do sleep 0.02; done' &
       wait`;
     const program = rig.sh(script, { terminal });
     await sees(program.output, /ready/);
-    const sleeping = () => sleeps().filter((seconds) => seconds > 1000).sort();
     await waitFor("all to run", () => sleeping().length === 3);
     await program.hangUp({ graceMs: 50 });
-    assert.deepEqual(sleeping(), [1001, 1002]);
+    assert.deepEqual(sleeping(), [1, 2]);
     assert.deepEqual(await program.ended, { kind: "signaled", signal: 1 });
     // A second one is the first.
     await program.hangUp({ graceMs: 50 });
@@ -236,10 +235,14 @@ Deno.test("hangUp() spares who ignores SIGHUP or has left the session; the end o
   }
 });
 
-/** The arguments of all sleep(1) that descend from this process, or nearly: no other test has these. */
-function sleeps(): number[] {
-  return readProcesses(libc).map(({ pid }) => (libc.procText(`/proc/${pid}/cmdline`) ?? "").split("\0"))
-    .filter(([name]) => name === "sleep").map(([, seconds]) => Number(seconds));
+/** Seconds of a sleep(1) that nobody else on this machine has. */
+const OWN_SLEEP = 10_000_000 + Deno.pid * 10;
+
+/** Those of them that run, by their last digit: they may have left this process's tree. */
+function sleeping(): number[] {
+  const seconds = readProcesses(libc).map(({ pid }) => (libc.procText(`/proc/${pid}/cmdline`) ?? "").split("\0"))
+    .filter(([name]) => name === "sleep").map(([, seconds]) => Number(seconds) - OWN_SLEEP);
+  return seconds.filter((digit) => digit > 0 && digit < 10).sort();
 }
 
 Deno.test("hangUp() after the program's end ends what it left in the session, and wakes a stopped one", async () => {

@@ -236,7 +236,9 @@ class SystemFiles implements UserFiles {
 
   #readLink(fd: number, name: string): string {
     const text = new Uint8Array(PATH_MAX);
-    const length = this.#paths.call("readlinkat", fd, name, text, PATH_MAX);
+    const length = this.#paths.attempt("readlinkat", fd, name, text, PATH_MAX);
+    // What is open and is no link has another errno than what has a name (readlink(2)).
+    if (length < 0) throw new FileFault(name === "" && length === -ERRNO.ENOENT ? ERRNO.EINVAL : -length);
     return textOfBytes(text.subarray(0, length));
   }
 }

@@ -13,7 +13,7 @@ import {
   type OpenFile,
   type OpenFolder,
 } from "../core/user_files.ts";
-import { type Bytes, bytesOf, type Libc } from "./libc.ts";
+import { type Bytes, bytesOf, type Libc, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_WRONLY } from "./libc.ts";
 import { ERRNO } from "./libc_files.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, type UserPaths } from "./user_path.ts";
 
@@ -27,7 +27,7 @@ export interface Caller {
 
 const STATX_BASIC = 0x7ff;
 const EOPNOTSUPP = 95;
-const S_IFMT = 0o170000, S_IFLNK = 0o120000;
+const S_IFMT = 0o170000, S_IFREG = 0o100000, S_IFLNK = 0o120000;
 
 /** What is open, or has a name in it; of a link itself. Layout of `struct statx` (linux/stat.h). */
 export function statOf(paths: UserPaths, fd: number, name = ""): FileStat {
@@ -68,17 +68,28 @@ export function fileSystemOf(paths: UserPaths, fd: number): FileSystemStat {
  */
 export function changeOpen(paths: UserPaths, fd: number, { sizeBytes, owner, mode, times }: FileChange): void {
   paths.refuseProc(fd);
-  const isLink = (statOf(paths, fd).mode & S_IFMT) === S_IFLNK;
-  if (isLink && (sizeBytes !== undefined || mode !== undefined)) throw new FileFault(EOPNOTSUPP);
+  const kind = statOf(paths, fd).mode & S_IFMT;
+  if (kind === S_IFLNK && (sizeBytes !== undefined || mode !== undefined)) throw new FileFault(EOPNOTSUPP);
+  if (kind !== S_IFREG && sizeBytes !== undefined) throw new FileFault(ERRNO.EINVAL);
   // What is open for its name alone takes no other calls (open(2)); krun's own link in /proc leads to just this file.
   const self = `/proc/self/fd/${fd}`;
-  if (sizeBytes !== undefined) paths.call("truncate", self, sizeBytes);
+  if (sizeBytes !== undefined) resize(paths, self, sizeBytes);
   if (owner !== undefined) paths.call("fchownat", fd, "", owner.uid, owner.gid, AT_EMPTY_PATH);
   if (mode !== undefined) paths.call("fchmodat", AT_FDCWD, self, mode & 0o7777);
   if (times === undefined) return;
   const { accessedSeconds, modifiedSeconds } = times;
   const pair = new BigInt64Array([BigInt(accessedSeconds), 0n, BigInt(modifiedSeconds), 0n]);
   paths.call("utimensat", AT_FDCWD, self, bytesOf(pair), 0);
+}
+
+/** Not by truncate(2), which waits up to 45 s for whoever has a lease on the file (fcntl(2)): a program of the user could stop krun. */
+function resize(paths: UserPaths, path: string, sizeBytes: number): void {
+  const fd = paths.call("openat", AT_FDCWD, path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+  try {
+    paths.call("ftruncate", fd, sizeBytes);
+  } finally {
+    paths.close(fd);
+  }
 }
 
 /** One after the other: each holds one of the few threads that all of krun shares. */
@@ -89,7 +100,7 @@ export class UserOpenFile implements OpenFile {
   readonly #caller: Caller;
   readonly #fd: number;
   #isOpen = true;
-  #syncing: Promise<unknown> = Promise.resolve();
+  #syncing: Promise<unknown> | undefined;
 
   constructor(caller: Caller, fd: number) {
     this.#caller = caller;
@@ -118,9 +129,13 @@ export class UserOpenFile implements OpenFile {
     return statOf(this.#paths, this.#open());
   }
 
-  change(change: FileChange): void {
+  change({ sizeBytes, ...rest }: FileChange): void {
     const fd = this.#open();
-    this.#caller.as(() => changeOpen(this.#paths, fd, change));
+    this.#caller.as(() => {
+      // The right to it was asked when it was opened, and may be gone since.
+      if (sizeBytes !== undefined) this.#paths.call("ftruncate", fd, sizeBytes);
+      changeOpen(this.#paths, fd, rest);
+    });
   }
 
   fileSystem(): FileSystemStat {
@@ -131,7 +146,8 @@ export class UserOpenFile implements OpenFile {
     const fd = this.#open();
     const { libc } = this.#caller;
     const synced = lastSync.then(() => libc.spawn.fsyncLater(fd));
-    this.#syncing = lastSync = synced;
+    lastSync = synced;
+    this.#syncing = synced;
     // Its errno is another thread's.
     if (await synced !== 0) throw new FileFault(ERRNO.EIO);
   }
@@ -139,8 +155,10 @@ export class UserOpenFile implements OpenFile {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    const close = () => this.#paths.close(this.#fd);
     // Its number must not be another file's before then.
-    void this.#syncing.then(() => this.#paths.close(this.#fd));
+    if (this.#syncing === undefined) close();
+    else void this.#syncing.then(close);
   }
 
   get #paths(): UserPaths {

@@ -74,6 +74,10 @@ export class SshConnection<Login> {
       sessionId: () => this.#transport.sessionId,
       onLogin: (login) => this.#welcome(login),
       onTooMany: () => this.end(DISCONNECT.noMoreMethods),
+      onFault: (cause) => {
+        options.log.warn("ssh login failed", { reason: (cause as Error).message });
+        this.end();
+      },
     });
   }
 
@@ -85,6 +89,11 @@ export class SshConnection<Login> {
   /** What the client calls itself. */
   get software(): string {
     return this.#software;
+  }
+
+  /** How many tries to log in have failed. */
+  get failures(): number {
+    return this.#dialogue.failures;
   }
 
   /** Somebody has logged in. */
@@ -131,7 +140,7 @@ export class SshConnection<Login> {
     this.#transport.disconnect(reason);
     const late = setTimeout(() => this.cut(), GOODBYE_MS);
     this.over.addEventListener("abort", () => clearTimeout(late));
-    void this.#output.emptied().then(() => this.cut());
+    void this.#transport.emptied().then(() => this.#output.emptied()).then(() => this.cut());
   }
 
   /** Ends the connection at once. */
@@ -151,13 +160,15 @@ export class SshConnection<Login> {
   }
 
   get #hasRoom(): boolean {
-    return this.over.aborted || (!this.#transport.isExchanging && this.#output.lengthBytes <= MAX_OUTPUT_BYTES);
+    const { isExchanging, hasRoom } = this.#transport;
+    return this.over.aborted || (!isExchanging && hasRoom && this.#output.lengthBytes <= MAX_OUTPUT_BYTES);
   }
 
   async #room(): Promise<void> {
     while (this.#transport.isExchanging && !this.over.aborted) {
       await new Promise<void>((resolve) => this.#wakers.push(resolve));
     }
+    await this.#transport.room();
     await this.#output.room(MAX_OUTPUT_BYTES);
   }
 
@@ -168,8 +179,10 @@ export class SshConnection<Login> {
   }
 
   async #read(): Promise<void> {
+    let buffer = new Uint8Array();
     for (let size = READ_BYTES.least;;) {
-      const buffer = new Uint8Array(size);
+      // To allocate 256 KiB takes as long as to decrypt 50.
+      if (buffer.length !== size || !this.#transport.copiesBytes) buffer = new Uint8Array(size);
       const count = await this.#socket.read(buffer);
       if (count === null || this.over.aborted) return;
       this.#silences = 0;

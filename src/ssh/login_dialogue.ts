@@ -34,7 +34,7 @@ export type LoginVerdict<Login> =
 export interface LoginJudge<Login> {
   /** Ways to log in, as RFC 4252 names them. */
   readonly methods: readonly string[];
-  /** Judges one try; what is signed is preceded by the session's identifier. Must not reject. */
+  /** Judges one try; what is signed is preceded by the session's identifier. Rejects only where it is at fault itself. */
   judge(request: UserauthRequest, options: { readonly sessionId: Uint8Array }): Promise<LoginVerdict<Login>>;
   /** Resolves when the answer to a try that failed may go out. */
   delay(failures: number): Promise<void>;
@@ -48,6 +48,8 @@ export interface DialogueConnection<Login> {
   onLogin(login: Login): void;
   /** There were too many failures. */
   onTooMany(): void;
+  /** The judge is at fault: nobody can log in. */
+  onFault(cause: unknown): void;
 }
 
 /** As sshd's MaxAuthTries. */
@@ -71,18 +73,26 @@ export class LoginDialogue<Login> {
     this.#connection = connection;
   }
 
-  /** Takes a message of the client. @throws {SshFormatError} when it breaks the protocol */
+  /** How many tries have failed. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** Takes a message of the client, whose bytes are copied. @throws {SshFormatError} when it breaks the protocol */
   receive(payload: Uint8Array): void {
     // RFC 4252, 5.3: what comes after the login is passed over.
     if (this.#isOver) return;
     const type = payload[0];
-    if (type === SSH_MESSAGE.userauthInfoResponse && this.#question) return this.#question(payload);
+    if (type === SSH_MESSAGE.userauthInfoResponse && this.#question) return this.#question(payload.slice());
     if (type !== SSH_MESSAGE.userauthRequest) throw new SshFormatError(`message ${type} is none of a login`);
     if (this.#waiting.length >= MAX_WAITING) throw new SshFormatError("too many logins are tried at once");
-    this.#waiting.push(payload);
+    this.#waiting.push(payload.slice());
     // A new try takes back the question of the one before it (RFC 4256, 3.1).
     this.#question?.(undefined);
-    this.#answering ??= this.#answerAll();
+    this.#answering ??= this.#answerAll().catch((cause) => {
+      this.#isOver = true;
+      this.#connection.onFault(cause);
+    });
   }
 
   /** The connection is gone. */
@@ -98,7 +108,10 @@ export class LoginDialogue<Login> {
 
   async #answer(payload: Uint8Array): Promise<void> {
     const request = readRequest(payload);
-    if (!request) return this.#tooMany();
+    if (!request) {
+      this.#failures++;
+      return this.#tooMany();
+    }
     const verdict = await this.#judge.judge(request, { sessionId: this.#connection.sessionId() });
     await this.#tell(verdict, request);
   }

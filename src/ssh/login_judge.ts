@@ -37,11 +37,18 @@ export interface LoginJudgeOptions {
   readonly clock: Clock;
   /** Names the connection in each line. */
   readonly log: Logger;
-  /** The connection is over. */
+  /** The server is over. */
   readonly over: AbortSignal;
-  /** A try has failed. */
-  onFailure(): void;
 }
+
+/** More of a name that a stranger has chosen is not logged, characters. */
+const LONGEST_NAME = 256;
+
+/** So many characters of what a person says does ssh(1) send (readpass.c), and leaves the rest away: a token may be longer. */
+const LONGEST_ANSWER = 1023;
+
+/** Nobody goes on beyond so many characters. */
+const LONGEST_TOKEN = 16 * LONGEST_ANSWER;
 
 /** A judge of one connection's logins. */
 export function createLoginJudge(options: LoginJudgeOptions): LoginJudge<SshLogin> {
@@ -67,11 +74,18 @@ export function loginQuestion(
 type JudgeOptions = LoginJudgeOptions & { readonly sessionId: Uint8Array };
 
 async function judge(request: UserauthRequest, options: JudgeOptions): Promise<LoginVerdict<SshLogin>> {
-  const { user, method } = request;
+  const { method } = request;
+  const user = request.user.slice(0, LONGEST_NAME);
   if (method.kind === "publickey") return judgeKey(user, { method, options });
-  if (method.kind === "keyboard-interactive" && options.tokens) return askForToken(user, options);
+  if (method.kind === "keyboard-interactive" && options.tokens) return askForToken(user, { options });
+  const name = method.kind === "other" ? method.name : method.kind;
   // Clients ask so which ways there are (RFC 4252, 5.2).
-  return await Promise.resolve({ kind: "refused", free: method.kind === "other" && method.name === "none" });
+  const isQuestion = name === "none";
+  if (!isQuestion) {
+    const reason = `nobody logs in by ${JSON.stringify(name.slice(0, LONGEST_NAME))}`;
+    options.log.info("ssh login refused", { user, reason });
+  }
+  return await Promise.resolve({ kind: "refused", free: isQuestion });
 }
 
 function judgeKey(
@@ -105,7 +119,6 @@ function refused(
   const verdict = judgeOffer(offer, question);
   const why = reason ?? (verdict.allowed ? "its signature does not fit" : verdict.reason);
   options.log.info("ssh login refused", { user, ...identityFields(verdict.who), reason: why });
-  options.onFailure();
   return { kind: "refused" };
 }
 
@@ -115,19 +128,29 @@ export function identityFields(who: LoginIdentity): LogFields {
   const isKey = kind === "key";
   return {
     [isKey ? "key" : "certificate"]: fingerprint,
-    ...(!isKey && { id: keyId, serial, principal, ca: caFingerprint }),
+    ...(!isKey && { id: keyId?.slice(0, LONGEST_NAME), serial, principal, ca: caFingerprint }),
     comment: comment || undefined,
   };
 }
 
-function askForToken(user: string, options: JudgeOptions): LoginVerdict<SshLogin> {
-  const { tokens } = options;
-  const audience = sshAudience(tokens!.namespace);
+function askForToken(
+  user: string,
+  { options, begun = "" }: { options: JudgeOptions; begun?: string },
+): LoginVerdict<SshLogin> {
+  const audience = sshAudience(options.tokens!.namespace);
+  const isFirst = begun === "";
   return {
     kind: "asked",
-    instruction: `krun: a token of audience ${audience}, as of kubectl create token NAME --audience=${audience}`,
-    prompt: "Token: ",
-    answered: (answer) => judgeAnswer(answer.trim(), { user, options }),
+    instruction: isFirst
+      ? `krun: a token of audience ${audience}, as of kubectl create token NAME --audience=${audience}`
+      : `krun: only the first ${begun.length} characters have come`,
+    prompt: isFirst ? "Token: " : `Token, from character ${begun.length + 1} on: `,
+    answered: (answer) => {
+      const token = begun + answer;
+      const mayBeCut = answer.length === LONGEST_ANSWER && token.length < LONGEST_TOKEN;
+      if (mayBeCut) return Promise.resolve(askForToken(user, { options, begun: token }));
+      return judgeAnswer(token.trim(), { user, options });
+    },
   };
 }
 
@@ -135,7 +158,7 @@ async function judgeAnswer(
   token: string,
   { user, options }: { user: string; options: JudgeOptions },
 ): Promise<LoginVerdict<SshLogin>> {
-  const { log, tokens, onFailure } = options;
+  const { log, tokens, over } = options;
   try {
     const verdict = await judgeToken(token, tokens!);
     if (verdict.allowed) {
@@ -145,9 +168,10 @@ async function judgeAnswer(
     }
     log.info("ssh login refused", { user, account: verdict.username, reason: verdict.reason });
   } catch (cause) {
-    if (!(cause instanceof KrunError)) throw cause;
-    log.warn("ssh login refused: the token cannot be checked", { user, reason: cause.message, hint: cause.hint });
+    // Whoever ends the server ends what it asks the cluster, with a reason of its own.
+    if (!(cause instanceof KrunError) && !over.aborted) throw cause;
+    const { message, hint } = cause as Partial<KrunError>;
+    log.warn("ssh login refused: the token cannot be checked", { user, reason: message, hint });
   }
-  onFailure();
   return { kind: "refused" };
 }

@@ -3,18 +3,26 @@
  *
  * @module
  */
-/** Takes all of the bytes, or rejects. */
+/** Takes all of the bytes, which are good until it resolves, or rejects. */
 export type WriteAll = (bytes: Uint8Array) => Promise<void>;
 
 /** What a piece costs beside its bytes, roughly: thousands of small answers must not pass for little. */
 export const PIECE_BYTES = 128;
 
+/** A buffer that has grown beyond this is let go of when all of it has gone out. */
+const KEPT_BYTES = 16 << 10;
+
 /** Bytes on their way out. Never throws: a write that fails is told once, and what comes after it is dropped. */
 export class OutputQueue {
   readonly #write: WriteAll;
   readonly #onFault: (cause: unknown) => void;
-  #pieces: Uint8Array[] = [];
+  /** What waits lies in one, while the other one is being written. */
+  #next = new Uint8Array();
+  #other = new Uint8Array();
+  #nextBytes = 0;
   #lengthBytes = 0;
+  /** Of what waits in `next`. */
+  #pieces = 0;
   #writing: Promise<void> | undefined;
   #isBroken = false;
   #wakers: (() => void)[] = [];
@@ -29,10 +37,13 @@ export class OutputQueue {
     return this.#lengthBytes;
   }
 
-  /** Sends the bytes in their turn, with all that is pushed in the same turn of the event loop. They must not change any more. */
+  /** Sends a copy of the bytes in their turn, with all that is pushed in the same turn of the event loop. */
   push(bytes: Uint8Array): void {
     if (this.#isBroken) return;
-    this.#pieces.push(bytes);
+    this.#reserve(bytes.length);
+    this.#next.set(bytes, this.#nextBytes);
+    this.#nextBytes += bytes.length;
+    this.#pieces++;
     this.#lengthBytes += bytes.length + PIECE_BYTES;
     this.#writing ??= this.#flush();
   }
@@ -49,26 +60,41 @@ export class OutputQueue {
     await this.#writing;
   }
 
+  /** Makes place for more; to allocate is what costs, so it is doubled, and kept while there is more to send. */
+  #reserve(bytes: number): void {
+    const needed = this.#nextBytes + bytes;
+    if (needed <= this.#next.length) return;
+    const larger = new Uint8Array(Math.max(needed, 2 * this.#next.length, 1024));
+    larger.set(this.#next.subarray(0, this.#nextBytes));
+    this.#next = larger;
+  }
+
   async #flush(): Promise<void> {
     await Promise.resolve();
-    while (this.#pieces.length > 0) {
-      const pieces = this.#pieces;
-      this.#pieces = [];
-      const bytes = pieces.length === 1 ? pieces[0]! : joined(pieces);
+    while (this.#nextBytes > 0) {
+      const [written, pieces] = [this.#next.subarray(0, this.#nextBytes), this.#pieces];
+      [this.#next, this.#other] = [this.#other, this.#next];
+      this.#nextBytes = this.#pieces = 0;
       try {
-        await this.#write(bytes);
+        await this.#write(written);
       } catch (cause) {
-        this.#isBroken = true;
-        this.#pieces = [];
-        this.#lengthBytes = 0;
-        this.#wake();
-        this.#onFault(cause);
+        this.#break(cause);
         return;
       }
-      this.#lengthBytes -= bytes.length + pieces.length * PIECE_BYTES;
+      this.#lengthBytes -= written.length + pieces * PIECE_BYTES;
       this.#wake();
     }
+    if (this.#next.length > KEPT_BYTES) this.#next = new Uint8Array();
+    if (this.#other.length > KEPT_BYTES) this.#other = new Uint8Array();
     this.#writing = undefined;
+  }
+
+  #break(cause: unknown): void {
+    this.#isBroken = true;
+    this.#next = this.#other = new Uint8Array();
+    this.#nextBytes = this.#lengthBytes = 0;
+    this.#wake();
+    this.#onFault(cause);
   }
 
   #wake(): void {
@@ -76,15 +102,4 @@ export class OutputQueue {
     this.#wakers = [];
     for (const wake of wakers) wake();
   }
-}
-
-/** There may be more of them than a function takes arguments. */
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
 }

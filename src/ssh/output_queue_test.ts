@@ -7,7 +7,7 @@ class Gate {
   #open = Promise.withResolvers<void>();
 
   readonly write = async (bytes: Uint8Array): Promise<void> => {
-    this.written.push(bytes);
+    this.written.push(bytes.slice());
     await this.#open.promise;
   };
 

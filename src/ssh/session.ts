@@ -10,14 +10,18 @@ import { KrunError } from "../core/errors.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
 import type { Logger } from "../core/log.ts";
 import { AcceptedEnv, type Account, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
-import type { ProcessOutput, SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
+import type { SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
 import type { Env } from "../core/pod_inputs.ts";
+import { resolve } from "../core/posix_path.ts";
+import { parseScpCommand, type ScpCommand } from "../core/scp_command.ts";
+import { searchPath } from "../core/search_path.ts";
 import { signalName, signalNumber } from "../core/signals.ts";
 import type { SessionRequest } from "../core/ssh_messages.ts";
 import type { UserFiles } from "../core/user_files.ts";
-import type { ByteSink } from "../net/channel.ts";
+import type { ProcReader } from "./built_in.ts";
 import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
+import { drain, feed } from "./program_streams.ts";
 
 /** The world of the workload's program. */
 export interface SessionWorld {
@@ -28,6 +32,9 @@ export interface SessionWorld {
   /** The program's user, as /etc/passwd has it. */
   readonly account: Account | undefined;
   readonly accounts: AccountNames;
+  /** The program's user. */
+  readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  readonly proc: ProcReader;
   readonly starter: SessionStarter;
   readonly files: UserFiles;
   /** Whether the program's user may execute a file. */
@@ -159,18 +166,17 @@ export class Session implements SessionHandler {
   }
 
   async #run({ command, original }: { command: string | undefined; original: string | undefined }): Promise<void> {
-    const { world, ends, channel, log } = this.#options;
+    const { world, ends, log } = this.#options;
     const shell = sessionShell(world.account, world.isExecutable);
     const env = sessionEnv({
       ...{ world: world.env(), account: world.account, accepted: this.#env.values, ends, shell },
       ...{ term: this.#terminal?.term, originalCommand: original },
     });
-    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined });
-    if (shell === undefined) {
-      const { lookAround } = await import("./look_around.ts");
-      const code = await lookAround(channel, { command, env, world, isTerminal: this.#terminal !== undefined });
-      return this.#end({ kind: "exited", code }, command ?? "shell");
-    }
+    const scp = command === undefined ? undefined : this.#ownScp(command, env);
+    const builtIn = scp && "scp";
+    log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined, builtIn });
+    if (scp) return await this.#serveScp(scp, env);
+    if (shell === undefined) return await this.#runWithoutShell(command, env);
     const process = world.starter.start({
       argv: command === undefined ? [shell] : [shell, "-c", command],
       env,
@@ -179,6 +185,34 @@ export class Session implements SessionHandler {
     });
     this.#process = process;
     this.#end(await this.#carry(process), command ?? "shell");
+  }
+
+  /** What a client of scp's legacy protocol asks for, where the image has no program for that. */
+  #ownScp(command: string, env: Env): ScpCommand | undefined {
+    const { world: { cwd, isExecutable } } = this.#options;
+    const scp = this.#terminal ? undefined : parseScpCommand(command);
+    return scp && !searchPath(env).some((folder) => isExecutable(resolve(cwd, `${folder}/scp`))) ? scp : undefined;
+  }
+
+  async #serveScp(command: ScpCommand, env: Env): Promise<void> {
+    const { channel, world: { files, accounts }, clock, log } = this.#options;
+    const { serveScp } = await import("./scp_server.ts");
+    const end = await serveScp(channel, {
+      ...{ command, files, clock, home: (user) => user === "" ? env.HOME : accounts.home(user) },
+      audit: ({ level, event, fields }) => log[level](event, fields),
+    });
+    if (end.kind === "malformed") log.warn("ssh client breaks the rules of scp", { reason: end.why });
+    this.#end({ kind: "exited", code: end.kind === "ended" ? end.status : 1 }, "scp");
+  }
+
+  async #runWithoutShell(command: string | undefined, env: Env): Promise<void> {
+    const { channel, world, clock } = this.#options;
+    const { files, account, accounts, user, proc, cwd, starter } = world;
+    const { runWithoutShell } = await import("./without_shell.ts");
+    const surroundings = { files, env, home: account?.home || "/", user, accounts, proc, clock };
+    const isTerminal = this.#terminal !== undefined;
+    const code = await runWithoutShell(channel, { command, world: surroundings, cwd, starter, isTerminal });
+    this.#end({ kind: "exited", code }, command ?? "shell");
   }
 
   /**
@@ -191,8 +225,8 @@ export class Session implements SessionHandler {
     channel.gone.addEventListener("abort", hangUp);
     if (channel.gone.aborted) hangUp();
     void feed(channel, process);
-    const outputs = [drain(process.output, channel)];
-    if (process.error) outputs.push(drain(process.error, channel.error));
+    const outputs = [drain(process.output, (bytes) => channel.write(bytes))];
+    if (process.error) outputs.push(drain(process.error, (bytes) => channel.error.write(bytes)));
     await Promise.race([Promise.all([...outputs, process.ended]), this.#isHungUp.promise]);
     channel.gone.removeEventListener("abort", hangUp);
     await this.#hungUp;
@@ -222,22 +256,6 @@ export class Session implements SessionHandler {
     const code = isKnown && cause.code === "ProgramNotFound" ? 127 : 126;
     this.#end({ kind: "exited", code }, "nothing");
   }
-}
-
-async function feed(channel: SshChannel, { input }: SessionProcess): Promise<void> {
-  try {
-    for (let bytes; (bytes = await channel.read());) if (!await input.write(bytes)) break;
-    // What the program does not read any more is taken and dropped: the client must be able to end.
-    while (await channel.read());
-    input.end();
-  } catch {
-    // The client is gone; the program is hung up.
-  }
-}
-
-/** A client that is gone gets nothing, and the program is not stopped by that: it is hung up. */
-async function drain(from: ProcessOutput, to: ByteSink): Promise<void> {
-  for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes).catch(() => {});
 }
 
 function endFields(end: ChildEnd): { status?: number; signal?: string } {

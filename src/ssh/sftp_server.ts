@@ -7,22 +7,19 @@
  *
  * @module
  */
-import type { Clock } from "../core/clock.ts";
 import { versionAnswer } from "../core/sftp_answer.ts";
 import { SftpFraming } from "../core/sftp_framing.ts";
 import { parseInit, parseRequest } from "../core/sftp_request.ts";
 import { SshFormatError } from "../core/ssh_wire.ts";
 import type { Channel } from "../net/channel.ts";
-import { type SftpOptions, SftpSession, type Turns } from "./sftp_session.ts";
+import { type SftpOptions, SftpSession } from "./sftp_session.ts";
+import { SharedTurns } from "./shared_turns.ts";
 
 /** How serving has ended: by the client's end, a channel that was cut, or bytes that are no SFTP. */
 export type SftpEnd =
   | { readonly kind: "ended" }
   | { readonly kind: "cut" }
   | { readonly kind: "malformed"; readonly why: string };
-
-/** After so much work it is others' turn. */
-const TURN_BYTES = 256 * 1024, TURN_MS = 4;
 
 /**
  * Serves a channel until its client ends it. What was open is closed then; the channel itself is left to the caller, who has an
@@ -85,31 +82,5 @@ class SftpLoop {
 
   #ended(): SftpEnd {
     return this.#framing.isBetween ? { kind: "ended" } : { kind: "malformed", why: "it ends within a packet" };
-  }
-}
-
-class SharedTurns implements Turns {
-  readonly broken: AbortSignal;
-  readonly #clock: Clock;
-  #bytes = 0;
-  #sinceMs: number;
-
-  constructor(broken: AbortSignal, clock: Clock) {
-    this.broken = broken;
-    this.#clock = clock;
-    this.#sinceMs = clock.elapsedMs();
-  }
-
-  /** Others had their turn while there was nothing to do. */
-  begin(): void {
-    this.#sinceMs = this.#clock.elapsedMs();
-  }
-
-  async carried(bytes: number): Promise<void> {
-    this.#bytes += bytes;
-    if (this.#bytes < TURN_BYTES && this.#clock.elapsedMs() - this.#sinceMs < TURN_MS) return;
-    await this.#clock.turn();
-    this.#bytes = 0;
-    this.begin();
   }
 }

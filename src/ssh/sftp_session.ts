@@ -32,16 +32,10 @@ import {
   statusOfErrno,
 } from "../core/sftp_status.ts";
 import { FileFault, type UserFiles } from "../core/user_files.ts";
+import { accessFields, changedFields, changeName, requestFields, type SftpEvent } from "./sftp_audit.ts";
 import { type FileHandle, type FolderHandle, MAX_HANDLES, SftpHandles } from "./sftp_handles.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/** One line of the audit: `info` for what changes files, `debug` for the rest and for what was refused. */
-export interface SftpEvent {
-  readonly level: "info" | "debug";
-  readonly event: string;
-  readonly fields: LogFields;
-}
 
 /** What a session is given. */
 export interface SftpOptions {
@@ -98,7 +92,9 @@ export class SftpSession {
       return await handler(request);
     } catch (error) {
       const status = statusOf(error);
-      if (status !== AT_END) this.#tell("debug", "sftp request refused", { ...told(request), reason: status.words });
+      if (status !== AT_END) {
+        this.#tell("debug", "sftp request refused", { ...requestFields(request), reason: status.words });
+      }
       return statusAnswer(request.id, status);
     }
   }
@@ -122,12 +118,12 @@ export class SftpSession {
     linkStat: ({ id, path }) => attributesAnswer(id, this.#files.linkStat(path)),
     handleStat: ({ id, handle }) => attributesAnswer(id, this.#file(handle).file.stat()),
     change: ({ path, change, ...request }) =>
-      this.#changed(request, { path, ...owner(change) }, () => this.#files.change(path, change)),
+      this.#changed(request, { path, ...changedFields(change) }, () => this.#files.change(path, change)),
     changeLink: ({ path, change, ...request }) =>
-      this.#changed(request, { path, ...owner(change) }, () => this.#files.changeLink(path, change)),
+      this.#changed(request, { path, ...changedFields(change) }, () => this.#files.changeLink(path, change)),
     changeHandle: ({ handle, change, ...request }) => {
       const { file, path } = this.#file(handle);
-      return this.#changed(request, { path, ...owner(change) }, () => file.change(change));
+      return this.#changed(request, { path, ...changedFields(change) }, () => file.change(change));
     },
     openFolder: (request) => this.#openFolder(request),
     list: (request) => this.#list(request),
@@ -164,9 +160,8 @@ export class SftpSession {
   #open({ id, path, opening }: SftpRequest<"open">): Bytes {
     this.#requireRoom();
     const file = this.#files.open(path, opening);
-    const { read = false, write = false, append = false } = opening;
-    const writes = write || append;
-    this.#tell(writes ? "info" : "debug", "sftp file opened", { path, access: accessOf(read || !writes, writes) });
+    const writes = opening.write || opening.append || opening.truncate || opening.create;
+    this.#tell(writes ? "info" : "debug", "sftp file opened", { path, ...accessFields(opening) });
     return handleAnswer(id, this.#handles.add({ kind: "file", path, file, readBytes: 0, writtenBytes: 0 }));
   }
 
@@ -183,7 +178,7 @@ export class SftpSession {
     if (this.#room.length < DATA_HEAD_BYTES + wantedBytes) this.#room = new Uint8Array(DATA_HEAD_BYTES + wantedBytes);
     const packet = this.#room;
     const contentBytes = open.file.read(packet.subarray(DATA_HEAD_BYTES, DATA_HEAD_BYTES + wantedBytes), offset);
-    if (contentBytes === 0) throw new Refusal(AT_END);
+    if (contentBytes === 0) return statusAnswer(id, AT_END);
     open.readBytes += contentBytes;
     const answer = dataAnswer(id, packet, { contentBytes });
     // What fills its room leaves with it; what does not is copied, which is cheaper than new room.
@@ -195,7 +190,7 @@ export class SftpSession {
   #list({ id, handle }: SftpRequest<"list">): Bytes {
     const context = { accounts: this.#options.accounts, nowSeconds: this.#options.clock.nowMs() / 1000 };
     const entries = this.#folder(handle).folder.entries();
-    if (entries.length === 0) throw new Refusal(AT_END);
+    if (entries.length === 0) return statusAnswer(id, AT_END);
     return nameAnswer(
       id,
       entries.map(({ name, stat }) =>
@@ -225,7 +220,7 @@ export class SftpSession {
 
   #changed(request: Pick<SftpRequest, "kind" | "id">, fields: LogFields, change: () => void): Bytes {
     change();
-    this.#tell("info", CHANGES[request.kind] ?? "sftp attributes changed", fields);
+    this.#tell("info", changeName(request.kind), fields);
     return statusAnswer(request.id, DONE);
   }
 
@@ -266,16 +261,6 @@ export class SftpSession {
   }
 }
 
-/** What a change is called in the log. */
-const CHANGES: Partial<Record<SftpRequestKind, string>> = {
-  remove: "sftp file removed",
-  makeFolder: "sftp directory made",
-  removeFolder: "sftp directory removed",
-  rename: "sftp file renamed",
-  makeLink: "sftp link made",
-  makeHardLink: "sftp hard link made",
-};
-
 function statusOf(error: unknown): SftpStatus {
   if (error instanceof Refusal) return error.status;
   if (error instanceof FileFault) return statusOfErrno(error.errno);
@@ -284,23 +269,4 @@ function statusOf(error: unknown): SftpStatus {
 
 function named(id: number, name: string): Bytes {
   return nameAnswer(id, [nameEntry({ name })]);
-}
-
-function accessOf(reads: boolean, writes: boolean): string {
-  return reads && writes ? "read and write" : writes ? "write" : "read";
-}
-
-/** What of a request is worth a line. */
-function told(request: SftpRequest): LogFields {
-  const { kind, path, to, why } = request as { kind: string; path?: string; to?: string; why?: string };
-  return { request: kind, path, to, why };
-}
-
-/** What of a change is worth a line. */
-function owner({ sizeBytes, owner, mode }: SftpRequest<"change">["change"]): LogFields {
-  return {
-    sizeBytes,
-    mode: mode === undefined ? undefined : `0${mode.toString(8)}`,
-    owner: owner && `${owner.uid}:${owner.gid}`,
-  };
 }

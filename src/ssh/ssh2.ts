@@ -38,7 +38,15 @@ export interface Ssh2Protocol {
   };
   /** Set once the client has said its version. */
   readonly _decipher: { readonly _decipherInstance?: Ssh2Cipher } | undefined;
-  readonly _kex: { readonly sessionID: Uint8Array } | undefined;
+  readonly _kex: {
+    readonly sessionID: Uint8Array;
+    /** The client takes SSH_MSG_EXT_INFO, and ssh2 sends its own. */
+    remoteExtInfoEnabled: boolean;
+  } | undefined;
+  /** Called at the end of each key exchange. */
+  _onHandshakeComplete(negotiated: unknown): void;
+  /** What is offered to the client when keys are exchanged. */
+  _offer: object;
   /** Set while keys are exchanged. */
   readonly _kexinit: unknown;
 }
@@ -88,13 +96,17 @@ export interface Ssh2 {
 export async function loadSsh2(): Promise<Ssh2> {
   // In krun's binary its files lie in no folder.
   (globalThis as { __dirname?: string }).__dirname ??= "/";
-  const [{ init }, { KexInit }, { parseKey }, { default: Protocol }, { generateKeyPairSync }] = await Promise.all([
+  const modules = await Promise.all([
     import("ssh2/lib/protocol/crypto.js"),
     import("ssh2/lib/protocol/kex.js"),
     import("ssh2/lib/protocol/keyParser.js"),
     import("ssh2/lib/protocol/Protocol.js"),
     import("ssh2/lib/keygen.js"),
   ]);
+  // In the bundle CommonJS has no names of its own.
+  const [{ init }, { KexInit }, { parseKey }, Protocol, { generateKeyPairSync }] = modules.map(({ default: all }) =>
+    all
+  );
   await init;
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
 }

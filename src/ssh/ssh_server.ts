@@ -4,19 +4,21 @@
  *
  * @module
  */
+import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
-import type { Logger } from "../core/log.ts";
+import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
 import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
-import { permitsListen, permitsOpen } from "../core/ssh_forward_permit.ts";
-import { judgeOffer } from "../core/ssh_login.ts";
+import { judgeProven } from "../core/ssh_login.ts";
+import { sameRights } from "../core/ssh_login_rights.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
-import { type ForwardRights, Forwards } from "./forwards.ts";
+import { forwardRights } from "./forward_rights.ts";
+import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
 import { Session, type SessionWorld } from "./session.ts";
 import type { Ssh2 } from "./ssh2.ts";
@@ -50,13 +52,13 @@ export interface SshServerOptions {
 export interface SshServer extends AsyncDisposable {
   /** Where it listens. */
   readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
-  /** Who is authorized has changed: ends the connections of those who are not any more. */
+  /** Who is authorized has changed: ends the connections of those who are not any more, or may do something else now. */
   judgeAgain(): void;
   /** Lets nobody new in, and says so on every terminal. */
   stop(): void;
 }
 
-/** Connections that have not logged in: for each one more the oldest of them has to go. */
+/** Connections that have not logged in: for each one more one of them has to go. */
 const MOST_STRANGERS = 100;
 
 /** All connections, and the sessions of one and of all. */
@@ -96,7 +98,8 @@ interface Client {
   readonly sessions: Set<Session>;
   forwards?: Forwards;
   login?: SshLogin;
-  failures: number;
+  /** It has been told to go. */
+  isEnding?: boolean;
 }
 
 class Server implements SshServer {
@@ -121,11 +124,11 @@ class Server implements SshServer {
     for (const client of this.#clients) {
       const { login, ends } = client;
       if (!login?.offer) continue;
-      const verdict = judgeOffer(
-        login.offer,
-        loginQuestion({ ...this.#options, peerAddress: ends.client.address }),
-      );
+      const question = loginQuestion({ ...this.#options, peerAddress: ends.client.address });
+      const verdict = judgeProven(login.offer, question);
       if (!verdict.allowed) this.#end(client, verdict.reason);
+      // A session goes on with the rights that it has begun with.
+      else if (!sameRights(verdict.rights, login.rights)) this.#end(client, "what it may do has changed");
     }
   }
 
@@ -182,8 +185,10 @@ class Server implements SshServer {
 
   /** Whoever holds connections open without logging in keeps nobody out. */
   #makeRoom(): void {
-    const strangers = [...this.#clients].filter(({ login }) => !login);
-    if (strangers.length >= MOST_STRANGERS) strangers[0]!.connection.cut();
+    const strangers = [...this.#clients].filter(({ login, connection }) => !login && !connection.over.aborted);
+    if (strangers.length < MOST_STRANGERS) return;
+    const goes = oldestOfMost(strangers.map(({ ends }) => clientNetwork(ends.client.address)));
+    strangers[goes]!.connection.cut();
   }
 
   async #serve(socket: Deno.TcpConn, ends: ConnectionEnds): Promise<void> {
@@ -196,7 +201,6 @@ class Server implements SshServer {
       tokens: this.#options.tokens && { ...this.#options.tokens, signal: this.#over.signal },
       log,
       over: this.#over.signal,
-      onFailure: () => void client.failures++,
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
       ssh2,
@@ -205,14 +209,14 @@ class Server implements SshServer {
       welcome: (login) => this.#welcome(client, login),
       log,
     });
-    const client: Client = { connection, ends, sessions: new Set(), failures: 0 };
+    const client: Client = { connection, ends, sessions: new Set() };
     this.#clients.add(client);
     void clock.sleep(LOGIN_MS, connection.over).then(() => connection.isLoggedIn || connection.cut());
     await connection.run();
     client.forwards?.close();
     this.#clients.delete(client);
     if (client.login) log.info("ssh logout", client.login.who);
-    else if (client.failures > 0) this.#penalties.failed(ends.client.address, clock.elapsedMs());
+    else if (connection.failures > 0) this.#penalties.failed(ends.client.address, clock.elapsedMs());
   }
 
   #welcome(client: Client, login: SshLogin): ConnectionServices {
@@ -220,7 +224,7 @@ class Server implements SshServer {
     const { world, sockets } = this.#options;
     const log = withFields(this.#options.log, login.who);
     const forwards = new Forwards({
-      rights: forwardRights(login),
+      rights: forwardRights(login.rights),
       sockets,
       log,
       takeDescriptor: () => this.#takeDescriptor(),
@@ -278,27 +282,14 @@ class Server implements SshServer {
     }
   }
 
-  #end({ connection, sessions, login }: Client, reason: string): void {
+  #end(client: Client, reason: string): void {
+    if (client.isEnding) return;
+    client.isEnding = true;
+    const { connection, sessions, login } = client;
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
     for (const session of sessions) session.tell(`this connection ends: ${reason}`);
     // A client that is told goodbye shows nothing any more.
     if (sessions.size === 0) connection.end();
     else void this.#options.clock.sleep(SHOW_MS, connection.over).then(() => connection.end());
   }
-}
-
-function forwardRights({ rights }: SshLogin): ForwardRights {
-  const { portForwarding, permitOpen, permitListen } = rights;
-  return {
-    mayOpen: (host, port) => portForwarding && permitsOpen(permitOpen, { host, port }),
-    mayListen: (host, port) => portForwarding && permitsListen(permitListen, { host, port }),
-    // There is no list of permitted sockets: whoever has one of ports has none of these.
-    unixSockets: portForwarding && permitOpen === "any" && permitListen === "any",
-  };
-}
-
-/** A log whose lines begin with these fields. */
-function withFields(log: Logger, fields: Parameters<Logger["info"]>[1]): Logger {
-  const level = (name: keyof Logger): Logger["info"] => (event, more) => log[name](event, { ...fields, ...more });
-  return { error: level("error"), warn: level("warn"), info: level("info"), debug: level("debug") };
 }

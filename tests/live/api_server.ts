@@ -21,6 +21,9 @@ import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { CertificateAuthority, type CertificateOptions, type KeyPair } from "./certificate_authority.ts";
+import { clusterSeed, type Seed, SEEDS } from "./cluster_seed.ts";
+import { Etcd, type EtcdEntry } from "./etcd.ts";
+import { applyIstioCrds } from "./istio_crds.ts";
 import { freePort, type ServerProcess, startProcess, untilReady } from "./server_process.ts";
 
 /** Any Kubernetes object. */
@@ -54,10 +57,28 @@ export interface ApiServerOptions {
   readonly address?: string;
   /** The server's own certificate. */
   readonly certificate?: CertificateOptions;
+  /** What is in the cluster at first. @default {"bare"} */
+  readonly seed?: Seed;
 }
 
-/** Starts etcd and kube-apiserver and waits until `/readyz` says ok; about 3 s. */
-export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
+/** Starts etcd and kube-apiserver and waits until `/readyz` says ok; about 2 s. */
+export async function startApiServer({ seed = "bare", ...options }: ApiServerOptions = {}): Promise<ApiServer> {
+  return await start({ ...options, content: await clusterSeed(seed, firstContent) });
+}
+
+/** Makes what later starts begin with; otherwise the first of them do, each for itself. */
+export async function prepareSeeds(): Promise<void> {
+  await Promise.all(SEEDS.map((seed) => clusterSeed(seed, firstContent)));
+}
+
+/** What is in a cluster that nobody has used. */
+async function firstContent(seed: Seed): Promise<EtcdEntry[]> {
+  await using server = await start({});
+  if (seed === "istio") await applyIstioCrds(server);
+  return await server.content();
+}
+
+async function start(options: ServerOptions): Promise<ApiServer> {
   const folder = await Deno.makeTempDir({ prefix: "krun-live-" });
   const server = new ApiServer(folder, options, await CertificateAuthority.create(join(folder, "pki")));
   try {
@@ -69,18 +90,22 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   return server;
 }
 
+interface ServerOptions extends Omit<ApiServerOptions, "seed"> {
+  /** A transaction for its etcd, which is empty. @default {none} */
+  readonly content?: string;
+}
+
 /** A running kube-apiserver. Made by {@linkcode startApiServer}; disposing it ends exactly what it started. */
 export class ApiServer implements AsyncDisposable {
   /** Path of the admin's kubeconfig (group system:masters). */
   adminKubeconfig = "";
   #port = 0;
-  #etcdPort = 0;
   #server: ServerProcess | undefined;
-  #etcd: ServerProcess | undefined;
+  #etcd!: Etcd;
   #admin: Deno.HttpClient | undefined;
   #certificate: CertificateOptions;
 
-  constructor(readonly folder: string, readonly options: ApiServerOptions, readonly ca: CertificateAuthority) {
+  constructor(readonly folder: string, readonly options: ServerOptions, readonly ca: CertificateAuthority) {
     this.#certificate = options.certificate ?? {};
   }
 
@@ -122,7 +147,8 @@ export class ApiServer implements AsyncDisposable {
     await this.#writeServiceAccountKey();
     // Tests run at the same time and no port can be reserved, so a start that loses its port is tried on another one.
     for (let attempt = 1;; attempt++) {
-      [this.#port, this.#etcdPort] = [freePort(), freePort()];
+      this.#port = freePort();
+      this.#etcd = new Etcd(this.folder, freePort());
       this.adminKubeconfig = (await this.user("admin", ["system:masters"])).kubeconfig;
       try {
         await this.#startEtcd();
@@ -130,8 +156,7 @@ export class ApiServer implements AsyncDisposable {
         return;
       } catch (error) {
         await this.#end();
-        await this.#etcd?.end("SIGKILL");
-        await this.#removeData();
+        await this.#emptyEtcd();
         if (attempt === 5 || !String(error).includes("address already in use")) throw error;
       }
     }
@@ -267,16 +292,19 @@ export class ApiServer implements AsyncDisposable {
   /** Empties etcd: every object is gone and resource versions start again. The API server is down meanwhile. */
   async wipeEtcd(): Promise<void> {
     await this.stopServer();
-    await this.#etcd?.end("SIGKILL");
-    await this.#removeData();
+    await this.#emptyEtcd();
     await this.#startEtcd();
     await this.startServer();
   }
 
   /** Makes etcd forget every version but the present one of each object: whoever goes on from an older one is Gone (410). */
   async compactEtcd(): Promise<void> {
-    const { header } = await this.#askEtcd("range", { key: btoa("\0") });
-    await this.#askEtcd("compaction", { revision: header.revision });
+    await this.#etcd.compact();
+  }
+
+  /** Everything that etcd holds. */
+  content(): Promise<EtcdEntry[]> {
+    return this.#etcd.entries();
   }
 
   /** The process stops answering, its connections stay open: as a network that swallows every packet. */
@@ -291,7 +319,7 @@ export class ApiServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
-    await this.#etcd?.end("SIGKILL");
+    await this.#etcd?.end();
     await Deno.remove(this.folder, { recursive: true });
   }
 
@@ -312,7 +340,7 @@ export class ApiServer implements AsyncDisposable {
   #arguments(): string[] {
     const file = (name: string) => join(this.folder, name);
     const flags = {
-      "etcd-servers": `http://127.0.0.1:${this.#etcdPort}`,
+      "etcd-servers": this.#etcd.url,
       "bind-address": this.#address,
       "secure-port": `${this.#port}`,
       "tls-cert-file": file("server.crt"),
@@ -331,27 +359,13 @@ export class ApiServer implements AsyncDisposable {
   }
 
   async #startEtcd(): Promise<void> {
-    const client = `http://127.0.0.1:${this.#etcdPort}`;
-    const peer = `http://127.0.0.1:${freePort()}`;
-    const flags = [
-      ...["--data-dir", join(this.folder, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
-      ...["--listen-client-urls", client, "--advertise-client-urls", client],
-      ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
-    ];
-    this.#etcd = startProcess([await liveTool("etcd"), ...flags], join(this.folder, "etcd.log"));
-    await untilReady(this.#etcd, async () => {
-      const response = await fetch(`${client}/readyz`);
-      await response.body?.cancel();
-      return response.ok;
-    });
+    await this.#etcd.start();
+    if (this.options.content !== undefined) await this.#etcd.write(this.options.content);
   }
 
-  async #askEtcd(call: "range" | "compaction", body: unknown): Promise<{ header: { revision: string } }> {
-    const url = `http://127.0.0.1:${this.#etcdPort}/v3/kv/${call}`;
-    const response = await fetch(url, { method: "POST", body: JSON.stringify(body) });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`etcd ${call}: ${text}`);
-    return JSON.parse(text);
+  async #emptyEtcd(): Promise<void> {
+    await this.#etcd.end();
+    await this.#etcd.forget();
   }
 
   async #readyz(): Promise<boolean> {
@@ -372,10 +386,6 @@ export class ApiServer implements AsyncDisposable {
     // SEC 1 is the one form of an EC key that kube-apiserver takes for both signing and checking.
     const pem = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "sec1", format: "pem" });
     await Deno.writeTextFile(join(this.folder, "service-account.key"), pem.toString(), { mode: 0o600 });
-  }
-
-  async #removeData(): Promise<void> {
-    await Deno.remove(join(this.folder, "etcd"), { recursive: true }).catch(() => {});
   }
 }
 

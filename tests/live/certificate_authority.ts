@@ -69,24 +69,35 @@ export class CertificateAuthority {
   /** Issues a certificate for server and client use. */
   async issue(options: CertificateOptions): Promise<KeyPair> {
     const base = join(this.folder, `issued-${this.#serial++}`);
-    const [key, request, certificate] = [`${base}.key`, `${base}.csr`, `${base}.crt`];
+    const [key, certificate] = [`${base}.key`, `${base}.crt`];
     const config = join(this.folder, "ca.cnf");
-    const make = ["req", "-new", "-config", config, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    await openssl([...make, "-subj", subject(options), "-keyout", key, "-out", request]);
-    const sign = ["x509", "-req", "-in", request, "-out", certificate];
+    const make = ["req", "-config", config, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    const whose = ["-subj", subject(options), "-keyout", key];
     const by = ["-CA", this.file, "-CAkey", join(this.folder, "ca.key"), "-set_serial", `0x${randomSerial()}`];
-    await openssl([...sign, ...by, "-days", options.expired ? "-1" : "1", ...await this.#extensions(base, options)]);
+    if (options.version1 || options.expired) {
+      // What `req` cannot make itself. Without an extension file, `x509` makes an X.509 version 1 certificate.
+      const request = `${base}.csr`;
+      await openssl([...make, "-new", ...whose, "-out", request]);
+      const file = options.version1 ? [] : ["-extfile", await this.#extensionFile(base, options)];
+      const days = options.expired ? "-1" : "1";
+      await openssl(["x509", "-req", "-in", request, "-out", certificate, ...by, "-days", days, ...file]);
+    } else {
+      const added = extensions(options).flatMap((extension) => ["-addext", extension]);
+      await openssl([...make, "-x509", ...whose, "-out", certificate, ...by, "-days", "1", ...added]);
+    }
     return { certPem: await Deno.readTextFile(certificate), keyPem: await Deno.readTextFile(key) };
   }
 
-  /** Without an extension file, openssl makes an X.509 version 1 certificate. */
-  async #extensions(base: string, { names = [], version1 }: CertificateOptions): Promise<string[]> {
-    if (version1) return [];
-    const lines = ["basicConstraints=CA:FALSE", "extendedKeyUsage=serverAuth,clientAuth"];
-    if (names.length > 0) lines.push(`subjectAltName=${names.join(",")}`);
-    await Deno.writeTextFile(`${base}.ext`, lines.join("\n") + "\n");
-    return ["-extfile", `${base}.ext`];
+  async #extensionFile(base: string, options: CertificateOptions): Promise<string> {
+    const path = `${base}.ext`;
+    await Deno.writeTextFile(path, extensions(options).join("\n") + "\n");
+    return path;
   }
+}
+
+function extensions({ names = [] }: CertificateOptions): string[] {
+  const usual = ["basicConstraints=CA:FALSE", "extendedKeyUsage=serverAuth,clientAuth"];
+  return names.length > 0 ? [...usual, `subjectAltName=${names.join(",")}`] : usual;
 }
 
 function randomSerial(): string {

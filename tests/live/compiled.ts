@@ -20,72 +20,13 @@ import { compileProgram } from "../../scripts/compile.ts";
 import { liveTool } from "../../scripts/live_tools.ts";
 import { KrunProcess } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
+import { krunBundle, krunSources } from "./bundled.ts";
+import { cached } from "./cached.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const CACHE = join(ROOT, "dist", "cache");
 
 /** User and group of the ordinary user: nobody, who owns `/home` in a {@linkcode RootFs}. */
 export const NOBODY = 65534;
-
-async function* sourceFiles(folder: string): AsyncGenerator<string> {
-  for await (const entry of Deno.readDir(folder)) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory) yield* sourceFiles(path);
-    else if (!path.endsWith("_test.ts")) yield path;
-  }
-}
-
-/** Digest of names and contents. */
-async function digest(paths: readonly string[]): Promise<string> {
-  const parts: BlobPart[] = [];
-  for (const path of paths.toSorted()) parts.push(`${path}\0`, await Deno.readFile(path), "\0");
-  const hash = await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer());
-  return new Uint8Array(hash).toHex().slice(0, 16);
-}
-
-/** What no run has begun to use for longer than a run takes is removed; one beside this one may use any other. */
-const KEPT_MS = 2 * 3_600_000;
-
-/** A file that is made once for one state of its sources, and kept for the next run. */
-async function cached(
-  name: string,
-  sources: readonly string[],
-  make: (out: string) => Promise<unknown>,
-): Promise<string> {
-  const state = await digest(sources);
-  const folder = join(CACHE, `${name}-${state}`);
-  if (await use(folder)) return join(folder, name);
-  await Deno.mkdir(CACHE, { recursive: true });
-  await removeUnused();
-  const work = await Deno.makeTempDir({ dir: CACHE, prefix: "work-" });
-  try {
-    await make(join(work, name));
-    // Somebody edits: what was made may be of neither state.
-    if (await digest(sources) !== state) return await cached(name, sources, make);
-    await Deno.chmod(work, 0o755);
-    // Whole at once; it fails where another run was faster.
-    await Deno.rename(work, folder).catch(() => {});
-  } finally {
-    await Deno.remove(work, { recursive: true }).catch(() => {});
-  }
-  if (!await use(folder)) throw new Error(`${folder} cannot be made`);
-  return join(folder, name);
-}
-
-async function removeUnused(): Promise<void> {
-  for await (const { name } of Deno.readDir(CACHE)) {
-    const folder = join(CACHE, name);
-    // Other runs do the same.
-    const { mtime } = await Deno.stat(folder).catch(() => ({ mtime: null }));
-    if (mtime && Date.now() - mtime.getTime() > KEPT_MS) await Deno.remove(folder, { recursive: true }).catch(() => {});
-  }
-}
-
-/** Whether there is such a folder; from now on it counts as used. */
-async function use(folder: string): Promise<boolean> {
-  const now = new Date();
-  return await Deno.utime(folder, now, now).then(() => true, () => false);
-}
 
 let krun: Promise<string> | undefined;
 let program: Promise<string> | undefined;
@@ -93,14 +34,9 @@ let program: Promise<string> | undefined;
 /** Path of the compiled krun for the sources as they are now. */
 export function compiledKrun(): Promise<string> {
   return krun ??= (async () => {
-    const sources = [
-      ...["main.ts", "deno.json", "deno.lock", "scripts/compile.ts", "scripts/minify.ts"].map((name) =>
-        join(ROOT, name)
-      ),
-    ];
-    for await (const path of sourceFiles(join(ROOT, "src"))) sources.push(path);
     const [deno, denort] = [await liveTool("deno-2.6"), await liveTool("denort-2.6")];
-    return await cached("krun", sources, (out) => compileProgram({ out, deno, denort }));
+    const make = async (out: string) => await compileProgram({ out, deno, denort, bundle: await krunBundle() });
+    return await cached("krun", { sources: await krunSources(), make });
   })();
 }
 
@@ -109,15 +45,11 @@ export function staticProgram(): Promise<string> {
   return program ??= (async () => {
     const folder = join(ROOT, "tests", "testdata", "static_program");
     const sources = ["main.go", "go.mod"].map((name) => join(folder, name));
-    return await cached(
-      "program",
+    const options = { cwd: folder, env: { CGO_ENABLED: "0" } };
+    return await cached("program", {
       sources,
-      (out) =>
-        run(["go", "build", "-trimpath", "-buildvcs=false", "-o", out, "."], {
-          cwd: folder,
-          env: { CGO_ENABLED: "0" },
-        }),
-    );
+      make: (out) => run(["go", "build", "-trimpath", "-buildvcs=false", "-o", out, "."], options),
+    });
   })();
 }
 

@@ -63,7 +63,8 @@ async function stream(peer: Peer, authority: string): Promise<string> {
     const answered = await status;
     if (answered !== 200) return `${answered}`;
   } catch {
-    const isRefused = (peer.failure as NodeJS.ErrnoException | undefined)?.code === "ECONNREFUSED" ||
+    // Refused, or reset where the endpoint was shut before it had accepted.
+    const isRefused = (peer.failure as NodeJS.ErrnoException | undefined)?.syscall === "connect" ||
       BEFORE_TLS.test(`${peer.failure}`);
     const isNotBegun = isRefused || code() === constants.NGHTTP2_REFUSED_STREAM ||
       peer.failure === undefined && isPassedOver();

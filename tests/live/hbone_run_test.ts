@@ -7,9 +7,9 @@ import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
 import { waitFor } from "../wait.ts";
 import { Caller, digest, echoed } from "./hbone_caller.ts";
-import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type WorkloadOptions } from "./mesh_lab.ts";
+import { callsIn, MeshLab, ORDINARY, PEER_CALLS, type Workload, type WorkloadOptions } from "./mesh_lab.ts";
 import type { MeshHost } from "./mesh_network.ts";
-import { OpenSsh } from "./openssh.ts";
+import { makeKey, runClient } from "./ssh_rig.ts";
 
 const ECHO = fileURLToPath(new URL("../programs/tcp_echo.py", import.meta.url));
 
@@ -40,6 +40,12 @@ async function findings(host: MeshHost, options: WorkloadOptions): Promise<Recor
   return { ...Object.fromEntries(found), warnings: report.warnings.join("\n") };
 }
 
+/** Until krun has started its program, and that accepts on its ports. */
+async function started({ krun }: Workload, host: MeshHost, ports: readonly number[] = [8080, 8090]): Promise<void> {
+  await krun.sees("stderr", /program started/);
+  await lab.network.accepts(host, ...ports);
+}
+
 let lab: MeshLab;
 Deno.test.beforeAll(async () => {
   lab = await MeshLab.create();
@@ -67,7 +73,7 @@ Deno.test("peers of the mesh reach a program by the HBONE endpoint that krun ope
         "stderr",
         /hbone endpoint listens port=15008 identity=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web/,
       );
-      await web.krun.sees("stderr", /program started/);
+      await started(web, host);
       await t.step("Istio's client, HTTP", async () => {
         const { code, stdout } = await client.call(`http://${host.address}:8080/`, `${host.address}:15008`);
         assert.equal(code, 0, stdout);
@@ -113,7 +119,7 @@ Deno.test("HBONE_ALLOW says who is let in by HBONE, in each mode, and krun --con
       const options = server({ ...more, env: { ...more.env, HBONE_ALLOW: allowed } });
       assert.equal((await findings(host, options))["HBONE peers"], `${allowed}: HBONE_ALLOW`);
       await using web = await lab.workload(host, options);
-      await web.krun.sees("stderr", /program started/);
+      await started(web, host);
       const admitted = await echoed(client, `${host.address}:8090`, sent);
       assert.deepEqual([admitted.code, admitted.got], [0, digest(sent)], admitted.stderr);
       // Once in the log however often it knocks.
@@ -157,24 +163,37 @@ Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so",
   );
   await using web = await lab.workload(host, options);
   await web.krun.sees("stderr", /hbone endpoint listens port=15009/);
-  await web.krun.sees("stderr", /program started/);
+  await started(web, host);
   const sent = randomBytes(1000);
   const { code, got, stderr } = await echoed(client, `${host.address}:8090`, sent);
   assert.deepEqual([code, got], [0, digest(sent)], stderr);
 });
 
-Deno.test("ssh reaches the workload's ssh server by HBONE, through krun --connect", async () => {
+Deno.test("ssh reaches the program's world by HBONE, through krun --connect and krun's own ssh server", async () => {
   await using client = await Caller.start(lab, "client");
   const host = await lab.network.host("web3");
-  await using web = await lab.workload(host, server(MODES.proxy));
-  await web.krun.sees("stderr", /program started/);
-  await using sshd = await OpenSsh.start({ port: 15022, under: host.under });
-  const { argv, env } = await client.connectArgv("%h:%p");
-  const assigned = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const args = await sshd.client(host.address, ["env", ...assigned, ...argv].join(" "), "hostname -I; exit 7");
-  const { code, stdout, stderr } = await new Deno.Command("ssh", { args, stdin: "null" }).output();
-  assert.equal(code, 7, new TextDecoder().decode(stderr));
-  assert.ok(new TextDecoder().decode(stdout).split(/\s+/).includes(host.address), "it is the workload's host");
+  const folder = await Deno.makeTempDir({ prefix: "krun-ssh-" });
+  await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+  const key = await makeKey(folder, "own");
+  // Not reached but by HBONE: it listens on 127.0.0.1 alone.
+  const env = { SSH_AUTH: await Deno.readTextFile(`${key}.pub`), KRUN_SSH: "127.0.0.1:15022", GREETING: "hello" };
+  await using web = await lab.workload(host, server({ ...MODES.proxy, env }));
+  await web.krun.sees("stderr", /ssh server listens addresses=127\.0\.0\.1:15022 /);
+  const { argv, env: ofCaller } = await client.connectArgv("%h:%p");
+  const assigned = Object.entries(ofCaller).map(([name, value]) => `${name}=${value}`);
+  const proxy = `ProxyCommand=${["env", ...assigned, ...argv].join(" ")}`;
+  const options = [
+    proxy,
+    "BatchMode=yes",
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "LogLevel=ERROR",
+  ];
+  const args = ["-F", "none", "-i", key, ...options.flatMap((option) => ["-o", option])];
+  const command = 'echo "$GREETING from $(hostname -I)"; exit 7';
+  const { code, stdout, stderr } = await runClient(["ssh", ...args, `ann@${host.address}`, command]);
+  assert.equal(code, 7, stderr);
+  assert.match(stdout, new RegExp(`^hello from .*\\b${host.address.replaceAll(".", "\\.")}\\b`));
 });
 
 Deno.test("certificates are changed under an HBONE endpoint that is in use", async () => {
@@ -182,7 +201,7 @@ Deno.test("certificates are changed under an HBONE endpoint that is in use", asy
   const host = await lab.network.host("web4");
   const PROXY_CONFIG = JSON.stringify({ proxyMetadata: { SECRET_TTL: "20s" } });
   await using web = await lab.workload(host, server({ ...MODES.proxyless, env: { PROXY_CONFIG } }));
-  await web.krun.sees("stderr", /program started/);
+  await started(web, host);
   await using old = await client.connect(`${host.address}:8090`);
   await old.write(new TextEncoder().encode("before "));
   await old.bytes(7);
@@ -277,10 +296,12 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
   await t.step("unset", async () => {
     await using open = await vault({});
     await open.krun.sees("stderr", /hbone endpoint listens .*past Envoy.*HBONE_ALLOW/);
-    await open.krun.sees("stderr", /program started/);
+    await started(open, host, [8080]);
     await open.callable();
     const through = await lab.network.host("through");
-    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403);
+    await waitFor("Envoy's verdict", async () => await statusThroughMesh(through, "http://vault/") === 403, {
+      pauseMs: 250,
+    });
     const { code, stdout } = await byHbone();
     assert.equal(code, 0, stdout);
     assert.match(stdout, /StatusCode=200/);
@@ -288,7 +309,7 @@ Deno.test("HBONE is past Envoy: who is denied by AuthorizationPolicy comes in by
   });
   await t.step("with others on the list", async () => {
     await using shut = await vault({ HBONE_ALLOW: "spiffe://cluster.local/ns/ops/sa/admin" });
-    await shut.krun.sees("stderr", /program started/);
+    await started(shut, host, [8080]);
     const { code, stdout } = await byHbone();
     assert.equal(code, 1, stdout);
     assert.doesNotMatch(stdout, /StatusCode=200/);

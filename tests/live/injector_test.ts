@@ -68,7 +68,7 @@ class Comparison implements AsyncDisposable {
   static async create(): Promise<Comparison> {
     const comparison = new Comparison();
     try {
-      comparison.server = comparison.#stack.use(await startApiServer());
+      comparison.server = comparison.#stack.use(await startApiServer({ seed: "istio" }));
       const options = { meshConfig: MESH_CONFIG, objects: [await injectorConfigMap()] };
       comparison.istiod = comparison.#stack.use(await startIstiod(comparison.server, options));
       await comparison.server.namespace("shop");

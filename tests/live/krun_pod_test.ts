@@ -39,8 +39,9 @@ class Place implements AsyncDisposable {
   }
 }
 
-async function shop(): Promise<ApiServer> {
-  const server = await startApiServer();
+let server: ApiServer;
+Deno.test.beforeAll(async () => {
+  server = await startApiServer();
   await server.namespace("shop");
   await server.create(object("Secret", "db", { data: { user: btoa("alice"), key: btoa("\x00\xff") } }));
   await server.create(
@@ -50,13 +51,12 @@ async function shop(): Promise<ApiServer> {
     }),
   );
   await server.create(object("Service", "my-svc", { spec: { ports: [{ name: "http-web", port: 80 }] } }));
-  return server;
-}
+});
+Deno.test.afterAll(() => server?.[Symbol.asyncDispose]());
 
 const sh = (name: string, script: string, more: object = {}) => ({ name, command: ["/bin/sh", "-c", script], ...more });
 
 Deno.test("krun makes every volume type of a Pod true", async () => {
-  await using server = await shop();
   await using place = await Place.create(server);
   const volumes = [
     {
@@ -138,7 +138,6 @@ Deno.test("krun makes every volume type of a Pod true", async () => {
 });
 
 Deno.test("krun makes every environment type of a Pod true, and expands command and args", async () => {
-  await using server = await shop();
   await using place = await Place.create(server);
   const env = [
     { name: "FIRST", value: "$(P_A)-$(LATE)" },
@@ -182,7 +181,6 @@ Deno.test("krun makes every environment type of a Pod true, and expands command 
 });
 
 Deno.test("krun tells a Pod of its namespace's Services unless it says no, and of the API server always", async (t) => {
-  await using server = await shop();
   await using place = await Place.create(server);
   const seen = async (options: KrunOptions) => {
     const { code, stdout, stderr } = await runKrun(options);
@@ -205,7 +203,6 @@ Deno.test("krun tells a Pod of its namespace's Services unless it says no, and o
 });
 
 Deno.test("krun honours startup, readiness and liveness probes of every kind", async (t) => {
-  await using server = await shop();
   const kinds = {
     exec: ({ file }: { file: string }) => ({ exec: { command: ["test", "-e", file] } }),
     httpGet: ({ http }: { http: number }) => ({ httpGet: { port: http, path: "/ready" } }),
@@ -256,7 +253,6 @@ Deno.test("krun honours startup, readiness and liveness probes of every kind", a
 });
 
 Deno.test("krun runs init containers and sidecars of a Pod, and its hooks, with the program's status", async () => {
-  await using server = await shop();
   await using place = await Place.create(server);
   const log = join(place.folder, "log");
   const say = (word: string) => `echo ${word} >> ${log}`;

@@ -71,6 +71,7 @@ Deno.test("krun as PID 1 joins the mesh in an image that has only agent and Envo
     under: host.under,
   });
   await web.sees("stderr", /program started/);
+  await lab.network.accepts(host, 8080, 9090);
   await lab.callable(host);
 
   await t.step("files are where a Pod has them, for the proxy's user alone where they are its own", async () => {

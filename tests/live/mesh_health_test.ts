@@ -27,7 +27,7 @@ async function answer(name: string): Promise<string> {
 }
 
 async function isAnswered(name: string, expected: RegExp): Promise<void> {
-  await waitFor(`${name} to be answered ${expected}`, async () => expected.test(await answer(name)));
+  await waitFor(`${name} to be answered ${expected}`, async () => expected.test(await answer(name)), { pauseMs: 250 });
 }
 
 /** Asks a program itself, on its own host. */

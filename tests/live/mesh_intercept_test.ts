@@ -67,6 +67,7 @@ Deno.test("krun brings programs that know nothing of it into the mesh, in networ
   await using web = await lab.workload(host, server);
   await web.krun.sees("stderr", /program started/);
   assert.match(web.krun.stderr, /info hbone endpoint listens port=15008 identity=\S+\/sa\/web/);
+  await lab.network.accepts(host, 8080, 8081, 7070, 9090);
   await web.callable();
 
   const client = async (name: string, args: readonly string[]) => {

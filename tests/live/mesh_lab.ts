@@ -242,7 +242,8 @@ export class MeshLab implements AsyncDisposable {
     this.network = this.#stack.use(await MeshNetwork.create());
     const { address } = this.network;
     const certificate = { names: [`IP:${address}`, "IP:127.0.0.1", ...names] };
-    this.server = this.#stack.use(await startApiServer({ address, ...(names.length > 0 && { certificate }) }));
+    const cluster = { address, seed: "istio", ...(names.length > 0 && { certificate }) } as const;
+    this.server = this.#stack.use(await startApiServer(cluster));
     // The default of 10 s would be waited for at the end of every workload.
     const env = { PILOT_WORKLOAD_ENTRY_GRACE_PERIOD: "1s", ...options.env };
     this.istiod = this.#stack.use(await startIstiod(this.server, { address, ...options, env }));
@@ -299,7 +300,10 @@ function executable(pid: number): string | undefined {
   }
 }
 
-/** A hard link where the file system has it; a copy costs 100 MB. */
-async function place(from: string, to: string): Promise<void> {
+/**
+ * Puts a program of this machine where any user may reach it, as not below a home folder: a hard link where the file system has it; a
+ * copy costs 100 MB.
+ */
+export async function place(from: string, to: string): Promise<void> {
   await Deno.link(from, to).catch(() => Deno.copyFile(from, to));
 }

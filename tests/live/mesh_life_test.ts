@@ -193,7 +193,7 @@ Deno.test("a gateway of the mesh answers what is under way before it ends", asyn
     const { stdout } = await lab.network.run(host, [...PEER_CALLS, `http://${host.address}:8088${path}`]);
     return callsIn(stdout)[0]?.status;
   };
-  await waitFor("the gateway's route", async () => await call("/") === 200);
+  await waitFor("the gateway's route", async () => await call("/") === 200, { pauseMs: 250 });
   const slow = call("/?delay=2");
   await shelf.krun.sees("stdout", /waiting 1/);
   gateway.krun.kill("SIGTERM");
@@ -293,7 +293,7 @@ Deno.test("so is one in mode proxy, where agent and Envoy are the program's own 
   for (const [name, pauseS] of [["envoy", 0], ["pilot-agent", 10]] as const) {
     await t.step(name, async () => {
       await crash(kiosk, name, pauseS);
-      await waitFor("an answer", answered);
+      await waitFor("an answer", answered, { pauseMs: 250 });
     });
   }
   assert.deepEqual([...kiosk.krun.stdout.matchAll(/listening (\d+)/g)].map(([, pid]) => pid), [program]);

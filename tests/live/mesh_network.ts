@@ -8,6 +8,7 @@
  * @module
  */
 import { KrunProcess } from "../krun_process.ts";
+import { waitFor } from "../wait.ts";
 import { type ServerProcess, startProcess } from "./server_process.ts";
 
 /** Where `ip netns exec` looks for what stands for /etc in a namespace. */
@@ -88,6 +89,14 @@ export class MeshNetwork implements AsyncDisposable {
     return new KrunProcess({ args: [], under: host.under, argv, cwd: "/" });
   }
 
+  /** Waits until something on a host accepts on each of these TCP ports, on loopback: a program that has started may not do so yet. */
+  async accepts(host: MeshHost, ...ports: readonly number[]): Promise<void> {
+    await waitFor(`ports ${ports} of ${host.name} to accept`, async () => {
+      const { stdout } = await this.run(host, ["cat", "/proc/net/tcp", "/proc/net/tcp6"]);
+      return ports.every((port) => acceptor(port).test(stdout));
+    });
+  }
+
   get #bridge(): string {
     return `krb${this.#id}`;
   }
@@ -113,6 +122,12 @@ export class MeshNetwork implements AsyncDisposable {
     await output(["ip", "link", "delete", this.#bridge]);
     if (this.#folder !== "") await Deno.remove(this.#folder, { recursive: true });
   }
+}
+
+/** A socket that listens, at loopback or at every address, as /proc/net/tcp and tcp6 have it (proc_net_tcp(5)). */
+function acceptor(port: number): RegExp {
+  const addresses = "00000000|0100007F|0{32}|0{24}01000000";
+  return new RegExp(`^ *\\d+: (?:${addresses}):${port.toString(16).toUpperCase().padStart(4, "0")} \\w+:0000 0A `, "m");
 }
 
 async function output([program, ...args]: readonly string[]): Promise<HostOutput> {

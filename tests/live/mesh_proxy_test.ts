@@ -1,6 +1,7 @@
 /** Mode proxy: an ordinary user's programs in the mesh, without a captured packet. */
 import assert from "node:assert/strict";
 import { loadYamlParser } from "../../src/kube/yaml_documents.ts";
+import { waitFor } from "../wait.ts";
 import type { KubeObject } from "./api_server.ts";
 import { callsIn, environOf, MeshLab, ORDINARY, PEER_CALLS, type WorkloadOptions } from "./mesh_lab.ts";
 import type { MeshHost } from "./mesh_network.ts";
@@ -76,6 +77,7 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
   await using web = await lab.workload(host, SERVER);
   await web.krun.sees("stderr", /program started/);
   assert.match(web.krun.stderr, /info hbone endpoint listens port=15008 identity=\S+\/sa\/web/);
+  await lab.network.accepts(host, 8080, 8081, 7071, 8090);
   await web.callable();
   const client = async (on: MeshHost, name: string, args: readonly string[]) => {
     await using workload = await lab.workload(on, { name, args, uid: ORDINARY });
@@ -187,8 +189,10 @@ Deno.test("krun brings an ordinary user's programs into the mesh by HTTP_PROXY a
       uid: ORDINARY,
     });
     await gateway.krun.sees("stderr", /program started/);
-    const { stdout } = await lab.network.run(edgeHost, [...PEER_CALLS, `http://${edgeHost.address}:8088/`]);
-    assert.equal(callsIn(stdout)[0]!.status, 200, stdout);
+    await waitFor("the gateway's route", async () => {
+      const { stdout } = await lab.network.run(edgeHost, [...PEER_CALLS, `http://${edgeHost.address}:8088/`]);
+      return callsIn(stdout)[0]?.status === 200;
+    }, { pauseMs: 250 });
     gateway.krun.kill("SIGTERM");
     const { code, stderr } = await gateway.krun.end;
     assert.equal(code, 0, stderr);

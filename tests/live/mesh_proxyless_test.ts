@@ -39,6 +39,7 @@ Deno.test("krun makes a gRPC client and server talk by xds:/// with mTLS where t
   });
   await server.krun.sees("stderr", /program started/);
   assert.match(server.krun.stderr, /info hbone endpoint listens port=15008/);
+  await lab.network.accepts(host, 7070);
   await server.callable();
   const call = async (name: string) => {
     const client = await lab.network.host(name);

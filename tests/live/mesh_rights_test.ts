@@ -52,7 +52,8 @@ Deno.test("the Roles of docs/rights.md let a powerless user join a mesh, and eac
   await t.step("with all of them the program starts in the mesh", async () => {
     const { code, stdout, stderr } = await run(["--", "/bin/sh", "-c", 'test -s "$GRPC_XDS_BOOTSTRAP" && echo joined']);
     assert.deepEqual([code, stdout], [0, "joined\n"], stderr);
-    assert.doesNotMatch(stderr, /may not|403/);
+    // Not a bare number: the milliseconds of a line's time may be any.
+    assert.doesNotMatch(stderr, /user "ann" may not|may not be read|krun may not/);
   });
 
   const whole = await check();

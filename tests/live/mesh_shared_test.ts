@@ -7,7 +7,9 @@ import { callsIn, MeshLab, PEER_CALLS, type WorkloadOptions } from "./mesh_lab.t
 import { failuresIn, MESH_LOAD, MESH_SERVER, totalsOf } from "./mesh_load.ts";
 import type { MeshHost, MeshNetwork } from "./mesh_network.ts";
 
-const STRANGER = ["setpriv", "--reuid=2000", "--regid=2000", "--clear-groups"];
+// Whoever is a stranger may not enter root's home folder, where root's PATH may lead.
+const PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+const STRANGER = ["setpriv", "--reuid=2000", "--regid=2000", "--clear-groups", "env", `PATH=${PATH}`];
 
 /** The real sshd of a host, and clients of it. */
 class Ssh implements AsyncDisposable {

@@ -64,7 +64,8 @@ Deno.test("no request fails in 60 s in which istiod, the API server, tokens and 
   const heard = async (service: string) => {
     await lab.apply("Service", service, { spec: { ports: [{ name: "http", port: 8000 }] } });
     for (const { envoy } of both) {
-      await waitFor("the new Service", async () => (await envoy("clusters")).includes(`${service}.shop.svc`));
+      const known = async () => (await envoy("clusters")).includes(`${service}.shop.svc`);
+      await waitFor("the new Service", known, { pauseMs: 250 });
     }
   };
 
@@ -102,7 +103,7 @@ Deno.test("no request fails in 60 s in which istiod, the API server, tokens and 
       await waitFor("a certificate that is younger than the token", async () => {
         const { serial, fromMs } = await certificateOf(workload);
         return serial !== before[index]!.serial && fromMs + DATED_BACK_MS > issuedMs;
-      });
+      }, { pauseMs: 250 });
     }
   });
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { waitFor } from "../wait.ts";
 import { exists } from "../workspace.ts";
 import { type ApiServer, startApiServer } from "./api_server.ts";
+import { bundledKrun } from "./bundled.ts";
 import { CountingProxy } from "./counting_proxy.ts";
 import { NOBODY } from "./compiled.ts";
 import { assertNoSecret, names, SECRET, sh, Shop } from "./shop.ts";
@@ -314,24 +315,30 @@ Deno.test("an ordinary user's krun keeps the write grant for a file outside, say
   await Deno.chmod(temp, 0o1777);
   await Deno.chown(near.base, NOBODY, NOBODY);
   await Deno.chmod(near.kubeconfig, 0o644);
+  // Where that user may go, as the Deno of the tests and its modules need not be.
+  const [program, cache] = [join(near.root, "program"), join(near.root, "deno")];
+  for (const folder of [program, cache]) await Deno.mkdir(folder);
+  await Deno.chown(cache, NOBODY, NOBODY);
+  const ordinary = { argv: await bundledKrun(program), uid: NOBODY, gid: NOBODY };
+  const DENO_DIR = cache;
   const key = { KEY: "$SecretKeyRef:/secrets/db/keys/password?destination=tempfile", TMPDIR: temp };
   const script = 'cat "$KEY"; stat -Lc " %a %u" "$KEY"';
   await t.step("outside", async () => {
-    const { code, stdout, stderr } = await near.run({ args: sh(script), env: key, uid: NOBODY, gid: NOBODY });
+    const { code, stdout, stderr } = await near.run({ ...ordinary, args: sh(script), env: { ...key, DENO_DIR } });
     assert.equal(code, 0, stderr);
     assert.equal(stdout, `${SECRET} 600 ${NOBODY}\n`);
     names(stderr, "write permission kept", "a reference's file is outside the working directory");
     assert.deepEqual([...Deno.readDirSync(temp)], []);
   });
   await t.step("and says so too where the base is elsewhere", async () => {
-    const env = { ...key, MESH_BASE_DIR: join(temp, "base") };
-    const { code, stderr } = await near.run({ args: sh(script), env, uid: NOBODY, gid: NOBODY });
+    const env = { ...key, MESH_BASE_DIR: join(temp, "base"), DENO_DIR };
+    const { code, stderr } = await near.run({ ...ordinary, args: sh(script), env });
     assert.equal(code, 0, stderr);
     names(stderr, "write permission kept", "a reference's file is outside the working directory");
   });
   await t.step("the control: inside it is given up, without a word", async () => {
-    const env = { KEY: "$SecretKeyRef:/secrets/db/keys/password?destination=key" };
-    const { code, stderr } = await near.run({ args: sh(script), env, uid: NOBODY, gid: NOBODY });
+    const env = { KEY: "$SecretKeyRef:/secrets/db/keys/password?destination=key", DENO_DIR };
+    const { code, stderr } = await near.run({ ...ordinary, args: sh(script), env });
     assert.equal(code, 0, stderr);
     assert.ok(!stderr.includes("write permission kept"), stderr);
   });

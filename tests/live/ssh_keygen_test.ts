@@ -108,9 +108,9 @@ Deno.test("ssh-keygen -Q and krun call the same certificates revoked, whatever t
     `hash: ${sshFingerprint(ca!.publicKey.blob)}`,
   ];
   for (const list of lists) {
-    for (const signer of ["none", "ca.pub", "other.pub"]) {
+    for (const issuer of ["none", "ca.pub", "other.pub"]) {
       folder.write("list", `${list}\n`);
-      await folder.keygen(["-q", "-k", "-f", "krl", "-s", signer, "list"]);
+      await folder.keygen(["-q", "-k", "-f", "krl", "-s", issuer, "list"]);
       const revocations = parseRevokedKeys(Deno.readFileSync(join(folder.path, "krl")));
       const seen = offers.map((blob) => {
         const certificate = parseCertificate(blob);
@@ -119,7 +119,7 @@ Deno.test("ssh-keygen -Q and krun call the same certificates revoked, whatever t
       const said = await folder.keygen(["-Q", "-f", "krl", ...offers.map((_, index) => `${index}.pub`)])
         .catch((error: Error) => error.message);
       const expected = offers.map((_, index) => new RegExp(`^${index}\\.pub.*: REVOKED$`, "m").test(said));
-      assert.deepEqual(seen, expected, `${list} of ${signer}: ${said}`);
+      assert.deepEqual(seen, expected, `${list} of ${issuer}: ${said}`);
       assert.match(said, /0\.pub.*: (ok|REVOKED)/);
     }
   }

@@ -12,7 +12,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { KrunProcess } from "../krun_process.ts";
-import { waitFor } from "../wait.ts";
 
 /** How a client has ended. */
 export interface ClientEnd {
@@ -38,6 +37,10 @@ export interface SshRigOptions {
   readonly cwd?: string;
   /** False: whoever asks waits for the server. @default {true} */
   readonly waits?: boolean;
+  /** Words before each client, which may run somewhere else. */
+  readonly clientUnder?: readonly string[];
+  /** Where clients find the server. @default {"127.0.0.1"} */
+  readonly host?: string;
 }
 
 /** What a client is started with. */
@@ -132,18 +135,26 @@ export class SshRig implements AsyncDisposable {
     if (waits) await this.listens();
   }
 
-  /** Waits for the server. */
+  /** Waits for the server; where it has opened more than once, for what it has said last. */
   async listens(): Promise<void> {
-    const [, port, fingerprint] = await this.krun.sees(
+    const [, port, fingerprints = ""] = await this.krun.sees(
       "stderr",
-      /ssh server listens addresses=\S*?:(\d+)\S* hostKey=(\S+)$/m,
+      /ssh server listens addresses=\S*?:(\d+)\S* hostKey=(\S+)$(?![^]*ssh server listens)/m,
     );
     this.#port = Number(port);
     const known = join(this.folder, "known_hosts");
-    const { stdout } = await new Deno.Command("ssh-keyscan", { args: ["-p", port!, "127.0.0.1"], stderr: "null" })
-      .output();
-    await Deno.writeFile(known, stdout);
-    assert.ok((await keygen("-l", "-f", known)).includes(fingerprint!), "the key in the log is not the server's");
+    const { stdout } = await runClient([...this.#under, "ssh-keyscan", "-p", port!, this.#host]);
+    await Deno.writeTextFile(known, stdout);
+    const shown = await keygen("-l", "-f", known);
+    for (const one of fingerprints.split(",")) assert.ok(shown.includes(one), "the key in the log is not the server's");
+  }
+
+  get #under(): readonly string[] {
+    return this.#options.clientUnder ?? [];
+  }
+
+  get #host(): string {
+    return this.#options.host ?? "127.0.0.1";
   }
 
   /** Options of ssh(1), scp(1) and sftp(1), without a destination. */
@@ -161,24 +172,24 @@ export class SshRig implements AsyncDisposable {
   async ssh(args: readonly string[], options: ClientOptions = {}): Promise<ClientEnd> {
     const { user = "ann" } = options;
     const isOption = args[0]?.startsWith("-") ?? false;
-    const destination = `${user}@127.0.0.1`;
+    const destination = `${user}@${this.#host}`;
     const words = isOption ? [...args.slice(0, -1), destination, args.at(-1)!] : [destination, ...args];
-    return await runClient(["ssh", ...this.clientArgs(options), ...words], options);
+    return await runClient([...this.#under, "ssh", ...this.clientArgs(options), ...words], options);
   }
 
   /** Runs scp(1) to its end; `$HOST` is the server. */
   async scp(args: readonly string[], options: ClientOptions = {}): Promise<ClientEnd> {
     const { user = "ann" } = options;
-    const words = args.map((word) => word.replace("$HOST", `${user}@127.0.0.1`));
-    return await runClient(["scp", ...this.clientArgs(options), ...words], options);
+    const words = args.map((word) => word.replace("$HOST", `${user}@${this.#host}`));
+    return await runClient([...this.#under, "scp", ...this.clientArgs(options), ...words], options);
   }
 
   /** Starts ssh(1); whoever starts it ends it. */
   spawn(args: readonly string[], options: ClientOptions = {}): Deno.ChildProcess {
     const { user = "ann", env = {} } = options;
-    const words = [...this.clientArgs(options), `${user}@127.0.0.1`, ...args];
+    const [program = "", ...words] = [...this.#under, "ssh", ...this.clientArgs(options), `${user}@${this.#host}`];
     const stdio = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
-    return new Deno.Command("ssh", { args: words, env, ...stdio }).spawn();
+    return new Deno.Command(program, { args: [...words, ...args], env, ...stdio }).spawn();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -207,5 +218,5 @@ async function feed(stdin: WritableStream<Uint8Array>, input: Uint8Array<ArrayBu
 
 /** A line of the audit that matches, once it is there. */
 export async function audited({ krun }: SshRig, pattern: RegExp): Promise<RegExpExecArray> {
-  return await waitFor(`${pattern} in the log`, () => pattern.exec(krun.stderr) ?? undefined);
+  return await krun.sees("stderr", pattern);
 }

@@ -5,7 +5,7 @@ import { liveTool } from "../../scripts/live_tools.ts";
 import { type KrunEnd, KrunProcess } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { compiledKrun } from "./compiled.ts";
-import { ORDINARY, PEER_CALLS } from "./mesh_lab.ts";
+import { ORDINARY, PEER_CALLS, place } from "./mesh_lab.ts";
 import { MeshNetwork } from "./mesh_network.ts";
 import { startXdsServer, type XdsServer } from "./xds_server.ts";
 
@@ -35,7 +35,7 @@ class Rig implements AsyncDisposable {
     const base = await Deno.makeTempDir({ dir: this.folder, prefix: "base-" });
     await Deno.chmod(base, 0o755);
     await Deno.chown(base, uid, uid);
-    for (const program of programs) await Deno.symlink(await liveTool(program), join(base, program));
+    for (const program of programs) await place(await liveTool(program), join(base, program));
     const become = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
     return new KrunProcess({
       ...{ args, cwd: base, under: [...host.under, ...become], argv: [await compiledKrun()] },

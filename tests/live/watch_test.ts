@@ -83,6 +83,18 @@ async function start(args: readonly string[] = []): Promise<ApiServer> {
   return server;
 }
 
+let unharmed: ApiServer;
+Deno.test.beforeAll(async () => {
+  unharmed = await start();
+});
+Deno.test.afterAll(() => unharmed?.[Symbol.asyncDispose]());
+
+/** One server for all who do it no harm, without the Secrets of the test before. */
+async function sharedServer(): Promise<ApiServer> {
+  for (const name of ["db", "other"]) await unharmed.delete(secret("", name)).catch(() => {});
+  return unharmed;
+}
+
 const AWAY = "warn API server cannot be reached";
 
 let users = 0;
@@ -101,7 +113,7 @@ async function userWith(server: ApiServer, verbs: readonly string[], rule: Parti
 }
 
 Deno.test("follow() sees changes, deletion and a new object of the old name, by any set of rights", async (t) => {
-  await using server = await start();
+  const server = await sharedServer();
   for (const verbs of [["get", "list", "watch"], ["get", "watch"], ["watch"]]) {
     await t.step(`verbs ${verbs}`, async () => {
       await server.apply(secret("1"));
@@ -141,7 +153,7 @@ Deno.test("follow() sees changes, deletion and a new object of the old name, by 
 });
 
 Deno.test("follow() polls where only get is allowed, says so once, and watches when that is allowed later", async () => {
-  await using server = await start();
+  const server = await sharedServer();
   await Promise.all([server.create(secret("1")), server.create(secret("1", "other"))]);
   const user = await userWith(server, ["get"], { resourceNames: ["db", "other"] });
   await using followed = await Followed.start(user.kubeconfig, { timing: { pollMs: 300 } });
@@ -161,7 +173,7 @@ Deno.test("follow() polls where only get is allowed, says so once, and watches w
 });
 
 Deno.test("follow() retries where nothing is allowed, and goes on when it is", async () => {
-  await using server = await start();
+  const server = await sharedServer();
   await server.create(secret("1"));
   const user = await server.user("nobody-yet");
   await using followed = await Followed.start(user.kubeconfig, { timing: { pollMs: 300 } });
@@ -222,7 +234,7 @@ Deno.test("follow() outlives a server that is killed, one that stops in order, a
 });
 
 Deno.test("follow() gives up a connection that has gone silent, and calls a server that does not answer unreachable", async () => {
-  await using server = await start();
+  const server = await sharedServer();
   await server.create(secret("1"));
   const { kubeconfig } = await userWith(server, ["get", "watch"]);
   await using followed = await Followed.start(kubeconfig, { timing: { silenceMs: 1_500 } });
@@ -255,7 +267,7 @@ Deno.test("follow() knows of absence without WatchList, by a read beside the wat
 
 Deno.test("follow() goes on where it was when the server ends a watch, and begins anew when that is Gone", async (t) => {
   await t.step("goes on", async () => {
-    await using server = await start();
+    const server = await sharedServer();
     await server.create(secret("1"));
     await using followed = await Followed.start(server.adminKubeconfig, { timing: { watchMs: 1 } });
     await followed.sees("1");

@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import type { AccessVerdict, TokenVerdict } from "../core/cluster.ts";
+import { judgeToken, sshAudience } from "./token_login.ts";
+
+const AUDIENCE = "krun-ssh/shop";
+const ANN = { username: "system:serviceaccount:shop:ann", groups: ["system:serviceaccounts"] };
+
+/** A cluster that notes what it is asked. */
+function cluster(
+  { token = { authenticated: true, user: ANN }, access = { allowed: true, reason: "" } }: {
+    token?: TokenVerdict;
+    access?: AccessVerdict;
+  } = {},
+) {
+  const asked: unknown[] = [];
+  return {
+    asked,
+    reviewToken: (text: string, { audience }: { audience: string }) => {
+      asked.push([text, audience]);
+      return Promise.resolve(token);
+    },
+    accessOf: (request: unknown) => {
+      asked.push(request);
+      return Promise.resolve(access);
+    },
+  };
+}
+
+function token(claims: unknown): string {
+  const text = new TextEncoder().encode(typeof claims === "string" ? claims : JSON.stringify(claims));
+  return `e30.${text.toBase64({ alphabet: "base64url", omitPadding: true })}.c2ln`;
+}
+
+function judge(text: string, by = cluster()) {
+  return judgeToken(text, { cluster: by, namespace: "shop", signal: new AbortController().signal });
+}
+
+Deno.test("judgeToken() lets in whose token the cluster knows and who may create pods/exec in the namespace", async () => {
+  const by = cluster();
+  const shown = token({ aud: [AUDIENCE], sub: "anything" });
+  assert.deepEqual(await judge(shown, by), { allowed: true, username: ANN.username });
+  const access = { user: ANN, verb: "create", resource: "pods/exec", namespace: "shop" };
+  assert.deepEqual(by.asked, [[shown, AUDIENCE], access]);
+  assert.equal((await judge(token({ aud: AUDIENCE }))).allowed, true, "RFC 7519: one audience need not be a list");
+});
+
+Deno.test("judgeToken() shows nobody a token that is for anybody else, or that says nothing of that", async () => {
+  const API = "https://kubernetes.default.svc";
+  const others: unknown[] = [
+    { aud: [API] },
+    { aud: [AUDIENCE, API] },
+    { aud: [AUDIENCE, AUDIENCE] },
+    { aud: ["krun-ssh/other"] },
+    { aud: [`${AUDIENCE} `] },
+    { aud: [AUDIENCE, 7] },
+    { aud: [] },
+    { aud: { 0: AUDIENCE, length: 1 } },
+    { aud: 7 },
+    { aud: null },
+    {},
+    [],
+    "no JSON",
+  ];
+  for (const claims of others) {
+    const by = cluster();
+    const verdict = await judge(token(claims), by);
+    assert.equal(verdict.allowed, false, JSON.stringify(claims));
+    assert.ok(!verdict.allowed && verdict.reason.endsWith(`and must have ${AUDIENCE} alone`), JSON.stringify(verdict));
+    assert.deepEqual(by.asked, []);
+  }
+  for (const text of ["", "token", "a.b", "a.b.c.d", token({ aud: [AUDIENCE] }) + ".x"]) {
+    const by = cluster();
+    assert.equal((await judge(text, by)).allowed, false);
+    assert.deepEqual(by.asked, []);
+  }
+});
+
+Deno.test("judgeToken() shows no token on, whatever a stranger says, unless it is for this namespace's logins alone", async () => {
+  const text = fc.oneof(fc.string(), fc.json().map(token), fc.record({ aud: fc.jsonValue() }).map(token));
+  await fc.assert(fc.asyncProperty(text, async (shown) => {
+    const by = cluster();
+    assert.equal((await judge(shown, by)).allowed, false);
+    assert.deepEqual(by.asked, []);
+  }));
+});
+
+Deno.test("judgeToken() never has the token in a reason", async () => {
+  const shown = token({ aud: ["x".repeat(5_000)] });
+  const verdict = await judge(shown);
+  assert.ok(!verdict.allowed && verdict.reason.length < 400 && !verdict.reason.includes(shown.slice(4, 40)));
+});
+
+Deno.test("judgeToken() refuses what the cluster does not know, for the cluster's reason", async () => {
+  const by = cluster({ token: { authenticated: false, reason: "token has expired" } });
+  assert.deepEqual(await judge(token({ aud: [AUDIENCE] }), by), { allowed: false, reason: "token has expired" });
+  assert.equal(by.asked.length, 1);
+});
+
+Deno.test("judgeToken() refuses who may not create pods/exec, and names them", async () => {
+  const shown = token({ aud: [AUDIENCE] });
+  const refusal = (why: string) => ({
+    allowed: false,
+    reason: `may not create pods/exec in namespace "shop"${why}`,
+    username: ANN.username,
+  });
+  assert.deepEqual(await judge(shown, cluster({ access: { allowed: false, reason: "" } })), refusal(""));
+  assert.deepEqual(await judge(shown, cluster({ access: { allowed: false, reason: "no" } })), refusal(": no"));
+});
+
+Deno.test("sshAudience() is the namespace's own", () => assert.equal(sshAudience("shop"), AUDIENCE));

@@ -1,0 +1,46 @@
+/** What `--check` says of the debug SSH server. */
+import assert from "node:assert/strict";
+import type { Finding } from "../src/launch/check_report.ts";
+import { Workspace } from "./workspace.ts";
+
+const KEY = "AAAAC3NzaC1lZDI1NTE5AAAAICEkhcWy9dA8bDAMec9JyAKgRk7/q2xTLqGB+em6Y5PU";
+
+/** The rows about it, and the warnings. */
+async function checked(env: Record<string, string>): Promise<{ rows: string[]; warnings: string[] }> {
+  await using workspace = await Workspace.create();
+  const { code, stdout, stderr } = await workspace.run({ args: ["--check=json", "--", "/bin/sh"], env });
+  assert.equal(code, 0, stderr);
+  const { findings, warnings } = JSON.parse(stdout) as { findings: Finding[]; warnings: string[] };
+  const rows = findings.filter(({ what }) => what.startsWith("ssh ")).map((f) =>
+    `${f.what}: ${f.value} (${f.because})`
+  );
+  return { rows, warnings };
+}
+
+Deno.test("krun --check says where the ssh server would listen, and who would be let in", async (t) => {
+  await t.step("by SSH_AUTH, on all addresses", async () => {
+    const { rows } = await checked({ SSH_AUTH: `ssh-ed25519 ${KEY} ann@laptop` });
+    assert.deepEqual(rows, [
+      "ssh server: 0.0.0.0:15022 (SSH_AUTH)",
+      "ssh login: SHA256:9pxV7ctNVCz3SLwpb5WkkiBl57d/Rn6GUFJ1CgJik0A (ann@laptop)",
+      "ssh host key: none yet (krun makes one when its server opens, and logs it)",
+    ]);
+  });
+  await t.step("by KRUN_SSH, and always on 127.0.0.1", async () => {
+    const { rows } = await checked({ SSH_AUTH: `cert-authority ssh-ed25519 ${KEY}`, KRUN_SSH: "10.1.2.3:22" });
+    assert.equal(rows[0], "ssh server: 10.1.2.3:22, 127.0.0.1:22 (KRUN_SSH)");
+    assert.match(rows[1]!, /^ssh login: certificates of SHA256:\S+ \(ssh-ed25519\)$/);
+  });
+  await t.step("nobody, since a line is of no use", async () => {
+    const { rows, warnings } = await checked({ SSH_AUTH: `environment="A=b" ssh-ed25519 ${KEY}` });
+    assert.match(rows[0]!, /^ssh server: none \(SSH_AUTH has no key that is of use; there is no Secret sshdebug /);
+    assert.match(warnings.join(), /line 1 of SSH_AUTH lets nobody in: .*environment/);
+  });
+  await t.step("nobody, since KRUN_SSH says so", async () => {
+    const { rows } = await checked({ SSH_AUTH: `ssh-ed25519 ${KEY}`, KRUN_SSH: "-" });
+    assert.deepEqual(rows, ["ssh server: none (KRUN_SSH is -)"]);
+  });
+  await t.step("nothing, where nothing asks for one", async () => {
+    assert.deepEqual((await checked({})).rows, []);
+  });
+});

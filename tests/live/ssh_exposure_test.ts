@@ -1,0 +1,109 @@
+/** From where the debug SSH server can be reached, and what an address pays that fails again and again. In a network of its own. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { waitFor } from "../wait.ts";
+import { NetworkNamespace } from "./network_namespace.ts";
+import { isIn, publicLine } from "./ssh_attempts.ts";
+import { audited, makeKey, runClient, SshRig, type SshRigOptions } from "./ssh_rig.ts";
+
+let net: NetworkNamespace;
+Deno.test.beforeAll(async () => {
+  net = await NetworkNamespace.create();
+});
+Deno.test.afterAll(() => net[Symbol.asyncDispose]());
+
+/** A krun in the inner network, with its clients there or in the outer one, which have 10.9.0.1. */
+function start(from: "inner" | "outer", options: SshRigOptions): Promise<SshRig> {
+  const host = from === "inner" ? "127.0.0.1" : "10.9.0.2";
+  return SshRig.start({ under: net.argv("inner", []), clientUnder: net.argv(from, []), host, ...options });
+}
+
+/** Whether a TCP connection can be made. */
+async function isReachable(from: "inner" | "outer", address: string): Promise<boolean> {
+  const [host, port] = address.split(":");
+  const argv = net.argv(from, ["timeout", "5", "bash", "-c", 'exec 3<>/dev/tcp/"$0"/"$1"', host!, port!]);
+  return (await runClient(argv)).code === 0;
+}
+
+/** Without KRUN_SSH, as a user has it. */
+const DEFAULT = { KRUN_SSH: "" };
+
+Deno.test("with SSH_AUTH the server listens on port 15022 of every address", async () => {
+  await using rig = await start("outer", { env: DEFAULT });
+  assert.equal(rig.port, 15022);
+  await audited(rig, /ssh server listens addresses=0\.0\.0\.0:15022 /);
+  await isIn(rig);
+  await audited(rig, /ssh login from="10\.9\.0\.1 \d+" /);
+  assert.ok(await isReachable("inner", "127.0.0.1:15022"));
+});
+
+Deno.test("with the Secret alone it listens on port 15022 of 127.0.0.1, and no other address reaches it", async () => {
+  const manifests = await Deno.makeTempDir({ prefix: "krun-ssh-manifests-" });
+  const env = { ...DEFAULT, KRUN_MANIFESTS: manifests, WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web" };
+  await using rig = await start("inner", { env, sshAuth: "", waits: false });
+  await audited(rig, /program started/);
+  assert.equal(await isReachable("inner", "127.0.0.1:15022"), false, "not without it");
+  const authorized_keys = new TextEncoder().encode(await publicLine(rig.key)).toBase64();
+  const secret = { apiVersion: "v1", kind: "Secret", metadata: { namespace: "shop", name: "sshdebug" } };
+  await Deno.writeTextFile(join(manifests, "secret.json"), JSON.stringify({ ...secret, data: { authorized_keys } }));
+  await rig.listens();
+  await audited(rig, /ssh server listens addresses=127\.0\.0\.1:15022 /);
+  await isIn(rig);
+  assert.equal(await isReachable("outer", "10.9.0.2:15022"), false);
+  assert.equal(await isReachable("inner", "10.9.0.2:15022"), false);
+  await Deno.remove(manifests, { recursive: true });
+});
+
+Deno.test("KRUN_SSH is another place, with the same port of 127.0.0.1; and KRUN_SSH=- none at all", async (t) => {
+  await t.step("an address", async () => {
+    await using rig = await start("outer", { env: { KRUN_SSH: "10.9.0.2:2222" } });
+    await audited(rig, /ssh server listens addresses=10\.9\.0\.2:2222,127\.0\.0\.1:2222 /);
+    await isIn(rig);
+    assert.ok(await isReachable("inner", "127.0.0.1:2222"));
+    assert.equal(await isReachable("inner", "10.9.0.2:15022"), false);
+  });
+  await t.step(
+    "an address that is not there: the program runs on without the server, and the log says so",
+    async () => {
+      await using rig = await start("outer", { env: { KRUN_SSH: "10.9.0.77:2222" }, waits: false });
+      await audited(rig, /warn the ssh server cannot be had reason=\S.* hint="set KRUN_SSH to/);
+      assert.equal(await isReachable("inner", "127.0.0.1:2222"), false, "all of the addresses, or none");
+    },
+  );
+  await t.step("-", async () => {
+    await using rig = await start("inner", { env: { KRUN_SSH: "-" }, waits: false });
+    await audited(rig, /program started/);
+    for (const address of ["127.0.0.1:15022", "10.9.0.2:15022"]) assert.ok(!await isReachable("inner", address));
+    assert.doesNotMatch(rig.krun.stderr, /ssh server/);
+  });
+});
+
+Deno.test("an address that fails again and again is not listened to for a while, and no other pays for it", async (t) => {
+  await net.addAddress("outer", "10.9.0.5/24");
+  await using rig = await start("outer", { env: { ...DEFAULT, KRUN_LOG: "debug" } });
+  const stranger = await makeKey(rig.folder, "stranger");
+  const here = { options: ["BindAddress=10.9.0.1"] }, there = { options: ["BindAddress=10.9.0.5"] };
+  await t.step("who fails now and then is only refused", async () => {
+    const { code, stderr } = await rig.ssh(["true"], { key: stranger, ...here });
+    assert.equal(code, 255);
+    assert.match(stderr, /Permission denied/);
+    await isIn(rig, here);
+  });
+  await t.step("who goes on is not let near a login, with the right key too", async () => {
+    await waitFor("the penalty", async () => {
+      return /closed by|reset by/.test((await rig.ssh(["true"], { key: stranger, ...here })).stderr);
+    });
+    await audited(rig, /debug ssh connection refused from=10\.9\.0\.1 penalized=true/);
+    const right = await rig.ssh(["true"], here);
+    assert.equal(right.code, 255);
+    assert.doesNotMatch(right.stderr, /Permission denied/);
+  });
+  await t.step("another address, and loopback, are let in meanwhile", async () => {
+    await isIn(rig, there);
+    const own = ["ssh", ...rig.clientArgs({ options: ["StrictHostKeyChecking=no"] }), "ann@127.0.0.1", "echo in"];
+    assert.equal((await runClient(net.argv("inner", own))).stdout, "in\n");
+  });
+  await t.step("it passes", async () => {
+    await waitFor("the penalty to be over", async () => (await rig.ssh(["true"], here)).code === 0);
+  });
+});

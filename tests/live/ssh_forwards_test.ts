@@ -23,7 +23,8 @@ import { userForwards } from "./ssh_forward_user.ts";
 import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
 
 const local = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
-const hasNobody = (connecting: Promise<Deno.Conn>) => assert.rejects(connecting, Deno.errors.ConnectionRefused);
+const hasNobody = (connecting: Promise<Deno.Conn>) =>
+  assert.rejects(connecting.then((conn) => conn.close()), Deno.errors.ConnectionRefused);
 
 /** What ssh says of a target to which it is not led. */
 async function leads(rig: SshRig, target: string): Promise<string> {

@@ -137,7 +137,8 @@ export class SshTransport {
     this.#protocol = new Protocol({
       server: true,
       hostKeys: keys,
-      ident: "krun",
+      // To nobody else does OpenSSH's client say that its output was closed, as in `ssh HOST yes | head` (compat.c, SSH_NEW_OPENSSH).
+      ident: "OpenSSH_compatible_krun",
       offer: this.#offerTo(ALGORITHMS.cipher),
       onWrite: write,
       onError: (error) => void (this.#fault ??= error),

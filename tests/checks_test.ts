@@ -375,6 +375,10 @@ Deno.test("withRows() puts rows of a measurement in the place of those before, a
     "Text",
   ]);
   assert.throws(() => withRows(page.join("\n"), table([row("b", 5), row("c", 6)])), /measure all/);
+  const longer = withRows(page.join("\n"), table([row("c", 5), row("d", 6)])).split("\n");
+  const last = page.findLastIndex((line) => line.startsWith("| "));
+  assert.deepEqual(longer.toSpliced(last + 1, 2), page);
+  assert.deepEqual(longer.slice(last + 1, last + 3), table([row("c", 5), row("d", 6)]).lines.slice(2));
 });
 
 Deno.test("ownFaults() leaves out references to the package's types and nothing else", () => {

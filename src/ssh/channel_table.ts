@@ -246,16 +246,21 @@ export class ChannelTable {
   #globalRequest(payload: Uint8Array): void {
     const { wantsReply, request } = parseGlobalRequest(payload);
     if (request.kind === "no-more-sessions") this.#noMoreSessions = true;
-    if (++this.#waitingRequests > MAX_REQUESTS) throw new SshFormatError("too many requests wait for their answers");
     const isKnown = request.kind !== "unknown" && request.kind !== "no-more-sessions";
+    if (!isKnown && this.#waitingRequests === 0) return this.#answerGlobal(wantsReply, false);
+    if (++this.#waitingRequests > MAX_REQUESTS) throw new SshFormatError("too many requests wait for their answers");
     const answer = isKnown ? this.#services.request(request) : Promise.resolve(false);
     this.#requests = this.#requests.then(async () => {
       const granted = await answer;
       this.#waitingRequests--;
-      if (!wantsReply || this.#isLost) return;
-      const { requestSuccess, requestFailure } = SSH_MESSAGE;
-      if (granted === false) this.#carrier.send(sshMessage(requestFailure));
-      else this.#carrier.send(sshMessage(requestSuccess, ...granted === true ? [] : [granted]));
+      this.#answerGlobal(wantsReply, granted);
     });
+  }
+
+  #answerGlobal(wantsReply: boolean, granted: boolean | number): void {
+    if (!wantsReply || this.#isLost) return;
+    const { requestSuccess, requestFailure } = SSH_MESSAGE;
+    if (granted === false) this.#carrier.send(sshMessage(requestFailure));
+    else this.#carrier.send(sshMessage(requestSuccess, ...granted === true ? [] : [granted]));
   }
 }

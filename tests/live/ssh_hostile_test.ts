@@ -1,0 +1,347 @@
+/** The debug SSH server under attack, before and after a login: it serves on, its memory stays, and its log has no error. */
+import assert from "node:assert/strict";
+import { SSH_MESSAGE, sshMessage } from "../../src/core/ssh_messages.ts";
+import { concatBytes, sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
+import { loadSsh2 } from "../../src/ssh/ssh2.ts";
+import { DISCONNECT, type HostKey, readHostKey, SshTransport } from "../../src/ssh/transport.ts";
+import { plainPacket, SshClientTransport } from "../ssh_client_transport.ts";
+import { waitFor } from "../wait.ts";
+import { holdsAgain, residentBytes, steadyFootprint } from "./footprint.ts";
+import { RawSshClient, signedRequest } from "./raw_ssh_client.ts";
+import { freePort } from "./ssh_forward_rig.ts";
+import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+
+/** How much krun may grow under all of one attack, bytes, once it is warm: garbage that V8 has not collected yet. */
+const MOST_GROWTH = 48 << 20;
+
+const encoder = new TextEncoder();
+const VERSION = encoder.encode("SSH-2.0-hostile\r\n");
+
+/** Chance that is the same in each run. */
+function chance(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor(state / 2 ** 32 * below);
+  };
+}
+
+/** The bytes of a client up to its first message under keys, to be cut and changed. */
+async function handshake(): Promise<Uint8Array> {
+  const ssh2 = await loadSsh2();
+  const key = readHostKey(ssh2, ssh2.generateKeyPairSync("ed25519").private) as HostKey;
+  const [said, answers]: [Uint8Array[], Uint8Array[]] = [[], []];
+  const nothing = () => {};
+  const others = { onVersion: nothing, onService: nothing, onPayload: nothing, onDisconnect: nothing };
+  const server = new SshTransport({
+    ssh2,
+    hostKeys: [key],
+    onWrite: (bytes) => void answers.push(bytes.slice()),
+    ...others,
+  });
+  const client = new SshClientTransport({ onWrite: (bytes) => void said.push(bytes.slice()) });
+  client.start();
+  for (let at = 0; client.exchanges === 0; at++) {
+    server.receive(said[at]!);
+    for (const bytes of answers.splice(0)) client.receive(bytes);
+  }
+  [server, client].forEach((side) => side.close());
+  return concatBytes(...said);
+}
+
+/** Says something to the server without waiting for it, and hears it out. */
+async function say(port: number, ...pieces: readonly Uint8Array[]): Promise<void> {
+  using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  try {
+    for (const piece of pieces) for (let at = 0; at < piece.length;) at += await conn.write(piece.subarray(at));
+    await conn.closeWrite();
+    const buffer = new Uint8Array(4096);
+    while (await conn.read(buffer) !== null);
+  } catch {
+    // It has hung up in the middle.
+  }
+}
+
+/** One attack by its number: what is said before there are keys. */
+function attack(number: number, whole: Uint8Array): Uint8Array[] {
+  const random = chance(number);
+  const noise = (length: number) => Uint8Array.from({ length }, () => random(256));
+  switch (number % 8) {
+    case 0: // Cut off.
+      return [whole.subarray(0, random(whole.length))];
+    case 1: { // One byte is another, after the version.
+      const changed = whole.slice();
+      changed[VERSION.length + random(changed.length - VERSION.length)]! ^= 1 + random(255);
+      return [changed];
+    }
+    case 2:
+      return [noise(200)];
+    case 3:
+      return [VERSION, noise(300)];
+    case 4: // Of any type, with anything in it.
+      return [VERSION, plainPacket(Uint8Array.of(random(256), ...noise(random(100))))];
+    case 5: // An exchange of keys whose lists are no lists.
+      return [VERSION, plainPacket(Uint8Array.of(20, ...noise(16 + random(200))))];
+    case 6: // A length that nobody may have, and one that would hold memory.
+      return [VERSION, sshUint32(number % 16 < 8 ? 0xffff_fff8 : 34_996), noise(100)];
+    default: // A version without an end.
+      return [encoder.encode("SSH-2.0-"), encoder.encode("x".repeat(random(20_000)))];
+  }
+}
+
+async function attackAll(
+  port: number,
+  { from, to, whole }: { from: number; to: number; whole: Uint8Array },
+): Promise<void> {
+  let next = from;
+  const one = async () => {
+    while (next < to) await say(port, ...attack(next++, whole));
+  };
+  await Promise.all(Array.from({ length: 32 }, one));
+}
+
+/** What must hold after an attack. */
+async function standsAfter(rig: SshRig): Promise<void> {
+  assert.equal((await rig.ssh(["echo served"])).stdout, "served\n");
+  assert.doesNotMatch(rig.krun.stderr, /^\S+ error |Uncaught|Unhandled|internal fault|panicked/im);
+  // The program runs on.
+  assert.doesNotMatch(rig.krun.stderr, /container ended/);
+}
+
+Deno.test("10,000 malformed packets and truncated handshakes leave the server serving, and its memory flat", async () => {
+  await using rig = await SshRig.start({ env: BARE_HOME });
+  const whole = await handshake();
+  await attackAll(rig.port, { from: 0, to: 2000, whole });
+  await rig.ssh(["sleep 0.1"]);
+  const [footprint, memory] = [await steadyFootprint(rig.krun.pid), residentBytes(rig.krun.pid)];
+  await attackAll(rig.port, { from: 2000, to: 10_000, whole });
+  const grown = residentBytes(rig.krun.pid) - memory;
+  await standsAfter(rig);
+  await holdsAgain(rig.krun.pid, footprint);
+  assert.ok(grown < MOST_GROWTH, `${grown} bytes`);
+});
+
+Deno.test("clients that say one byte at a time are served as any others, and hundreds of them keep nobody out", async () => {
+  await using rig = await SshRig.start({ env: BARE_HOME });
+  await rig.ssh(["sleep 0.1"]);
+  const before = await steadyFootprint(rig.krun.pid);
+  const whole = await handshake();
+  const conns: Deno.Conn[] = [];
+  for (let at = 0; at < 300; at++) {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: rig.port });
+    conns.push(conn);
+    await conn.write(whole.subarray(0, 1)).catch(() => 0);
+  }
+  await standsAfter(rig);
+  // The newest ones are still listened to.
+  const last = conns.at(-1)!;
+  const answer = new Uint8Array(4096);
+  let heard = 0;
+  const hearing = (async () => {
+    for (let count; (count = await last.read(answer).catch(() => null)) !== null;) heard += count;
+  })();
+  for (let at = 1; at < whole.length; at++) await last.write(whole.subarray(at, at + 1));
+  await waitFor("the answer with the server's key", () => heard > 800);
+  for (const conn of conns) conn.close();
+  await hearing;
+  await holdsAgain(rig.krun.pid, before);
+});
+
+/** Logs in, does something, and hears how krun ends it. */
+async function isEnded(
+  rig: SshRig,
+  act: (client: RawSshClient) => Promise<void> | void,
+  { logsIn = true } = {},
+): Promise<void> {
+  await using client = await RawSshClient.connect(rig.port);
+  if (logsIn) await client.login(await Deno.readTextFile(rig.key));
+  await act(client);
+  await client.over();
+  assert.equal(client.goodbye, DISCONNECT.protocolError);
+}
+
+const { channelOpen, channelData, channelEof, channelClose, channelWindowAdjust, channelRequest, globalRequest } =
+  SSH_MESSAGE;
+
+Deno.test("who breaks the protocol is told goodbye, before and after a login, and others go on", async (t) => {
+  await using rig = await SshRig.start({ env: BARE_HOME });
+  await rig.ssh(["sleep 0.1"]);
+  const before = await steadyFootprint(rig.krun.pid);
+  await using witness = await RawSshClient.connect(rig.port);
+  await witness.login(await Deno.readTextFile(rig.key));
+  const session = await witness.exec("cat");
+  await t.step("channels and requests before a login", async () => {
+    for (const type of Object.values(SSH_MESSAGE).filter((type) => type >= globalRequest)) {
+      await isEnded(rig, (client) => client.send(sshMessage(type, 0, 0, 0)), { logsIn: false });
+    }
+    await isEnded(rig, (client) => client.send(sshMessage(SSH_MESSAGE.userauthSuccess)), { logsIn: false });
+  });
+  await t.step("a service that is none", async () => {
+    await using client = await RawSshClient.connect(rig.port);
+    void client.transport.service("ssh-connection");
+    await client.over();
+    assert.equal(client.goodbye, DISCONNECT.serviceNotAvailable);
+  });
+  await t.step("more than the window", async () => {
+    await isEnded(rig, async (client) => {
+      const sleeping = await client.exec("sleep 60");
+      for (let sent = 0; sent <= sleeping.window + 200_000; sent += 32_000) {
+        client.data(sleeping, new Uint8Array(32_000));
+      }
+    });
+  });
+  await t.step("bytes after their end", async () => {
+    await isEnded(rig, async (client) => {
+      const cat = await client.exec("cat; sleep 60");
+      client.send(sshMessage(channelEof, cat.peer));
+      client.data(cat, "late");
+    });
+  });
+  await t.step("channels that are not there", async () => {
+    for (const type of [channelData, channelEof, channelClose, channelWindowAdjust]) {
+      await isEnded(rig, (client) => client.send(sshMessage(type, 4711, 1), Uint8Array.of(0)));
+    }
+    await isEnded(rig, (client) => client.send(sshMessage(channelRequest, 9), sshString("shell"), Uint8Array.of(1)));
+    await isEnded(rig, (client) => client.send(sshMessage(SSH_MESSAGE.channelOpenConfirmation, 0, 1, 2, 3)));
+  });
+  await t.step("a window that cannot be counted", async () => {
+    await isEnded(rig, async (client) => {
+      const sleeping = await client.exec("sleep 60");
+      client.send(sshMessage(channelWindowAdjust, sleeping.peer, 2 ** 32 - 1));
+    });
+  });
+  await t.step("messages that end too early", async () => {
+    const short = [
+      [Uint8Array.of(channelOpen)],
+      [Uint8Array.of(channelOpen), sshString("session"), sshUint32(0)],
+      [Uint8Array.of(globalRequest), sshUint32(2 ** 32 - 1)],
+      [Uint8Array.of(channelData), sshUint32(0)],
+    ];
+    for (const parts of short) await isEnded(rig, (client) => client.send(...parts));
+  });
+  await t.step("the others go on", async () => {
+    witness.data(session, "still here");
+    await waitFor("an answer", () => witness.output === "still here");
+    await witness[Symbol.asyncDispose]();
+    await standsAfter(rig);
+    await holdsAgain(rig.krun.pid, before);
+  });
+});
+
+Deno.test("a client that has logged in and floods krun takes little of its memory, and keeps nobody out", async (t) => {
+  await using rig = await SshRig.start({ env: BARE_HOME });
+  const key = await Deno.readTextFile(rig.key);
+  const login = async () => {
+    const client = await RawSshClient.connect(rig.port);
+    await client.login(key);
+    return client;
+  };
+  const flood = async (client: RawSshClient, count: number, ...parts: readonly Uint8Array[]) => {
+    for (let sent = 0; sent < count; sent++) {
+      client.send(...parts);
+      if (sent % 2000 === 0) await Promise.race([client.flushed(), new Promise((resolve) => setTimeout(resolve, 50))]);
+    }
+  };
+  const keepalive = [Uint8Array.of(globalRequest), sshString("keepalive@openssh.com"), Uint8Array.of(1)];
+  await rig.ssh(["sleep 0.1"]);
+  {
+    await using warm = await login();
+    await flood(warm, 100_000, ...keepalive);
+    await waitFor("the answers", () => warm.received.length === 100_000);
+  }
+  const before = await steadyFootprint(rig.krun.pid);
+  const memory = residentBytes(rig.krun.pid);
+  const flat = () => {
+    const grown = residentBytes(rig.krun.pid) - memory;
+    assert.ok(grown < MOST_GROWTH, `${grown} bytes`);
+  };
+  await t.step("global requests whose answers are not read", async () => {
+    await using client = await login();
+    client.pause();
+    await flood(client, 100_000, ...keepalive);
+    await standsAfter(rig);
+    flat();
+    client.resume();
+    await client.flushed();
+    await waitFor("all answers", () => client.received.length === 100_000);
+  });
+  await t.step("requests of a channel", async () => {
+    await using client = await login();
+    const session = await client.openSession();
+    const request = [sshMessage(channelRequest, session.peer), sshString("env"), Uint8Array.of(1)];
+    await flood(client, 20_000, ...request, sshString("LC_ALL"), sshString("C".repeat(1000)));
+    await waitFor("the answers", () => client.received.length === 20_000);
+    flat();
+  });
+  await t.step("single bytes for a program that does not read", async () => {
+    await using client = await login();
+    const session = await client.exec("sleep 600");
+    const byte = [sshMessage(channelData, session.peer, 1), Uint8Array.of(1)];
+    await flood(client, 100_000, ...byte);
+    await client.flushed();
+    await standsAfter(rig);
+    flat();
+  });
+  await t.step("5,000 channels, of which none could be served", async () => {
+    await using client = await login();
+    const numbers = [sshUint32(0), sshUint32(1000), sshUint32(1000)];
+    const to = [sshString("127.0.0.1"), sshUint32(freePort()), sshString(""), sshUint32(0)];
+    await flood(client, 5000, Uint8Array.of(channelOpen), sshString("session"), ...numbers);
+    await waitFor("the answers", () => client.received.length === 5000);
+    const opened = client.received.filter(([type]) => type === SSH_MESSAGE.channelOpenConfirmation);
+    assert.equal(opened.length, 64);
+    client.received.length = 0;
+    await flood(client, 3000, Uint8Array.of(channelOpen), sshString("direct-tcpip"), ...numbers, ...to);
+    await waitFor("the answers", () => client.received.length === 3000);
+    assert.ok(client.received.every(([type]) => type === SSH_MESSAGE.channelOpenFailure));
+    client.received.length = 0;
+    client.send(Uint8Array.of(channelOpen), sshString("direct-tcpip"), sshUint32(0), sshUint32(9), sshUint32(0), ...to);
+    await client.take(SSH_MESSAGE.channelOpenFailure);
+    flat();
+  });
+  await t.step("more places to listen in than it may have", async () => {
+    await using client = await login();
+    await flood(
+      client,
+      500,
+      Uint8Array.of(globalRequest),
+      sshString("tcpip-forward"),
+      Uint8Array.of(1),
+      sshString(""),
+      sshUint32(0),
+    );
+    await waitFor("the answers", () => client.received.length === 500);
+    assert.equal(client.received.filter(([type]) => type === SSH_MESSAGE.requestSuccess).length, 64);
+  });
+  await t.step("keys that are exchanged again and again, and logins after the login", async () => {
+    await using client = await login();
+    for (let round = 0; round < 30; round++) {
+      client.transport.rekey();
+      await waitFor("keys", () => !client.transport.isExchanging);
+    }
+    for (let round = 0; round < 100; round++) client.send(signedRequest(client.transport.sessionId, key));
+    await client.exec("exit 3");
+    assert.deepEqual(await client.exited(), { status: 3 });
+    flat();
+  });
+  await t.step("anything at all", async () => {
+    const random = chance(7);
+    for (let round = 0; round < 60; round++) {
+      await using client = await login();
+      const { peer } = await client.openSession();
+      for (let count = 0; count < 20 && !client.isOver; count++) {
+        const rest = Uint8Array.from({ length: random(60) }, () => random(256));
+        client.send(
+          sshMessage(80 + random(21), random(3) ? peer : random(5)),
+          random(2) ? sshString("exec") : rest,
+          rest,
+        );
+      }
+      await client.flushed();
+    }
+    await standsAfter(rig);
+  });
+  await audited(rig, /ssh logout/);
+  await holdsAgain(rig.krun.pid, before);
+  flat();
+});

@@ -16,6 +16,7 @@ import { SshFormatError } from "../core/ssh_wire.ts";
 import { MAX_PACKET } from "./channel.ts";
 import { GcmOutput } from "./gcm_output.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
+import { ecdsaHostKey } from "./ecdsa_host_key.ts";
 import type { Ssh2, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
 
 /** A key that the server proves to be its own by. */
@@ -95,12 +96,20 @@ const PATIENCE_MS = 1_000;
 
 /** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
 export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
-  const parsed = parseKey(text);
-  if (parsed instanceof Error) return "it is no private key, or has a passphrase";
-  const key = Array.isArray(parsed) ? parsed[0] : parsed;
-  if (!key?.isPrivateKey()) return "it is no private key";
-  if (key.type === "ssh-dss") return "DSA is not secure any more";
-  return { type: key.type, publicBlob: key.getPublicSSH(), parsed: key };
+  try {
+    const read = parseKey(text);
+    if (read instanceof Error) return "it is no private key, or has a passphrase";
+    const key = Array.isArray(read) ? read[0] : read;
+    if (!key?.isPrivateKey()) return "it is no private key";
+    if (key.type === "ssh-dss") return "DSA is not secure any more";
+    const parsed = key.type.startsWith("ecdsa-") ? ecdsaHostKey(key) : key;
+    const probe = parsed.sign(Buffer.from("a probe"), key.type === "ssh-rsa" ? "sha512" : undefined);
+    if (probe instanceof Error) return `it does not sign: ${probe.message}`;
+    return { type: key.type, publicBlob: key.getPublicSSH(), parsed };
+  } catch (cause) {
+    // Of ssh2, or of Deno's crypto: neither says what it takes.
+    return `it is none that can be used, which ssh-keygen -p may change: ${(cause as Error).message}`;
+  }
 }
 
 /** One connection's transport, the server's side. */

@@ -23,6 +23,12 @@ import { userForwards } from "./ssh_forward_user.ts";
 import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
 
 const local = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
+/** Whether nobody listens there any more. */
+const isClosed = (port: number) =>
+  local(port).then((conn) => {
+    conn.close();
+    return false;
+  }, () => true);
 const hasNobody = (connecting: Promise<Deno.Conn>) => assert.rejects(connecting, Deno.errors.ConnectionRefused);
 
 /** What ssh says of a target to which it is not led. */
@@ -136,7 +142,7 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
     const [, port] = await ssh.says(/Allocated port (\d+)/);
     await Promise.all([asks(Number(port)), asks(Number(port))]);
     await ssh[Symbol.asyncDispose]();
-    await waitFor("the port to be closed", () => hasNobody(local(Number(port))).then(() => true));
+    await waitFor("the port to be closed", () => isClosed(Number(port)));
     await holdsAgain(rig.krun.pid, before);
   });
   await t.step("no other address, whatever is asked for", async () => {
@@ -177,7 +183,7 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
     for (const port of [one, two]) await control("forward", port);
     for (const port of [one, two]) await asks(port);
     await control("cancel", one);
-    await waitFor("the port to be closed", () => hasNobody(local(one)).then(() => true));
+    await waitFor("the port to be closed", () => isClosed(one));
     await asks(two);
     await rig.ssh(["-O", "exit", "true"], { options });
   });

@@ -23,13 +23,8 @@ import { userForwards } from "./ssh_forward_user.ts";
 import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
 
 const local = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
-/** Whether nobody listens there any more. */
-const isClosed = (port: number) =>
-  local(port).then((conn) => {
-    conn.close();
-    return false;
-  }, () => true);
-const hasNobody = (connecting: Promise<Deno.Conn>) => assert.rejects(connecting, Deno.errors.ConnectionRefused);
+const hasNobody = (connecting: Promise<Deno.Conn>) =>
+  assert.rejects(connecting.then((conn) => conn.close()), Deno.errors.ConnectionRefused);
 
 /** What ssh says of a target to which it is not led. */
 async function leads(rig: SshRig, target: string): Promise<string> {
@@ -142,7 +137,7 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
     const [, port] = await ssh.says(/Allocated port (\d+)/);
     await Promise.all([asks(Number(port)), asks(Number(port))]);
     await ssh[Symbol.asyncDispose]();
-    await waitFor("the port to be closed", () => isClosed(Number(port)));
+    await waitFor("the port to be closed", () => hasNobody(local(Number(port))).then(() => true));
     await holdsAgain(rig.krun.pid, before);
   });
   await t.step("no other address, whatever is asked for", async () => {
@@ -183,7 +178,7 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
     for (const port of [one, two]) await control("forward", port);
     for (const port of [one, two]) await asks(port);
     await control("cancel", one);
-    await waitFor("the port to be closed", () => isClosed(one));
+    await waitFor("the port to be closed", () => hasNobody(local(one)).then(() => true));
     await asks(two);
     await rig.ssh(["-O", "exit", "true"], { options });
   });

@@ -16,8 +16,8 @@ function running(seconds: string): number[] {
 
 /** Sessions once, so that what krun loads and opens at the first one is there. */
 async function warm(rig: SshRig): Promise<void> {
-  await rig.ssh(["true"]);
-  await rig.ssh(["-tt", "true"]);
+  await rig.ssh(["sleep 0.1"]);
+  await rig.ssh(["-tt", "sleep 0.1"]);
 }
 
 Deno.test("a client that is killed takes its children along, nothing leaks, and what has left the session stays", async (t) => {

@@ -174,8 +174,8 @@ export async function runKrun(options: KrunOptions): Promise<KrunEnd> {
   return await krun.end;
 }
 
-/** A krun from source finds its modules where the tests' own deno has them, also under another HOME. */
-function denoDir(): string {
+/** DENO_DIR of a krun from source: it finds its modules where the tests' own deno has them, also under another HOME. */
+export function denoDir(): string {
   const set = Deno.env.get("DENO_DIR");
   if (set) return set;
   return join(Deno.env.get("XDG_CACHE_HOME") ?? join(Deno.env.get("HOME") ?? "/root", ".cache"), "deno");

@@ -36,6 +36,8 @@ export interface SessionSpec {
 export interface ProcessOutput {
   /** The next bytes, which are good until the next read; `undefined` when nobody can write any more. Never rejects. */
   read(): Promise<Uint8Array | undefined>;
+  /** Nobody reads any more: who writes to a pipe is told so (SIGPIPE). A terminal is not read, and its program waits. */
+  close(): void;
 }
 
 /** What bytes are written to. One write at a time. */

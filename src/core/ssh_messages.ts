@@ -131,6 +131,8 @@ export type SessionRequest =
   /** Without `SIG`. */
   | { readonly kind: "signal"; readonly name: string }
   | { readonly kind: "window-change"; readonly size: TerminalSize }
+  /** Nobody reads the program's output any more (OpenSSH's PROTOCOL, 2.1). */
+  | { readonly kind: "eow" }
   | { readonly kind: "unknown"; readonly type: string };
 
 /** A request about a channel. */
@@ -166,6 +168,8 @@ function sessionRequest(type: string, reader: SshReader): SessionRequest {
       return { kind: type, name: textOfBytes(reader.string()) };
     case "window-change":
       return { kind: type, size: terminalSize(reader) };
+    case "eow@openssh.com":
+      return { kind: "eow" };
     default:
       return { kind: "unknown", type };
   }

@@ -35,6 +35,12 @@ export interface DebugServerOptions {
   env(): Env;
 }
 
+/**
+ * How long a server that needs no Secret waits for it, milliseconds: it may hold the host key, and a client that meets another one believes
+ * that somebody is in between.
+ */
+const FIRST_NEWS_MS = 2_000;
+
 /** The server of one run. Disposing it ends every session. */
 export class DebugServer implements AsyncDisposable {
   readonly #run: Run;
@@ -49,6 +55,8 @@ export class DebugServer implements AsyncDisposable {
   /** One change after the other. */
   #changing: Promise<void> = Promise.resolve();
   #told = new Set<string>();
+  /** What the Secret says is known, or is not waited for any more. */
+  #isInformed = false;
 
   constructor(run: Run, options: DebugServerOptions) {
     this.#run = run;
@@ -57,18 +65,30 @@ export class DebugServer implements AsyncDisposable {
 
   /** Opens the server if somebody may log in, and follows the Secret. */
   begin(): void {
-    const { settings: { ssh }, plan: { cluster, identity } } = this.#run;
-    if (ssh.authorizedKeys !== undefined || ssh.rbac) this.#change(undefined);
-    const { namespace } = identity;
-    if (!cluster || !namespace) return;
+    const { plan: { cluster, identity: { namespace } }, log } = this.#run;
+    if (!cluster || !namespace) return this.#openWithoutSecret();
     const ref = { kind: "Secret", namespace: namespace.value, name: SSH_SECRET } as const;
+    const { signal } = this.#over;
     this.#following = cluster.follow(ref, {
-      signal: this.#over.signal,
-      deliver: (object) => this.#change(object),
+      signal,
+      deliver: (object) => {
+        this.#isInformed = true;
+        return this.#change(object);
+      },
       onState: (state, reason) => {
-        if (reason) this.#run.log.debug("ssh: the Secret cannot be followed", { state, reason: reason.message });
+        if (!reason) return;
+        log.debug("ssh: the Secret cannot be followed", { state, reason: reason.message });
+        this.#openWithoutSecret();
       },
     });
+    void systemClock.sleep(FIRST_NEWS_MS, signal).then(() => this.#openWithoutSecret());
+  }
+
+  #openWithoutSecret(): void {
+    const { authorizedKeys, rbac } = this.#run.settings.ssh;
+    const isWanted = authorizedKeys !== undefined || rbac;
+    if (isWanted && !this.#isInformed && !this.#over.signal.aborted) this.#change(undefined);
+    this.#isInformed = true;
   }
 
   /** Nobody new is let in, and whoever is in is told. */

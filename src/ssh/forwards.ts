@@ -77,6 +77,7 @@ export class Forwards {
       log.info("ssh forward refused", { to, reason: words });
       return new ChannelRefused(reason, words);
     };
+    if (this.#isOver) throw refuse(CHANNEL_REFUSAL.prohibited, "this connection ends");
     if (!this.#mayOpen(target)) throw refuse(CHANNEL_REFUSAL.prohibited, "this login may not be forwarded there");
     const descriptor = this.#options.takeDescriptor();
     if (!descriptor) throw refuse(CHANNEL_REFUSAL.shortage, "too many files are open");

@@ -108,6 +108,9 @@ export class Session implements SessionHandler {
         return this.#start({ command: request.command });
       case "subsystem":
         return request.name === "sftp" && this.#start({ command: undefined, subsystem: request.name });
+      case "eow":
+        if (!this.#terminal) this.#process?.output.close();
+        return true;
       case "unknown":
         return false;
     }

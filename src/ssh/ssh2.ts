@@ -10,7 +10,10 @@ export interface Ssh2Key {
   /** As `ssh-ed25519`. */
   readonly type: string;
   getPublicSSH(): Uint8Array;
+  getPrivatePEM(): string;
   isPrivateKey(): boolean;
+  /** Returns the error where it does not sign. */
+  sign(data: Uint8Array, hash?: string): Uint8Array | Error;
 }
 
 /** A cipher of node's that is at work. */

@@ -242,6 +242,7 @@ class Server implements SshServer {
     client: Client,
     { channel, login, world, log }: { channel: SshChannel; login: SshLogin; world: SessionWorld; log: Logger },
   ): Session {
+    if (client.isEnding) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, "this connection ends");
     const all = [...this.#clients].reduce((sum, { sessions }) => sum + sessions.size, 0);
     if (client.sessions.size >= MOST_SESSIONS.each || all >= MOST_SESSIONS.all) {
       throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "there are too many sessions");
@@ -288,6 +289,7 @@ class Server implements SshServer {
     const { connection, sessions, login } = client;
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
     for (const session of sessions) session.tell(`this connection ends: ${reason}`);
+    client.forwards?.close();
     // A client that is told goodbye shows nothing any more.
     if (sessions.size === 0) connection.end();
     else void this.#options.clock.sleep(SHOW_MS, connection.over).then(() => connection.end());

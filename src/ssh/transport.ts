@@ -10,11 +10,13 @@
 import { Buffer } from "node:buffer";
 import { randomFillSync } from "node:crypto";
 import { SSH_ALGORITHMS } from "../core/ssh_algorithm.ts";
+import { ciphersFromServer, hasFirstPacket } from "../core/ssh_kexinit.ts";
 import { extInfo } from "../core/ssh_messages.ts";
 import { SshFormatError } from "../core/ssh_wire.ts";
 import { MAX_PACKET } from "./channel.ts";
 import { GcmOutput } from "./gcm_output.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
+import { ecdsaHostKey } from "./ecdsa_host_key.ts";
 import type { Ssh2, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
 
 /** A key that the server proves to be its own by. */
@@ -68,9 +70,9 @@ const ALGORITHMS = {
     "kex-strict-s-v00@openssh.com",
   ],
   cipher: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"],
-  // A client takes the first of its own list that is here, OpenSSH's CTR where there is both. From the server GCM is the faster one
-  // (gcm_output.ts), and OpenSSH has had it since 2013; others are left the choice.
-  toOpenSsh: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
+  // From the server it is the faster one (gcm_output.ts), but a client takes the first of its own list, which OpenSSH's CTR was until 10.0:
+  // who has GCM is offered nothing else.
+  gcm: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
   mac: ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"],
   compress: ["none"],
 } as const;
@@ -89,14 +91,25 @@ const KEYS_LAST_BYTES = 2 ** 30;
 
 const LINE_FEED = 10;
 
+/** How long a client may wait for what is offered before it says what it has: either may begin (RFC 4253, 7.1). Milliseconds. */
+const PATIENCE_MS = 1_000;
+
 /** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
 export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
-  const parsed = parseKey(text);
-  if (parsed instanceof Error) return "it is no private key, or has a passphrase";
-  const key = Array.isArray(parsed) ? parsed[0] : parsed;
-  if (!key?.isPrivateKey()) return "it is no private key";
-  if (key.type === "ssh-dss") return "DSA is not secure any more";
-  return { type: key.type, publicBlob: key.getPublicSSH(), parsed: key };
+  try {
+    const read = parseKey(text);
+    if (read instanceof Error) return "it is no private key, or has a passphrase";
+    const key = Array.isArray(read) ? read[0] : read;
+    if (!key?.isPrivateKey()) return "it is no private key";
+    if (key.type === "ssh-dss") return "DSA is not secure any more";
+    const parsed = key.type.startsWith("ecdsa-") ? ecdsaHostKey(key) : key;
+    const probe = parsed.sign(Buffer.from("a probe"), key.type === "ssh-rsa" ? "sha512" : undefined);
+    if (probe instanceof Error) return `it does not sign: ${probe.message}`;
+    return { type: key.type, publicBlob: key.getPublicSSH(), parsed };
+  } catch (cause) {
+    // Of ssh2, or of Deno's crypto: neither says what it takes.
+    return `it is none that can be used, which ssh-keygen -p may change: ${(cause as Error).message}`;
+  }
 }
 
 /** One connection's transport, the server's side. */
@@ -107,8 +120,10 @@ export class SshTransport {
   /** Payloads that wait for the end of a key exchange. */
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
-  /** What there is of the client's version; `undefined` once it is whole. */
-  #version: Buffer | undefined = Buffer.alloc(0);
+  /** What there is of the client's version and first packet; `undefined` once ssh2 has them. */
+  #begun: Buffer | undefined = Buffer.alloc(0);
+  #patience: ReturnType<typeof setTimeout> | undefined;
+  readonly #offerTo: (cipher: readonly string[]) => object;
   #fault: Error | undefined;
   #hasKeys = false;
   #isClosed = false;
@@ -122,8 +137,7 @@ export class SshTransport {
     const { serverHostKey, keys } = hostKeyTable(hostKeys);
     const both = { mac: ALGORITHMS.mac, compress: ALGORITHMS.compress, lang: [] };
     const cs = { ...both, cipher: ALGORITHMS.cipher };
-    const offerTo = (cipher: readonly string[]) =>
-      new KexInit({ kex: ALGORITHMS.kex, serverHostKey, cs, sc: { ...both, cipher } });
+    this.#offerTo = (cipher) => new KexInit({ kex: ALGORITHMS.kex, serverHostKey, cs, sc: { ...both, cipher } });
     const write = (bytes: Uint8Array) => {
       this.#used.out += bytes.length;
       onWrite(bytes);
@@ -132,15 +146,12 @@ export class SshTransport {
     this.#protocol = new Protocol({
       server: true,
       hostKeys: keys,
-      ident: "krun",
-      offer: offerTo(ALGORITHMS.cipher),
+      // To nobody else does OpenSSH's client say that its output was closed, as in `ssh HOST yes | head` (compat.c, SSH_NEW_OPENSSH).
+      ident: "OpenSSH_compatible_krun",
+      offer: this.#offerTo(ALGORITHMS.cipher),
       onWrite: write,
       onError: (error) => void (this.#fault ??= error),
-      onHeader: ({ versions: { software }, comments }) => {
-        // What is offered goes out after this.
-        if (software.startsWith("OpenSSH_")) this.#protocol._offer = offerTo(ALGORITHMS.toOpenSsh);
-        onVersion(comments ? `${software} ${comments}` : software);
-      },
+      onHeader: ({ versions: { software }, comments }) => onVersion(comments ? `${software} ${comments}` : software),
       onHandshakeComplete: () => this.#exchanged(),
       messageHandlers: {
         SERVICE_REQUEST: (_, service) => onService(service),
@@ -184,7 +195,7 @@ export class SshTransport {
   /** Takes bytes of the client. @throws {Error} when they break the protocol: the connection is to be ended */
   receive(bytes: Uint8Array): void {
     // It may keep a view of them.
-    const chunk = this.#withoutPartialVersion(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    const chunk = this.#beginning(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     if (!chunk) return;
     this.#used.in += chunk.length;
     this.#protocol.parse(chunk, 0, chunk.length);
@@ -246,6 +257,7 @@ export class SshTransport {
   /** Lets go of what it holds. */
   close(): void {
     this.#isClosed = true;
+    this.#endBeginning();
     this.#protocol.cleanup();
     endCiphers(this.#protocol);
   }
@@ -283,16 +295,45 @@ export class SshTransport {
     if (Math.max(this.#used.out, this.#used.in) >= keysLastBytes) this.rekey();
   }
 
-  /** ssh2 loses what comes after the second piece of a version, so it gets none in pieces. */
-  #withoutPartialVersion(chunk: Buffer): Buffer | undefined {
-    if (!this.#version) return chunk;
-    const all = Buffer.concat([this.#version, chunk]);
+  /**
+   * The client's version and its first packet, as a whole: ssh2 loses what comes after the second piece of a version, and offers what it
+   * has as soon as that is there. Undefined: there is more to come.
+   */
+  #beginning(chunk: Buffer): Buffer | undefined {
+    if (!this.#begun) return chunk;
+    const all = this.#begun = Buffer.concat([this.#begun, chunk]);
     const end = all.indexOf(LINE_FEED);
     if (end >= LONGEST_VERSION || (end < 0 && all.length >= LONGEST_VERSION)) {
       throw new SshFormatError("the client's version is too long");
     }
-    this.#version = end < 0 ? all : undefined;
-    return end < 0 ? undefined : all;
+    if (end < 0) return undefined;
+    const packet = all.subarray(end + 1);
+    if (all.toString("latin1", 0, 4) !== "SSH-") return this.#endBeginning();
+    if (!hasFirstPacket(packet)) {
+      this.#patience ??= setTimeout(() => this.#begin(), PATIENCE_MS);
+      return undefined;
+    }
+    if (ciphersFromServer(packet).some((cipher) => ALGORITHMS.gcm.some((gcm) => gcm === cipher))) {
+      this.#protocol._offer = this.#offerTo(ALGORITHMS.gcm);
+    }
+    return this.#endBeginning();
+  }
+
+  /** The client waits for what is offered before it says what it has. */
+  #begin(): void {
+    const all = this.#endBeginning()!;
+    try {
+      this.#protocol.parse(all, 0, all.length);
+    } catch (cause) {
+      this.#options.onDisconnect(DISCONNECT.protocolError, (cause as Error).message);
+    }
+  }
+
+  #endBeginning(): Buffer | undefined {
+    const all = this.#begun;
+    this.#begun = undefined;
+    clearTimeout(this.#patience);
+    return all;
   }
 }
 

@@ -74,7 +74,9 @@ async function applyPrinted(shop: Shop, details: string): Promise<void> {
 
 Deno.test("krun says what is forbidden to whom, and applying exactly what it prints lets it start", async () => {
   await using shop = await Shop.create(server, { rules: [] });
-  const env = { K8S_SECRET_db: "./db", K8S_CM_app: "./app", K8S_TOKEN_vault: "./token", ...await shop.pod([], []) };
+  // Who may not read Secret sshdebug goes without it, and is told of no right.
+  const asked = { K8S_SECRET_db: "./db", K8S_CM_app: "./app", K8S_TOKEN_vault: "./token", KRUN_SSH: "-" };
+  const env = { ...asked, ...await shop.pod([], []) };
   const { line, details } = await shop.refuses({ env });
   names(line, "403", `user "${shop.user}" may not`, `in namespace "${shop.namespace}"`, "apply the Role");
   names(details, 'get secrets "db"', 'get configmaps "app"', 'create serviceaccounts/token "default"');

@@ -36,7 +36,7 @@ export async function attempt(
   const log = await waitFor(`what krun says of ${user}`, () => {
     const lines = rig.krun.stderr.split("\n").filter((line) => line.includes(`user=${user} `)).join("\n");
     if (/ssh (?:login refused|logout) /.test(lines)) return lines;
-    if (end.code === 255 && lines === "") throw new Error(end.stderr);
+    if (end.code === 255 && lines === "") throw new Error(`${end.stderr}\n${rig.krun.stderr.slice(-1500)}`);
   }, { timeoutMs: 10_000 });
   return { ...end, log };
 }

@@ -26,7 +26,7 @@ async function namespace(name: string, { mayRead = true } = {}): Promise<Record<
   const rule = { apiGroups: [""], resources: ["secrets"], resourceNames: ["sshdebug"], verbs: ["get", "watch"] };
   const token = { apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"] };
   await server.grant(name, `krun-${name}`, [token, ...mayRead ? [rule] : []]);
-  return { KUBECONFIG: kubeconfig, WORKLOAD_NAMESPACE: name, WORKLOAD_NAME: "web", SSH_AUTH: "" };
+  return { KUBECONFIG: kubeconfig, WORKLOAD_NAMESPACE: name, WORKLOAD_NAME: "web" };
 }
 
 function secret(namespace: string, values: Readonly<Record<string, string>>): KubeObject {
@@ -48,7 +48,7 @@ async function isClosed(rig: SshRig): Promise<void> {
 
 Deno.test("access is given and taken while krun runs, by the Secret alone", async (t) => {
   const env = await namespace("shop");
-  await using rig = await SshRig.start({ env, waits: false });
+  await using rig = await SshRig.start({ env, sshAuth: "", waits: false });
   const [ann, bob] = [await makeKey(rig.folder, "ann"), await makeKey(rig.folder, "bob")];
   const [ofAnn, ofBob] = [await publicLine(ann), await publicLine(bob)];
   const asks = () => audit.of({ user: "krun-shop", resource: "secrets" });
@@ -167,7 +167,7 @@ Deno.test("access is given and taken while krun runs, by the Secret alone", asyn
 
 Deno.test("a krun that may not see the Secret says so to whoever debugs, and asks rarely", async () => {
   const env = await namespace("blind", { mayRead: false });
-  await using rig = await SshRig.start({ env: { ...env, KRUN_LOG: "debug" }, waits: false });
+  await using rig = await SshRig.start({ env: { ...env, KRUN_LOG: "debug" }, sshAuth: "", waits: false });
   await server.create(secret("blind", { authorized_keys: await publicLine(rig.key) }));
   await audited(rig, /debug ssh: the Secret cannot be followed state=\S+ reason=".*403/);
   await audited(rig, /info program started/);
@@ -212,10 +212,24 @@ Deno.test("the program starts before the API server was asked for the Secret", a
   }
 });
 
+Deno.test("with SSH_AUTH too the server has the Secret's host key from its first client on", async () => {
+  const env = await namespace("both");
+  const folder = await Deno.makeTempDir({ dir: server.folder });
+  const hostKey = await makeKey(folder, "host", ["-t", "ecdsa", "-b", "256"]);
+  await server.create(secret("both", { id_ecdsa: await Deno.readTextFile(hostKey) }));
+  await using rig = await SshRig.start({ env });
+  const [, fingerprint] = (await keygen("-l", "-f", hostKey)).split(" ");
+  await audited(
+    rig,
+    new RegExp(`ssh server listens addresses=\\S+ hostKey=${fingerprint!.replaceAll("+", "\\+")}$`, "m"),
+  );
+  assert.doesNotMatch(rig.krun.stderr, /other host keys/);
+});
+
 Deno.test("with KRUN_SSH=- there is no server, and nobody asks for the Secret", async () => {
   const env = await namespace("off");
   const rigEnv = { ...env, KRUN_SSH: "-", KRUN_LOG: "debug" };
-  await using rig = await SshRig.start({ env: rigEnv, waits: false, program: ["sh", "-c", "sleep 3"] });
+  await using rig = await SshRig.start({ env: rigEnv, sshAuth: "", waits: false, program: ["sh", "-c", "sleep 3"] });
   await server.create(secret("off", { authorized_keys: await publicLine(rig.key) }));
   const { code, stderr } = await rig.krun.end;
   assert.equal(code, 0);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { sshString } from "../../src/core/ssh_wire.ts";
-import { waitFor } from "../wait.ts";
+import { unlessItHangs, waitFor } from "../wait.ts";
 import { residentBytes } from "./footprint.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
 import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
@@ -33,6 +33,20 @@ Deno.test("a command runs as with sshd: its output, its input, its status", asyn
       input: MUCH.subarray(0, 8 << 20),
     });
     assert.deepEqual([code, stdout.length > 0], [6, true]);
+  });
+  await t.step("a program whose output nobody reads any more is told so", async () => {
+    // As in `ssh HOST yes | head`: the shell says how it ended.
+    const child = rig.spawn(["yes; test $? = 141 && exit 9"]);
+    await child.stdin.close();
+    const reader = child.stdout.getReader();
+    await reader.read();
+    await reader.cancel();
+    const [, { code }] = await unlessItHangs(
+      "ssh to end",
+      Promise.all([child.stderr.cancel(), child.status]),
+      { seen: () => rig.krun.stderr },
+    );
+    assert.equal(code, 9);
   });
   await t.step("a command with bytes that are no UTF-8", async () => {
     await using client = await RawSshClient.connect(rig.port);

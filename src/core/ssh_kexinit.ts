@@ -1,0 +1,30 @@
+/**
+ * The first packet of a client: which algorithms it has. In: what comes after its version. Out: those that krun looks at. Rules: RFC 4253,
+ * sections 6 and 7.1.
+ *
+ * @module
+ */
+import { SshFormatError, SshReader } from "./ssh_wire.ts";
+
+/** SSH_MSG_KEXINIT, and the longest packet that everybody must take (RFC 4253, 6.1). */
+const KEXINIT = 20, LONGEST_PACKET = 35_000;
+
+/** Whether the packet is there as a whole. @throws {SshFormatError} when it can be none */
+export function hasFirstPacket(bytes: Uint8Array): boolean {
+  if (bytes.length < 4) return false;
+  const length = new SshReader(bytes).uint32();
+  if (length > LONGEST_PACKET) throw new SshFormatError("the client's first packet is too long");
+  return bytes.length >= 4 + length;
+}
+
+/** The ciphers that a client has for what comes from the server, in its order. @throws {SshFormatError} when it is no such packet */
+export function ciphersFromServer(packet: Uint8Array): string[] {
+  const COOKIE_BYTES = 16;
+  const reader = new SshReader(packet);
+  reader.uint32();
+  reader.uint8();
+  if (reader.uint8() !== KEXINIT) throw new SshFormatError("the client does not begin with its algorithms");
+  reader.bytes(COOKIE_BYTES);
+  const [_kex, _hostKey, _toServer, fromServer] = Array.from({ length: 4 }, () => reader.text());
+  return fromServer!.split(",");
+}

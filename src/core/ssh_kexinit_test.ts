@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { ciphersFromServer, hasFirstPacket } from "./ssh_kexinit.ts";
+import { concatBytes, SshFormatError, sshString, sshUint32 } from "./ssh_wire.ts";
+
+/** A first packet whose lists are these, in the order of RFC 4253, 7.1. */
+function packet(lists: readonly string[], { message = 20 } = {}): Uint8Array {
+  const payload = concatBytes(Uint8Array.of(message), new Uint8Array(16), ...lists.map(sshString), new Uint8Array(5));
+  const padding = new Uint8Array(4);
+  const rest = concatBytes(Uint8Array.of(padding.length), payload, padding);
+  return concatBytes(sshUint32(rest.length), rest);
+}
+
+const LISTS = [
+  "curve25519-sha256",
+  "ssh-ed25519",
+  "aes128-ctr",
+  "aes128-ctr,aes256-gcm@openssh.com",
+  "m",
+  "m",
+  "none",
+  "none",
+];
+
+Deno.test("ciphersFromServer() is the fourth list of the packet", () => {
+  assert.deepEqual(ciphersFromServer(packet(LISTS)), ["aes128-ctr", "aes256-gcm@openssh.com"]);
+  assert.throws(() => ciphersFromServer(packet(LISTS, { message: 21 })), SshFormatError);
+});
+
+Deno.test("hasFirstPacket() is true from its last byte on, and a length that no packet has is refused", () => {
+  const whole = packet(LISTS);
+  for (let length = 0; length < whole.length; length++) assert.equal(hasFirstPacket(whole.subarray(0, length)), false);
+  assert.equal(hasFirstPacket(whole), true);
+  assert.throws(() => hasFirstPacket(sshUint32(35_001)), SshFormatError);
+});
+
+Deno.test("ciphersFromServer() throws SshFormatError and nothing else", () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+    try {
+      ciphersFromServer(bytes);
+    } catch (error) {
+      assert.ok(error instanceof SshFormatError, String(error));
+    }
+  }));
+});

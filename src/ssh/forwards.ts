@@ -11,6 +11,7 @@ import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
 import { type Channel, relay } from "../net/channel.ts";
 import { ConnChannel } from "../net/conn_channel.ts";
+import { lookUpName } from "../net/name_lookup.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
 import { UserChannel } from "./user_channel.ts";
@@ -122,8 +123,7 @@ export class Forwards {
       return new UserChannel(await this.#options.sockets.connectUnix(target.path));
     }
     const limit = AbortSignal.timeout(CONNECT_MS);
-    const { host: hostname, port } = target;
-    const connecting = Deno.connect({ hostname, port }).then((conn) => {
+    const connecting = connectTo(target, limit).then((conn) => {
       if (limit.aborted) conn.close();
       return conn;
     });
@@ -219,6 +219,20 @@ export class Forwards {
     closeAll(listeners);
     return true;
   }
+}
+
+/** One address of the host after the other, until one takes the connection. */
+async function connectTo({ host, port }: { host: string; port: number }, limit: AbortSignal): Promise<Deno.TcpConn> {
+  const faults: unknown[] = [];
+  for (const hostname of await lookUpName(host)) {
+    try {
+      limit.throwIfAborted();
+      return await Deno.connect({ hostname, port });
+    } catch (cause) {
+      faults.push(cause);
+    }
+  }
+  throw faults[0];
 }
 
 /** Whatever address is asked for: others reach no forward of a workload. */

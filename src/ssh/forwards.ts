@@ -5,14 +5,17 @@
  *
  * @module
  */
+import { lookup } from "node:dns/promises";
 import { bytesOfText } from "../core/byte_text.ts";
-import type { Logger } from "../core/log.ts";
+import { parseIp } from "../core/ip_address.ts";
+import type { LogFields, Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
 import { type Channel, relay } from "../net/channel.ts";
 import { ConnChannel } from "../net/conn_channel.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
+import type { Turns } from "./turns.ts";
 import { UserChannel } from "./user_channel.ts";
 
 /** Which forwards a login may have. */
@@ -31,6 +34,8 @@ export interface ForwardsOptions {
   readonly sockets: UserSockets;
   /** Names the login in each line. */
   readonly log: Logger;
+  /** For the names of hosts: of all clients, and of this one. */
+  readonly lookUps: { readonly all: Turns; readonly own: Turns };
   /** Takes a descriptor for a connection, and gives it back; `undefined`: there is none left. */
   takeDescriptor(): Disposable | undefined;
   /** The connection's channels. */
@@ -90,7 +95,7 @@ export class Forwards {
     }
     log.info("ssh forward", { to });
     return {
-      serve: (channel) => void this.#carry(channel, far).finally(() => descriptor[Symbol.dispose]()),
+      serve: (channel) => void this.#carry(channel, { far, what: { to } }).finally(() => descriptor[Symbol.dispose]()),
       drop: () => {
         far.close();
         descriptor[Symbol.dispose]();
@@ -122,8 +127,7 @@ export class Forwards {
       return new UserChannel(await this.#options.sockets.connectUnix(target.path));
     }
     const limit = AbortSignal.timeout(CONNECT_MS);
-    const { host: hostname, port } = target;
-    const connecting = Deno.connect({ hostname, port }).then((conn) => {
+    const connecting = this.#connectTcp(target).then((conn) => {
       if (limit.aborted) conn.close();
       return conn;
     });
@@ -132,12 +136,34 @@ export class Forwards {
     return new ConnChannel(conn);
   }
 
-  async #carry(channel: SshChannel, far: Far): Promise<void> {
+  async #connectTcp({ host, port }: { host: string; port: number }): Promise<Deno.TcpConn> {
+    let fault = new Error(`no address of ${host}`);
+    for (const hostname of parseIp(host) ? [host] : await this.#addressesOf(host)) {
+      if (this.#isOver) break;
+      try {
+        return await Deno.connect({ hostname, port });
+      } catch (cause) {
+        fault = cause as Error;
+      }
+    }
+    throw fault;
+  }
+
+  async #addressesOf(host: string): Promise<string[]> {
+    using _own = await this.#options.lookUps.own.take();
+    using _one = await this.#options.lookUps.all.take();
+    if (this.#isOver) return [];
+    return (await lookup(host, { all: true })).map(({ address }) => address);
+  }
+
+  async #carry(channel: SshChannel, { far, what }: { far: Far; what: LogFields }): Promise<void> {
     this.#open.add(far);
     await relay(channel, far);
     this.#open.delete(far);
     channel.close();
     far.close();
+    const { receivedBytes, sentBytes } = channel;
+    this.#options.log.info("ssh forward over", { ...what, receivedBytes, sentBytes });
   }
 
   #answer(request: ConnectionRequest): boolean | number {
@@ -171,13 +197,17 @@ export class Forwards {
   #listenUnix(path: string): boolean {
     const { rights, sockets } = this.#options;
     if (!rights.unixSockets) return this.#refused(path, "this login may not listen there");
-    const listener = this.#attempt(path, () => sockets.listenUnix(path));
+    const listener = this.#attempt(unixName(path), () => sockets.listenUnix(path));
     if (!listener) return false;
     this.#serve(unixName(path), [unixListening(listener, path)]);
     return true;
   }
 
   #attempt<Made>(at: string, make: () => Made): Made | undefined {
+    if (this.#listeners.has(at)) {
+      this.#refused(at, "it is listened there already");
+      return undefined;
+    }
     if (this.#listeners.size >= MAX_LISTENERS) {
       this.#refused(at, `there are ${MAX_LISTENERS} already`);
       return undefined;
@@ -200,15 +230,19 @@ export class Forwards {
     this.#listeners.set(at, listeners);
     for (const listener of listeners) {
       void (async () => {
-        for (let found; (found = await listener.accept());) void this.#toClient(found.near, found.forwarded);
-      })();
+        for (let found; (found = await listener.accept());) void this.#toClient(at, found);
+      })().catch((cause) => this.#refused(at, (cause as Error).message));
     }
   }
 
-  async #toClient(near: Far, forwarded: Forwarded): Promise<void> {
+  async #toClient(at: string, { near, forwarded }: { near: Far; forwarded: Forwarded }): Promise<void> {
     using descriptor = this.#options.takeDescriptor();
     const channel = descriptor && await this.#options.channels()?.openForwarded(forwarded).catch(() => undefined);
-    if (channel) await this.#carry(channel, near);
+    const from = forwarded.kind === "tcpip" ? `${forwarded.originHost}:${forwarded.originPort}` : undefined;
+    if (channel) {
+      this.#options.log.info("ssh forward", { at, from });
+      await this.#carry(channel, { far: near, what: { at, from } });
+    }
     near.close();
   }
 
@@ -217,6 +251,7 @@ export class Forwards {
     if (!listeners) return false;
     this.#listeners.delete(at);
     closeAll(listeners);
+    this.#options.log.info("ssh remote forward over", { at });
     return true;
   }
 }
@@ -257,8 +292,10 @@ async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | u
       return await listener.accept();
     } catch (cause) {
       if (cause instanceof Deno.errors.BadResource || cause instanceof Deno.errors.Interrupted) return undefined;
-      // No descriptor may be left, or whoever connected has gone.
-      await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
+      // Whoever connected may have gone, which keeps nobody else waiting.
+      const { code = "" } = cause as { code?: string };
+      const waitMs = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes(code) ? ACCEPT_AGAIN_MS : 0;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }
 }

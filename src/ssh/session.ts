@@ -64,8 +64,8 @@ export interface SessionOptions {
 /** Programs that ignore SIGHUP without having left the session have so long, milliseconds. */
 const HANG_UP_MS = 2_000;
 
-/** How krun serves files when that is what is forced, as sshd has it. */
-const INTERNAL_SFTP = /^internal-sftp(?:\s|$)/;
+/** How krun serves files when that is what is forced, as sshd has it; options of it there are none. */
+const INTERNAL_SFTP = /^internal-sftp(?:\s+(?<options>.+))?$/;
 
 /** A session. It begins when the client has said what to run. */
 export class Session implements SessionHandler {
@@ -122,6 +122,11 @@ export class Session implements SessionHandler {
     this.#options.channel.error.write(new TextEncoder().encode(`\r\nkrun: ${text}\r\n`)).catch(() => {});
   }
 
+  /** Serves no file any more. A program is not touched. */
+  stopFiles(): void {
+    if (!this.#process) this.#options.channel.reset();
+  }
+
   /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over, and the client was told. */
   async hangUp(): Promise<void> {
     if (!this.#process) return;
@@ -146,7 +151,10 @@ export class Session implements SessionHandler {
     if (this.#isStarted) return false;
     this.#isStarted = true;
     const { rights: { forcedCommand } } = this.#options;
-    const isFiles = forcedCommand === undefined ? subsystem !== undefined : INTERNAL_SFTP.test(forcedCommand);
+    const forcedFiles = INTERNAL_SFTP.exec(forcedCommand?.trim() ?? "");
+    // `-R` among them forbids to write: to pass it over would give more than was given.
+    if (forcedFiles?.groups?.options !== undefined) return this.#refuse("internal-sftp takes no options here");
+    const isFiles = forcedCommand === undefined ? subsystem !== undefined : forcedFiles !== null;
     const original = command ?? subsystem;
     const run = isFiles ? this.#serveFiles() : this.#run({
       command: forcedCommand ?? command,
@@ -154,6 +162,14 @@ export class Session implements SessionHandler {
     });
     this.#running = run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
     return true;
+  }
+
+  /** Nothing is run. */
+  #refuse(words: string): false {
+    const { log, onOver } = this.#options;
+    log.warn("ssh session refused", { reason: words });
+    onOver();
+    return false;
   }
 
   async #serveFiles(): Promise<void> {

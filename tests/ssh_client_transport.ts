@@ -120,6 +120,8 @@ export class SshClientTransport {
   close(): void {
     this.#protocol.cleanup();
     this.#endCiphers();
+    // Those that were in force until now.
+    this.#endCiphers();
   }
 
   /** Deno keeps the memory of a cipher until it has ended. */

@@ -24,10 +24,10 @@ export interface SshConnectionOptions<Login> {
 }
 
 /**
- * While more of krun's answers wait for a client that does not read them it is not listened to, bytes. Nor may more wait for
+ * While more of krun's answers wait for a client that does not read them, or to be encrypted, it is not listened to. Nor may more wait for
  * a client that does not finish an exchange of keys: to that one has to listen.
  */
-const MAX_BACKLOG_BYTES = 4 << 20;
+const MAX_BACKLOG_BYTES = 4 << 20, MAX_BACKLOG_PACKETS = 1024;
 
 /** While more waits channels write nothing, bytes. */
 const MAX_OUTPUT_BYTES = 1 << 20;
@@ -197,6 +197,7 @@ export class SshConnection<Login> {
       if (this.#transport.waitingBytes > MAX_BACKLOG_BYTES) {
         throw new SshFormatError("the client does not exchange keys");
       }
+      await this.#transport.room(MAX_BACKLOG_PACKETS);
       await this.#output.room(MAX_BACKLOG_BYTES);
       if (count === size) size = Math.min(2 * size, READ_BYTES.most);
       else if (count < size / 4) size = Math.max(size / 2, READ_BYTES.least);

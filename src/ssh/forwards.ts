@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { lookup } from "node:dns/promises";
 import { bytesOfText } from "../core/byte_text.ts";
 import { parseIp } from "../core/ip_address.ts";
 import type { LogFields, Logger } from "../core/log.ts";
@@ -13,9 +12,10 @@ import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
 import { type Channel, relay } from "../net/channel.ts";
 import { ConnChannel } from "../net/conn_channel.ts";
+import { lookUpName } from "../net/name_lookup.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
-import type { Turns } from "./turns.ts";
+import { Turns } from "./turns.ts";
 import { UserChannel } from "./user_channel.ts";
 
 /** Which forwards a login may have. */
@@ -34,8 +34,6 @@ export interface ForwardsOptions {
   readonly sockets: UserSockets;
   /** Names the login in each line. */
   readonly log: Logger;
-  /** For the names of hosts: of all clients, and of this one. */
-  readonly lookUps: { readonly all: Turns; readonly own: Turns };
   /** Takes a descriptor for a connection, and gives it back; `undefined`: there is none left. */
   takeDescriptor(): Disposable | undefined;
   /** The connection's channels. */
@@ -44,6 +42,9 @@ export interface ForwardsOptions {
 
 /** A connection may listen in so many places. */
 const MAX_LISTENERS = 64;
+
+/** Names of hosts that one client may have looked up at once. */
+const MOST_LOOK_UPS = 2;
 
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
@@ -68,6 +69,7 @@ export class Forwards {
   readonly #options: ForwardsOptions;
   readonly #listeners = new Map<string, readonly Listening[]>();
   readonly #open = new Set<Far>();
+  readonly #lookUps = new Turns(MOST_LOOK_UPS);
   #isOver = false;
 
   constructor(options: ForwardsOptions) {
@@ -127,7 +129,7 @@ export class Forwards {
       return new UserChannel(await this.#options.sockets.connectUnix(target.path));
     }
     const limit = AbortSignal.timeout(CONNECT_MS);
-    const connecting = this.#connectTcp(target).then((conn) => {
+    const connecting = this.#connectTcp(target, limit).then((conn) => {
       if (limit.aborted) conn.close();
       return conn;
     });
@@ -136,24 +138,23 @@ export class Forwards {
     return new ConnChannel(conn);
   }
 
-  async #connectTcp({ host, port }: { host: string; port: number }): Promise<Deno.TcpConn> {
-    let fault = new Error(`no address of ${host}`);
+  async #connectTcp({ host, port }: { host: string; port: number }, limit: AbortSignal): Promise<Deno.TcpConn> {
+    const faults: unknown[] = [];
     for (const hostname of parseIp(host) ? [host] : await this.#addressesOf(host)) {
-      if (this.#isOver) break;
       try {
+        limit.throwIfAborted();
         return await Deno.connect({ hostname, port });
       } catch (cause) {
-        fault = cause as Error;
+        faults.push(cause);
       }
     }
-    throw fault;
+    throw faults[0] ?? new Error("this connection ends");
   }
 
-  async #addressesOf(host: string): Promise<string[]> {
-    using _own = await this.#options.lookUps.own.take();
-    using _one = await this.#options.lookUps.all.take();
-    if (this.#isOver) return [];
-    return (await lookup(host, { all: true })).map(({ address }) => address);
+  /** One client leaves room for the names of others. */
+  async #addressesOf(host: string): Promise<readonly string[]> {
+    using _turn = await this.#lookUps.take();
+    return this.#isOver ? [] : await lookUpName(host);
   }
 
   async #carry(channel: SshChannel, { far, what }: { far: Far; what: LogFields }): Promise<void> {
@@ -256,6 +257,7 @@ export class Forwards {
   }
 }
 
+/** One address of the host after the other, until one takes the connection. */
 /** Whatever address is asked for: others reach no forward of a workload. */
 function listenOnLoopback(port: number): Deno.TcpListener[] {
   const first = Deno.listen({ hostname: "127.0.0.1", port });

@@ -67,9 +67,9 @@ export class GcmOutput {
     return this.#underWay < MOST_UNDER_WAY;
   }
 
-  /** Resolves when there is room for another packet. */
-  async room(): Promise<void> {
-    while (!this.hasRoom) await new Promise<void>((resolve) => this.#wakers.push(resolve));
+  /** Resolves when there is room for another packet, or fewer than `most` are under way. */
+  async room(most: number = MOST_UNDER_WAY): Promise<void> {
+    while (this.#underWay >= most) await new Promise<void>((resolve) => this.#wakers.push(resolve));
   }
 
   /** Resolves when all packets have gone out, or never will. */

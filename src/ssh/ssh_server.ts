@@ -23,7 +23,6 @@ import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts
 import { Session, type SessionWorld } from "./session.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
-import { Turns } from "./turns.ts";
 import type { HostKey } from "./transport.ts";
 
 /** Options of {@linkcode serveSsh}. */
@@ -64,9 +63,6 @@ const MOST_STRANGERS = 100;
 
 /** All connections, and the sessions of one and of all. */
 const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
-
-/** Names of hosts that may be looked up at once, of all clients and of one: Deno's threads for that are everybody's. */
-const MOST_LOOK_UPS = { all: 8, each: 2 };
 
 /** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
 const LOGIN_MS = 120_000;
@@ -112,7 +108,6 @@ class Server implements SshServer {
   readonly #listeners: readonly Deno.TcpListener[];
   readonly #clients = new Set<Client>();
   readonly #penalties = new LoginPenalties();
-  readonly #lookUps = new Turns(MOST_LOOK_UPS.all);
   readonly #over = new AbortController();
   readonly #running: Promise<void>[];
   #forwards = 0;
@@ -253,7 +248,6 @@ class Server implements SshServer {
       sockets,
       log,
       takeDescriptor: () => this.#takeDescriptor(),
-      lookUps: { all: this.#lookUps, own: new Turns(MOST_LOOK_UPS.each) },
       channels: () => client.connection.channels,
     });
     client.forwards = forwards;

@@ -177,9 +177,9 @@ export class SshTransport {
     return this.#gcm.hasRoom;
   }
 
-  /** Resolves when it takes another packet. */
-  room(): Promise<void> {
-    return this.#gcm.room();
+  /** Resolves when it takes another packet, or fewer than `most` are on their way. */
+  room(most?: number): Promise<void> {
+    return this.#gcm.room(most);
   }
 
   /** Resolves when all that was sent was given to `onWrite`. */

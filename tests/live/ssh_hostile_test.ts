@@ -244,11 +244,22 @@ Deno.test("a client that has logged in and floods krun takes little of its memor
   };
   const keepalive = [Uint8Array.of(globalRequest), sshString("keepalive@openssh.com"), Uint8Array.of(1)];
   await rig.ssh(["sleep 0.1"]);
-  {
-    await using warm = await login();
-    await flood(warm, 60_000, ...keepalive);
-    await waitFor("the answers", () => warm.received.length === 60_000);
-  }
+  /** Global requests whose answers are not read until all were made. */
+  const floodUnread = async (whilePaused?: () => Promise<void>) => {
+    await using client = await login();
+    // More than all buffers on the way hold, so that the answers wait in krun.
+    const COUNT = 40_000, FILLING = 30_000_000;
+    await client.exec(`exec head -c ${FILLING} /dev/zero`, { window: 2 ** 32 - 1 });
+    client.pause();
+    await flood(client, COUNT, ...keepalive);
+    await whilePaused?.();
+    client.resume();
+    await client.flushed();
+    const answers = () => client.received.filter(([type]) => type === SSH_MESSAGE.requestFailure).length;
+    await waitFor("all answers", () => answers() === COUNT);
+  };
+  // Twice, until V8 has the memory that it takes for such.
+  for (let round = 0; round < 2; round++) await floodUnread();
   const before = await steadyFootprint(rig.krun.pid);
   const memory = residentBytes(rig.krun.pid);
   const flat = () => {
@@ -256,18 +267,11 @@ Deno.test("a client that has logged in and floods krun takes little of its memor
     assert.ok(grown < MOST_GROWTH, `${grown} bytes`);
   };
   await t.step("global requests whose answers are not read", async () => {
-    await using client = await login();
-    // More than all buffers on the way hold, so that the answers wait in krun.
-    const COUNT = 40_000, FILLING = 30_000_000;
-    await client.exec(`exec head -c ${FILLING} /dev/zero`, { window: 2 ** 32 - 1 });
-    client.pause();
-    await flood(client, COUNT, ...keepalive);
-    await standsAfter(rig);
+    await floodUnread(async () => {
+      await standsAfter(rig);
+      flat();
+    });
     flat();
-    client.resume();
-    await client.flushed();
-    const answers = () => client.received.filter(([type]) => type === SSH_MESSAGE.requestFailure).length;
-    await waitFor("all answers", () => answers() === COUNT);
   });
   await t.step("requests of a channel", async () => {
     await using client = await login();

@@ -235,11 +235,14 @@ export class DebugServer implements AsyncDisposable {
   async #world() {
     const { outer, mounted: { pod }, log } = this.#run;
     const { processes, container, env } = this.#options;
-    const [{ Sessions }, { userFiles }, { ProgramSockets }] = await Promise.all([
+    const [{ Sessions }, { userFiles }, { ProgramSockets }, { prepareWaiting }] = await Promise.all([
       import("../pod/session.ts"),
       import("../pod/user_files.ts"),
       import("../pod/user_sockets.ts"),
+      import("../pod/readable.ts"),
     ]);
+    // While descriptors are left: who logs in can use them up.
+    prepareWaiting();
     const libc = loadLibc();
     const user = machineRunAs(container, { pod, self: outer.self });
     const cwd = container.workingDir ?? outer.cwd;

@@ -271,6 +271,7 @@ class Server implements SshServer {
     const onOver = () => void client.sessions.delete(session);
     const session: Session = new Session({
       ...{ channel, world, rights, ends: client.ends, clock: this.#options.clock, log, onOver },
+      takeDescriptor: () => this.#takeDescriptor(),
     });
     client.sessions.add(session);
     return session;

@@ -22,13 +22,16 @@ export class LoginPenalties {
   /** Network of the client → the instant at which it is even again. */
   readonly #untilMs = new Map<string, number>();
 
-  /** A connection ended without a login although it tried one. */
-  failed(address: string, nowMs: number): void {
+  /** A connection ended without a login although it tried one. Returns for how long others are refused now, where that begins. */
+  failed(address: string, nowMs: number): number | undefined {
     const client = clientNetwork(address);
-    if (client === undefined) return;
+    if (client === undefined) return undefined;
     const left = Math.max(0, (this.#untilMs.get(client) ?? 0) - nowMs);
-    this.#untilMs.set(client, nowMs + Math.min(PENALTY.mostMs, left + PENALTY.eachMs));
+    const penaltyMs = Math.min(PENALTY.mostMs, left + PENALTY.eachMs);
+    this.#untilMs.set(client, nowMs + penaltyMs);
     if (this.#untilMs.size > MOST_ADDRESSES) this.#forget(nowMs);
+    const begins = left < PENALTY.refusedFromMs && penaltyMs >= PENALTY.refusedFromMs;
+    return begins ? penaltyMs - PENALTY.refusedFromMs : undefined;
   }
 
   /** Whether connections of a client are refused for now. */

@@ -4,6 +4,14 @@
  *
  * @module
  */
+import { hasPlaces, placesOf } from "./name_places.ts";
+
+/** A part of a pattern. */
+export type PathPart =
+  /** Means itself; perhaps of several names, and their slashes. */
+  | { readonly text: string }
+  /** Means the names of a folder that match it. */
+  | { readonly wildcard: string };
 
 /** A text as a pattern that means that text alone. */
 export function patternOfText(text: string): string {
@@ -20,60 +28,31 @@ export function isWildcard(pattern: string): boolean {
   return /[*?[]/.test(pattern.replace(/\\[^]/g, ""));
 }
 
-/** One place of a pattern: any characters, or one of those that it takes. */
-type Place = "*" | ((character: string) => boolean);
-
 /**
- * What tells whether a name is one that the pattern means. A dot at a name's begin is only met by a dot. Takes time of length times
- * length at most.
+ * What tells whether a name is one that the pattern means; `undefined` when no name can be, for want of length. A dot at a name's begin
+ * is only met by a dot.
  */
-export function nameMatcher(pattern: string): (name: string) => boolean {
-  const places = placesOf(pattern);
+export function nameMatcher(pattern: string): ((name: string) => boolean) | undefined {
+  const places = placesOf([...pattern]);
+  if (places === undefined) return undefined;
   const isHiddenMeant = textOfPattern(pattern).startsWith(".");
-  return (name) => (isHiddenMeant || !name.startsWith(".")) && isMet([...name], places);
+  return (name) =>
+    (isHiddenMeant || !name.startsWith(".")) &&
+    hasPlaces(Array.from(name, (character) => character.codePointAt(0)!), places);
 }
 
-function isMet(characters: readonly string[], places: readonly Place[]): boolean {
-  let at = 0, place = 0;
-  // Where the last star was, and what it has swallowed: only that one ever has to take more.
-  let star = -1, swallowed = 0;
-  while (at < characters.length) {
-    const current = places[place];
-    if (current === "*") {
-      star = place++;
-      swallowed = at;
-    } else if (current?.(characters[at]!)) {
-      at++;
-      place++;
-    } else if (star >= 0) {
-      place = star + 1;
-      at = ++swallowed;
-    } else return false;
+/** The parts of a pattern: its names that are wildcards, and between them all that means itself, as that text. Joined they are the whole. */
+export function pathParts(pattern: string): PathPart[] {
+  const parts: PathPart[] = [];
+  let text = "";
+  for (const part of pattern.split(/(\/+)/)) {
+    if (!isWildcard(part)) {
+      text += textOfPattern(part);
+      continue;
+    }
+    if (text !== "") parts.push({ text });
+    text = "";
+    parts.push({ wildcard: part });
   }
-  while (places[place] === "*") place++;
-  return place === places.length;
-}
-
-function placesOf(pattern: string): Place[] {
-  const places: Place[] = [];
-  const part = /\\([^])|(\*)|(\?)|\[([!^]?)(\](?:\\[^]|[^\]\\])*|(?:\\[^]|[^\]\\])+)\]|([^])/gyu;
-  for (const [, escaped, star, any, negation, set, plain] of pattern.matchAll(part)) {
-    if (star) places.push("*");
-    else if (any) places.push(() => true);
-    else if (set !== undefined) places.push(setOf(set, negation !== ""));
-    else places.push((character) => character === (escaped ?? plain));
-  }
-  return places;
-}
-
-/** What stands in brackets: characters, and ranges by code point. */
-function setOf(set: string, isNegated: boolean): (character: string) => boolean {
-  const ranges = [...set.matchAll(/(?:\\([^])|([^]))(?:-(?:\\([^])|([^])))?/gu)].map(([, first, plain, last, end]) => {
-    const from = (first ?? plain)!;
-    return [from, last ?? end ?? from].map((character) => character.codePointAt(0)!);
-  });
-  return (character) => {
-    const code = character.codePointAt(0)!;
-    return ranges.some(([from, to]) => from! <= code && code <= to!) !== isNegated;
-  };
+  return text === "" ? parts : [...parts, { text }];
 }

@@ -29,6 +29,12 @@ export function sshAuthorities(
   const hostKeys: { name: string; text: string }[] = [];
   const warnings: string[] = [];
   const take = (text: string, { where, certAuthority }: { where: string; certAuthority: boolean }) => {
+    if (text.includes("PRIVATE KEY-----")) {
+      warnings.push(
+        `${where} is a private key, which nobody else should have: make a new one, and give its public half`,
+      );
+      return;
+    }
     const { keys, refused } = parseAuthorizedKeys(text, { certAuthority });
     authorized.push(...keys);
     for (const { line, reason } of refused) warnings.push(`line ${line} of ${where} lets nobody in: ${reason}`);
@@ -44,8 +50,13 @@ export function sshAuthorities(
     else if (name === "revoked_keys") {
       const revoked = bytes ? parseRevokedKeys(bytes) : { everythingBecause: "it is no base64" };
       revocations.push(revoked);
-      if ("everythingBecause" in revoked) warnings.push(`${where} lets nobody in: ${revoked.everythingBecause}`);
+      if ("everythingBecause" in revoked) {
+        warnings.push(
+          `${where} cannot be read, so that no key and no certificate lets in: ${revoked.everythingBecause}`,
+        );
+      }
     } else if (/^id_[a-z0-9_]+$/.test(name)) hostKeys.push({ name, text });
+    else warnings.push(`${where} is none that krun knows: authorized_keys, authorized_key_*, ca_*, revoked_keys, id_*`);
   }
   return { authorized, revocations, hostKeys, warnings };
 }

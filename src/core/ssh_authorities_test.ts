@@ -30,7 +30,21 @@ Deno.test("sshAuthorities() has nobody where neither says anything", () => {
   const nobody = { authorized: [], revocations: [], hostKeys: [], warnings: [] };
   assert.deepEqual(sshAuthorities(undefined, undefined), nobody);
   assert.deepEqual(sshAuthorities("", {}), nobody);
-  assert.deepEqual(sshAuthorities("# nobody\n\n", data({ other: ann.line, "ssh-rsa": "x", ID_RSA: "x" })), nobody);
+  const { warnings, ...rest } = sshAuthorities("# nobody\n\n", data({ other: ann.line, "ssh-rsa": "x", ID_RSA: "x" }));
+  assert.deepEqual({ ...rest, warnings: [] }, nobody);
+  assert.deepEqual(warnings.map((line) => /^key "(\S+)" of .* is none that krun knows: /.exec(line)?.[1]), [
+    "ID_RSA",
+    "other",
+    "ssh-rsa",
+  ]);
+});
+
+Deno.test("sshAuthorities() says once that a private key was given, and nothing of it", () => {
+  const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\nbW9yZQ==\n-----END OPENSSH PRIVATE KEY-----\n";
+  const { authorized, warnings } = sshAuthorities(key, data({ ca_team: key }));
+  assert.deepEqual([authorized.length, warnings.length], [0, 2]);
+  for (const warning of warnings) assert.match(warning, /is a private key, which nobody else should have/);
+  assert.doesNotMatch(warnings.join(), /c2Vj/);
 });
 
 Deno.test("sshAuthorities() takes keys of SSH_AUTH first, then those of the Secret by the names of its keys", () => {

@@ -328,3 +328,9 @@ export function exitMessage(
     sshString(""),
   );
 }
+
+/** SSH_MSG_DISCONNECT (RFC 4253, 11.1). */
+export function disconnectMessage(reason: number, words: string): Uint8Array<ArrayBuffer> {
+  const DISCONNECT = 1;
+  return concatBytes(sshMessage(DISCONNECT, reason), sshString(words), sshString(""));
+}

@@ -41,6 +41,9 @@ export interface DebugServerOptions {
  */
 const FIRST_NEWS_MS = 2_000;
 
+/** How long after a server could not be had it is tried again, milliseconds: its port may be free then. */
+const AGAIN_MS = 30_000;
+
 /** The server of one run. Disposing it ends every session. */
 export class DebugServer implements AsyncDisposable {
   readonly #run: Run;
@@ -55,6 +58,8 @@ export class DebugServer implements AsyncDisposable {
   /** One change after the other. */
   #changing: Promise<void> = Promise.resolve();
   #told = new Set<string>();
+  /** The Secret as it was last heard of. */
+  #last: WatchedObject | undefined;
   /** What the Secret says is known, or is not waited for any more. */
   #isInformed = false;
 
@@ -77,16 +82,26 @@ export class DebugServer implements AsyncDisposable {
       },
       onState: (state, reason) => {
         if (!reason) return;
-        log.debug("ssh: the Secret cannot be followed", { state, reason: reason.message });
+        this.#tellUnreadable(reason);
         this.#openWithoutSecret();
       },
     });
     void systemClock.sleep(FIRST_NEWS_MS, signal).then(() => this.#openWithoutSecret());
   }
 
+  /** Most who run a program in that namespace have no such Secret in mind, and no right to read it. */
+  #tellUnreadable(reason: Error): void {
+    const { settings: { ssh }, log } = this.#run;
+    const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac;
+    const event = "ssh: what Secret sshdebug says is not known";
+    const level = isAsked && !this.#told.has(event) ? "warn" : "debug";
+    this.#told.add(event);
+    log[level](event, { reason: reason.message });
+  }
+
   #openWithoutSecret(): void {
-    const { authorizedKeys, rbac } = this.#run.settings.ssh;
-    const isWanted = authorizedKeys !== undefined || rbac;
+    const { ssh } = this.#run.settings;
+    const isWanted = ssh.authorizedKeys !== undefined || ssh.listen !== undefined || ssh.rbac;
     if (isWanted && !this.#isInformed && !this.#over.signal.aborted) this.#change(undefined);
     this.#isInformed = true;
   }
@@ -104,10 +119,23 @@ export class DebugServer implements AsyncDisposable {
   }
 
   #change(object: WatchedObject | undefined): Promise<void> {
+    this.#last = object;
     this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) => {
-      this.#run.log.warn("the ssh server cannot be had", { reason: (cause as Error).message, hint: hintFor(cause) });
+      const { listen, authorizedKeys } = this.#run.settings.ssh;
+      const at = addressesText(sshAddresses({ listen, authorizedKeys }));
+      const told = `the ssh server cannot be had at ${at}`;
+      const level = this.#told.has(told) ? "debug" : "warn";
+      this.#told.add(told);
+      this.#run.log[level](told, { reason: (cause as Error).message, hint: hintFor(cause) });
+      void this.#again(object);
     });
     return this.#changing;
+  }
+
+  async #again(object: WatchedObject | undefined): Promise<void> {
+    const { signal } = this.#over;
+    await systemClock.sleep(AGAIN_MS, signal);
+    if (!signal.aborted && this.#last === object && !this.#server) await this.#change(object);
   }
 
   async #apply(secret: V1Secret | undefined): Promise<void> {
@@ -118,8 +146,12 @@ export class DebugServer implements AsyncDisposable {
       if (!this.#told.has(warning)) log.warn("an ssh key is not used", { reason: warning });
       this.#told.add(warning);
     }
-    const isWanted = this.#authorities.authorized.length > 0 || ssh.rbac;
-    if (!isWanted) return await this.#close();
+    const { cluster, identity: { namespace } } = this.#run.plan;
+    const takesTokens = ssh.rbac && cluster !== undefined && namespace !== undefined;
+    if (this.#authorities.authorized.length === 0 && !takesTokens) {
+      this.#tellNobody();
+      return await this.#close();
+    }
     // Whoever has to go does not stay for what comes after.
     this.#server?.judgeAgain();
     const before = this.#hostKeys;
@@ -127,6 +159,17 @@ export class DebugServer implements AsyncDisposable {
     if (!this.#server) return this.#over.signal.aborted ? undefined : await this.#open();
     const hostKey = await fingerprints(this.#hostKeys);
     if (hostKey !== await fingerprints(before)) log.info("ssh server has other host keys", { hostKey });
+  }
+
+  /** Whoever has asked for a server is told why there is none. */
+  #tellNobody(): void {
+    const { settings: { ssh }, log } = this.#run;
+    const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac;
+    const event = "no ssh server: there is nobody who may log in";
+    if (!isAsked || this.#told.has(event)) return;
+    this.#told.add(event);
+    const noCluster = ssh.rbac ? "KRUN_SSH_RBAC needs a cluster and a namespace" : undefined;
+    log.warn(event, { reason: noCluster, hint: "give SSH_AUTH a public key, or Secret sshdebug one" });
   }
 
   async #close(): Promise<void> {
@@ -184,7 +227,7 @@ export class DebugServer implements AsyncDisposable {
       log,
     });
     log.info("ssh server listens", {
-      addresses: this.#server.addresses.map(({ hostname, port }) => `${hostname}:${port}`).join(),
+      addresses: addressesText(this.#server.addresses),
       hostKey: await fingerprints(this.#hostKeys),
     });
   }
@@ -192,11 +235,14 @@ export class DebugServer implements AsyncDisposable {
   async #world() {
     const { outer, mounted: { pod }, log } = this.#run;
     const { processes, container, env } = this.#options;
-    const [{ Sessions }, { userFiles }, { ProgramSockets }] = await Promise.all([
+    const [{ Sessions }, { userFiles }, { ProgramSockets }, { prepareWaiting }] = await Promise.all([
       import("../pod/session.ts"),
       import("../pod/user_files.ts"),
       import("../pod/user_sockets.ts"),
+      import("../pod/readable.ts"),
     ]);
+    // While descriptors are left: who logs in can use them up.
+    prepareWaiting();
     const libc = loadLibc();
     const user = machineRunAs(container, { pod, self: outer.self });
     const cwd = container.workingDir ?? outer.cwd;
@@ -225,9 +271,21 @@ export function sshAddresses(
   { listen, authorizedKeys }: Pick<Run["settings"]["ssh"], "listen" | "authorizedKeys">,
 ): { hostname: string; port: number }[] {
   const LOOPBACK = "127.0.0.1";
-  const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : "0.0.0.0", port: sshPort({}) };
+  const everywhere = hasBothFamilies() ? "::" : "0.0.0.0";
+  const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : everywhere, port: sshPort({}) };
   const isCovered = ["0.0.0.0", "::", LOOPBACK, "localhost"].includes(asked.hostname);
   return isCovered ? [asked] : [asked, { hostname: LOOPBACK, port: asked.port }];
+}
+
+/** Whether whoever listens on `::` is reached by IPv4 as well (ipv6(7)). */
+function hasBothFamilies(): boolean {
+  const isSplit = loadLibc().procText("/proc/sys/net/ipv6/bindv6only")?.trim() !== "0";
+  return !isSplit && Deno.networkInterfaces().some(({ family }) => family === "IPv6");
+}
+
+/** Addresses as a person writes them. */
+export function addressesText(addresses: readonly { readonly hostname: string; readonly port: number }[]): string {
+  return addresses.map(({ hostname, port }) => `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`).join();
 }
 
 function hintFor(cause: unknown): string {

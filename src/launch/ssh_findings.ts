@@ -18,7 +18,7 @@ import { loadSsh2 } from "../ssh/ssh2.ts";
 import { sshAudience } from "../ssh/token_login.ts";
 import { type HostKey, readHostKey } from "../ssh/transport.ts";
 import type { Finding } from "./check_report.ts";
-import { sshAddresses } from "./debug_server.ts";
+import { addressesText, sshAddresses } from "./debug_server.ts";
 import { keptText } from "./kept_file.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -69,7 +69,7 @@ export async function sshFindings(
     findings: [
       {
         what: "ssh server",
-        value: addresses.map(({ hostname, port }) => `${hostname}:${port}`).join(", "),
+        value: addressesText(addresses).replaceAll(",", ", "),
         because: ssh.listen
           ? "KRUN_SSH"
           : ssh.authorizedKeys

@@ -17,6 +17,7 @@
 import { bytesOfText } from "../core/byte_text.ts";
 import { KrunError } from "../core/errors.ts";
 import { SIGCHLD, SIGPIPE } from "../core/signals.ts";
+import { accessByMode, W_OK, X_OK } from "./access_by_mode.ts";
 import { FRAME_ANSWER, FRAME_LENGTH, systemCallCode } from "./machine_code.ts";
 
 const INT = "i32", LONG = "i64", SIZE = "usize", ADDRESS = "u64", BYTES = "buffer";
@@ -66,6 +67,7 @@ const SYSTEM_CALLS = {
   eventfd2: [290, 19],
   execve: [59, 221],
   faccessat: [269, 48],
+  faccessat2: [439, 439],
   fchmod: [91, 52],
   fchmodat: [268, 53],
   fchownat: [260, 54],
@@ -389,10 +391,18 @@ export class Libc {
     return Number(await this.c.readLater(fd, into, BigInt(into.length)));
   }
 
-  /** Whether this thread's user sees a path, may execute it (a folder: enter it), or may make files in it. Returns errno. */
+  /**
+   * Whether this thread's effective user sees a path, may execute it (a folder: enter it), or may make files in it. Returns errno.
+   * With a kernel before 5.8, where the real user is another one, access control lists are not looked at.
+   */
   access(path: string, right: "exists" | "execute" | "write"): number {
-    const modes = { exists: 0, execute: 1, write: 1 | 2 };
-    return this.attempt("faccessat", AT_FDCWD, path, modes[right]);
+    const AT_EACCESS = 0x200, ENOSYS = 38;
+    const mode = { exists: 0, execute: X_OK, write: X_OK | W_OK }[right];
+    const errno = this.attempt("faccessat2", AT_FDCWD, path, mode, AT_EACCESS);
+    // EPERM is also what a filter says of a call that it does not know (seccomp(2)).
+    if (errno !== ENOSYS && errno !== EPERM) return errno;
+    const isOne = [this.userIds(), this.groupIds()].every(([real, effective]) => real === effective);
+    return isOne ? this.attempt("faccessat", AT_FDCWD, path, mode) : accessByMode(this, path, mode);
   }
 
   /** True when the file system of a path is mounted with `noexec`. */

@@ -29,7 +29,7 @@ import {
 } from "./program.ts";
 import { type SessionStdio, spawn, type SpawnOptions } from "./spawn.ts";
 import { Terminal } from "./terminal.ts";
-import { asUser, ownUser } from "./user.ts";
+import { asUser, ownUser, type Starting } from "./user.ts";
 
 /** What to start, and as whom. */
 export interface ProcessSpec extends ProgramSpec {
@@ -178,14 +178,18 @@ export class Processes implements AsyncDisposable {
     const libc = this.#libc;
     let pid = 0;
     let failure: Failure | undefined;
-    const attempt = (path: string) => {
+    const attempt = (path: string, starting?: Starting) => {
       const { argv, env, cwd, session, stdio = "inherit" } = spec;
-      const result = spawn(libc, { path, argv, env }, { cwd, session, ...descriptors, nullFds: NULL_FDS[stdio] });
+      const options = { cwd, session, ...descriptors, nullFds: NULL_FDS[stdio], starting };
+      const result = spawn(libc, { path, argv, env }, options);
       pid = result;
       return result > 0 ? 0 : -result;
     };
-    const tryIt = () => withOpenFiles(libc, this.#openFiles, () => void (failure = tryProgram(libc, spec, attempt)));
-    const run = () => spec.container === undefined ? tryIt() : withMark(libc, this.#mark(spec.container), tryIt);
+    const run = (starting?: Starting) => {
+      const tryIt = () => void (failure = tryProgram(libc, spec, (path) => attempt(path, starting)));
+      const withFiles = () => withOpenFiles(libc, this.#openFiles, tryIt);
+      return spec.container === undefined ? withFiles() : withMark(libc, this.#mark(spec.container), withFiles);
+    };
     const user = otherUser(libc, spec);
     if (user === undefined) run();
     else {

@@ -7,10 +7,16 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import { bytesOf, ENOENT, type Libc, loadLibc, O_CLOEXEC, O_NONBLOCK } from "./libc.ts";
+import { bytesOf, EMFILE, ENOENT, EPERM, type Libc, loadLibc, O_CLOEXEC, O_NONBLOCK } from "./libc.ts";
 
 const EPOLLIN = 1, EPOLLOUT = 4, EPOLLONESHOT = 1 << 30;
 const EPOLL_CTL_ADD = 1, EPOLL_CTL_MOD = 3;
+
+/** With EPERM, for a file, what epoll_ctl(2) says of what cannot be waited for. */
+const EBADF = 9;
+
+/** When to look again at what cannot be waited for now, milliseconds. */
+const SHORTAGE_MS = 200;
 
 /** How many descriptors one call tells of; the others are told of by the next one. */
 const MAX_EVENTS = 64;
@@ -25,10 +31,24 @@ let opened: { readonly epollFd: number; readonly wakeFd: number } | undefined;
 let isPolling = false;
 
 /**
- * Resolves when there is something to read, the other end is closed, or `descriptor` is none. One wait at a time for each: a
- * second one ends the first. Never rejects. Its memory is that of `Libc.spawn`, which must be loaded while krun has the permission ffi.
+ * Opens what waiting needs, else the first wait does: two descriptors, and `Libc.spawn`, which is to be had only while krun has the
+ * permission ffi.
  *
- * @throws {KrunError} `Internal` when the first wait of all finds no descriptor left.
+ * @throws {KrunError} `Internal` when no descriptor is left.
+ */
+export function prepareWaiting(): void {
+  const libc = loadLibc();
+  void libc.spawn;
+  opened ??= open(libc);
+  if (opened) return;
+  const message = "Cannot wait for descriptors: none is left for that";
+  throw new KrunError("Internal", message, "raise the limit of open files");
+}
+
+/**
+ * Resolves when there is something to read, the other end is closed, or `descriptor` is none; and without a reason after some time
+ * when the kernel has nothing left to wait with: whoever reads must take that there is nothing. One wait at a time for each: a
+ * second one ends the first. Never rejects, where `Libc.spawn` was loaded.
  */
 export function readable(descriptor: number): Promise<void> {
   return wait(readers, descriptor);
@@ -55,9 +75,11 @@ function wait(waiters: Map<number, () => void>, descriptor: number): Promise<voi
   const { promise, resolve } = Promise.withResolvers<void>();
   wake(waiters, descriptor);
   waiters.set(descriptor, resolve);
-  // What the kernel does not take is no descriptor, or a file, which never lets anybody wait.
-  if (arm(libc, descriptor) !== 0) wake(waiters, descriptor);
-  else if (!isPolling) void poll(libc, opened);
+  const errno = opened ? arm(libc, descriptor) : EMFILE;
+  // A file never lets anybody wait.
+  if (errno === EBADF || errno === EPERM) wake(waiters, descriptor);
+  else if (errno !== 0) setTimeout(() => waiters.get(descriptor) === resolve && wake(waiters, descriptor), SHORTAGE_MS);
+  else if (!isPolling) void poll(libc, opened!);
   return promise;
 }
 
@@ -66,17 +88,13 @@ function wake(waiters: Map<number, () => void>, descriptor: number): void {
   waiters.delete(descriptor);
 }
 
-function open(libc: Libc): { epollFd: number; wakeFd: number } {
+function open(libc: Libc): { epollFd: number; wakeFd: number } | undefined {
   const epollFd = libc.call("epoll_create1", O_CLOEXEC);
   const wakeFd = libc.call("eventfd2", 0, O_CLOEXEC | O_NONBLOCK);
   const errno = control(libc, { epollFd, call: EPOLL_CTL_ADD, descriptor: wakeFd, events: EPOLLIN });
   if (errno === 0) return { epollFd, wakeFd };
   for (const fd of [epollFd, wakeFd]) if (fd >= 0) libc.call("close", fd);
-  throw new KrunError(
-    "Internal",
-    "Cannot wait for descriptors: none is left for that",
-    "raise the limit of open files",
-  );
+  return undefined;
 }
 
 /** Has the kernel tell once of what is waited for. Returns errno. */

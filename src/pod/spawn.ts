@@ -8,6 +8,7 @@ import type { Env } from "../core/pod_inputs.ts";
 import { SIGPIPE } from "../core/signals.ts";
 import { type Bytes, bytesOf, cString, type Libc, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
 import { withFormerMask } from "./signal_mask.ts";
+import type { Starting } from "./user.ts";
 
 /** The file to execute, and what it is told. */
 export interface Image {
@@ -34,6 +35,8 @@ export interface SpawnOptions {
    * signal is at its default and none is blocked, however krun was started: the session is its user's, not krun's.
    */
   readonly session?: SessionStdio | undefined;
+  /** Makes the one call that starts the program; returns its errno, or why it did not make it. @default {it calls} */
+  readonly starting?: Starting | undefined;
 }
 
 const POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4, POSIX_SPAWN_SETSIGMASK = 8, POSIX_SPAWN_SETSID = 0x80;
@@ -50,10 +53,12 @@ export function spawn(libc: Libc, image: Image, options: SpawnOptions): number {
   const pid = new Int32Array(1);
   const actions = fileActions(libc, options);
   const attributes = spawnAttributes(libc, options);
+  const { starting = (start) => start() } = options;
   const errno = withVectors(libc, image, (argv, env) => {
     ignoreAgain(libc);
-    const path = cString(image.path);
-    return withFormerMask(libc, () => libc.spawn.posix_spawn(bytesOf(pid), path, actions, attributes, argv, env));
+    const [path, pidBytes, { posix_spawn }] = [cString(image.path), bytesOf(pid), libc.spawn];
+    const start = () => posix_spawn(pidBytes, path, actions, attributes, argv, env);
+    return withFormerMask(libc, () => starting(start));
   });
   libc.spawn.posix_spawn_file_actions_destroy(actions);
   libc.spawn.posix_spawnattr_destroy(attributes);

@@ -1,9 +1,13 @@
 /**
- * Starting something as another user. In: user, group and the whole list of groups. Out: a thread of krun that is that user,
+ * Doing something as another user. In: user, group and the whole list of groups. Out: a thread of krun that is that user,
  * for an instant or for good.
  *
  * Only the calling thread changes, by raw system calls: glibc's own functions would change every thread (nptl(7)), and the
  * thread that calls is the one that starts the program.
+ *
+ * Whoever has krun's real or saved user may signal krun (kill(2)), and a killed thread is a killed krun. So krun is another user by
+ * its effective ids alone, which is what files and sockets are judged by (credentials(7)); the real ones change for the one call that
+ * starts a program, which takes them over.
  *
  * @module
  */
@@ -17,7 +21,16 @@ export interface User {
   readonly groups: readonly number[];
 }
 
+/**
+ * Calls `start`, which starts a program and returns errno: the program is the user in every respect and cannot come back. Returns
+ * the errno of `start`, or why it was not called. `start` is to do nothing else: meanwhile the user may signal krun.
+ */
+export type Starting = (start: () => number) => number;
+
 const PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4, PR_CAP_AMBIENT = 47, PR_CAP_AMBIENT_CLEAR_ALL = 4;
+
+/** Instead of an id that stays what it is (setresuid(2)). */
+const KEEP = -1;
 
 /** Who krun is: effective ids, the group being that of its files and programs, and supplementary groups. */
 export function ownUser(libc: Libc): User {
@@ -50,12 +63,12 @@ function mayEnd(libc: Libc, { uid }: User): boolean {
 }
 
 /**
- * Calls `body` while this thread is another user: real and effective ids, the whole list of groups, no capabilities but those
- * of root. A program that `body` starts is that user in every respect and cannot come back. `body` must be synchronous.
+ * Calls `body` while this thread acts as another user: effective ids, the whole list of groups, no capabilities but those of root.
+ * What `body` makes is that user's. It must be synchronous, and starts a program only by what it is given.
  *
  * Returns errno; when it is not 0, `body` was not called; EPERM also where krun could not end such a program. Throws what `body` throws; krun is itself again in any case.
  */
-export function asUser(libc: Libc, user: User, body: () => void): number {
+export function asUser(libc: Libc, user: User, body: (starting: Starting) => void): number {
   return userBracket(libc, user)(body);
 }
 
@@ -63,22 +76,28 @@ export function asUser(libc: Libc, user: User, body: () => void): number {
  * As {@linkcode asUser}, for many bodies: who krun itself is and whether it may is looked up once, which halves the cost. To be
  * made anew after krun's own ids have changed.
  */
-export function userBracket(libc: Libc, user: User): (body: () => void) => number {
+export function userBracket(libc: Libc, user: User): (body: (starting: Starting) => void) => number {
   if (!mayEnd(libc, user)) return () => EPERM;
   const { groups } = ownUser(libc);
   const [uids, gids] = [libc.userIds(), libc.groupIds()];
+  const own = { uid: uids[1] ?? 0, gid: gids[1] ?? 0 };
+  const starting = startingAs(libc, user, own);
   const dumpable = libc.call("prctl", PR_GET_DUMPABLE);
   const granted = grantedCapabilities(libc, uids);
   return (body) => {
     try {
-      const errno = change(libc, user, { uid: uids[1] ?? 0, gid: gids[1] ?? 0 });
+      const errno = setGroups(libc, user.groups) ||
+        libc.attempt("setresgid", KEEP, user.gid, KEEP) ||
+        libc.attempt("setresuid", KEEP, user.uid, KEEP);
       if (errno !== 0) return errno;
       granted?.set("none");
-      body();
+      // Not in the group of krun's own files: this thread has the user's now.
+      libc.makingFilesAsItself(() => body(starting));
       return 0;
     } finally {
       granted?.set("all");
       // The user first: it brings back the right to change the groups.
+      libc.call("setresuid", KEEP, own.uid, KEEP);
       libc.call("setresuid", ...uids);
       libc.call("setresgid", ...gids);
       setGroups(libc, groups);
@@ -88,10 +107,33 @@ export function userBracket(libc: Libc, user: User): (body: () => void) => numbe
   };
 }
 
-/** Those that krun has without being root: the kernel takes away only root's own when the user changes (capabilities(7)). */
-function grantedCapabilities(libc: Libc, uids: readonly number[]) {
+/**
+ * Has what is started take over the real ids too, which it gets from the thread: for the time of `start`, mostly less than a
+ * millisecond, that user may signal krun.
+ */
+function startingAs(libc: Libc, user: User, own: Pick<User, "uid" | "gid">): Starting {
+  return (start) => {
+    libc.call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+    try {
+      // The saved ids are the way back; exec(2) overwrites them with the effective ones, so the program does not have it.
+      return libc.attempt("setresgid", user.gid, KEEP, own.gid) || libc.attempt("setresuid", user.uid, KEEP, own.uid) ||
+        start();
+    } finally {
+      libc.call("setresuid", own.uid, KEEP, KEEP);
+      libc.call("setresgid", own.gid, KEEP, KEEP);
+    }
+  };
+}
+
+/**
+ * Those that the kernel leaves when the user changes: it takes away only root's own (capabilities(7)), and not even these where
+ * krun was started so.
+ */
+function grantedCapabilities(libc: Libc, [, uid]: readonly number[]) {
+  const PR_GET_SECUREBITS = 27, SECBIT_NO_SETUID_FIXUP = 4;
   const all = capabilities(libc);
-  if (uids.includes(0) || (all[0] === 0 && all[3] === 0)) return undefined;
+  const areTaken = uid === 0 && (libc.call("prctl", PR_GET_SECUREBITS) & SECBIT_NO_SETUID_FIXUP) === 0;
+  if (areTaken || (all[0] === 0 && all[3] === 0)) return undefined;
   const none = all.slice();
   none[0] = none[3] = 0;
   const header = bytesOf(new Uint32Array([CAPABILITY_VERSION, 0]));
@@ -100,15 +142,10 @@ function grantedCapabilities(libc: Libc, uids: readonly number[]) {
 
 /** Makes this thread another user for good, for a program that is about to replace krun. Returns errno. */
 export function becomeUser(libc: Libc, user: User): number {
-  return change(libc, user, user);
-}
-
-/** The saved ids are the way back; exec(2) overwrites them with the effective ones, so the program does not have it. */
-function change(libc: Libc, user: User, saved: Pick<User, "uid" | "gid">): number {
   libc.call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
   return setGroups(libc, user.groups) ||
-    libc.attempt("setresgid", user.gid, user.gid, saved.gid) ||
-    libc.attempt("setresuid", user.uid, user.uid, saved.uid);
+    libc.attempt("setresgid", user.gid, user.gid, user.gid) ||
+    libc.attempt("setresuid", user.uid, user.uid, user.uid);
 }
 
 /** Returns errno. */

@@ -67,8 +67,7 @@ function bracketOf(libc: Libc, user: User): Caller["as"] {
   const enter = userBracket(libc, user);
   return <Result>(body: () => Result) => {
     const results: Result[] = [];
-    // Not in the group of krun's own files: this thread has the user's then.
-    const errno = libc.makingFilesAsItself(() => enter(() => void results.push(body())));
+    const errno = enter(() => void results.push(body()));
     if (errno !== 0) throw new FileFault(errno);
     return results[0]!;
   };

@@ -53,6 +53,8 @@ export class SshChannel implements Channel {
   /** What was received last, in memory that has room for more. */
   #joint: { readonly memory: Uint8Array; length: number } | undefined;
   #mayReceive: number;
+  #receivedBytes = 0;
+  #sentBytes = 0;
   /** Read, and not granted anew. */
   #consumed = 0;
   #maySend: number;
@@ -141,11 +143,22 @@ export class SshChannel implements Channel {
     this.#settle();
   }
 
+  /** How much came of the client. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
+  /** How much went to the client. */
+  get sentBytes(): number {
+    return this.#sentBytes;
+  }
+
   /** The client's bytes. @throws {SshFormatError} when they are more than it may send */
   received(bytes: Uint8Array): void {
     if (bytes.length > this.#mayReceive) throw new SshFormatError("the client sends more than the window that it has");
     if (this.#hasPeerEnded) throw new SshFormatError("the client sends bytes after their end");
     this.#mayReceive -= bytes.length;
+    this.#receivedBytes += bytes.length;
     if (this.#hasClosed || bytes.length === 0) return;
     this.#options.carrier.used();
     this.#keep(bytes);
@@ -235,6 +248,7 @@ export class SshChannel implements Channel {
       }
       const length = Math.min(bytes.length - at, this.#maySend, peerMaxPacket, MAX_PACKET);
       this.#maySend -= length;
+      this.#sentBytes += length;
       carrier.send(sshMessage(type, ...numbers, length), bytes.subarray(at, at + length));
       at += length;
     }

@@ -78,6 +78,7 @@ export class ChannelTable {
   #requests: Promise<void> = Promise.resolve();
   #waitingRequests = 0;
   #noMoreSessions = false;
+  #isEnding = false;
   #isLost = false;
 
   constructor(carrier: Omit<ChannelCarrier, "closed">, services: ConnectionServices) {
@@ -113,12 +114,18 @@ export class ChannelTable {
 
   /** Opens a channel to the client, for a forward that it has asked for. Rejects when the client refuses or is gone. */
   async openForwarded(forwarded: Parameters<typeof forwardedChannelOpen>[1]): Promise<SshChannel> {
-    if (this.#isLost || this.#count >= MAX_CHANNELS) throw new Error("there is no room for another channel");
+    const isPossible = !this.#isLost && !this.#isEnding && this.#count < MAX_CHANNELS;
+    if (!isPossible) throw new Error("there is no room for another channel");
     const [id, window] = [this.#freeId(), this.#window()];
     const asked = { window, ...Promise.withResolvers<SshChannel>() };
     this.#asked.set(id, asked);
     this.#carrier.send(forwardedChannelOpen({ sender: id, window, maxPacket: MAX_PACKET }, forwarded));
     return await asked.promise;
+  }
+
+  /** From now on the client gets nothing new: no channel, no program, no forward. What is open goes on. */
+  refuseNew(): void {
+    this.#isEnding = true;
   }
 
   /** The connection is gone. */
@@ -154,6 +161,7 @@ export class ChannelTable {
 
   #open({ target, ...open }: ChannelOpen): void {
     try {
+      if (this.#isEnding) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, "this connection ends");
       this.#requireRoom(open);
       if (target.kind === "session") this.#openSession(open);
       else if (target.kind !== "unknown") void this.#openForward(target, open);
@@ -238,7 +246,7 @@ export class ChannelTable {
   #channelRequest(payload: Uint8Array): void {
     const { recipient, wantsReply, request } = parseChannelRequest(payload);
     const channel = this.#channel(recipient);
-    const isGranted = this.#sessions.get(recipient)?.request(request) ?? false;
+    const isGranted = !this.#isEnding && (this.#sessions.get(recipient)?.request(request) ?? false);
     if (wantsReply) channel.reply(isGranted);
   }
 
@@ -246,7 +254,7 @@ export class ChannelTable {
   #globalRequest(payload: Uint8Array): void {
     const { wantsReply, request } = parseGlobalRequest(payload);
     if (request.kind === "no-more-sessions") this.#noMoreSessions = true;
-    const isKnown = request.kind !== "unknown" && request.kind !== "no-more-sessions";
+    const isKnown = !this.#isEnding && request.kind !== "unknown" && request.kind !== "no-more-sessions";
     if (!isKnown && this.#waitingRequests === 0) return this.#answerGlobal(wantsReply, false);
     if (++this.#waitingRequests > MAX_REQUESTS) throw new SshFormatError("too many requests wait for their answers");
     const answer = isKnown ? this.#services.request(request) : Promise.resolve(false);

@@ -73,7 +73,7 @@ export class SshConnection<Login> {
       send: (payload) => this.#transport.send(payload),
       sessionId: () => this.#transport.sessionId,
       onLogin: (login) => this.#welcome(login),
-      onTooMany: () => this.end(DISCONNECT.noMoreMethods),
+      onTooMany: () => this.end(DISCONNECT.noMoreMethods, "Too many authentication failures"),
       onFault: (cause) => {
         options.log.warn("ssh login failed", { reason: (cause as Error).message });
         this.end();
@@ -134,10 +134,17 @@ export class SshConnection<Login> {
     this.#transport.close();
   }
 
-  /** Says goodbye; the connection is over when the client has been told, or does not listen. */
-  end(reason: number = DISCONNECT.byApplication): void {
+  /** The client gets nothing new from now on. */
+  refuseNew(): void {
+    this.#dialogue.close();
+    this.#channels?.refuseNew();
+  }
+
+  /** Says goodbye, and why; the connection is over when the client has been told, or does not listen. */
+  end(reason: number = DISCONNECT.byApplication, words = ""): void {
     if (this.over.aborted) return;
-    this.#transport.disconnect(reason);
+    this.refuseNew();
+    this.#transport.disconnect(reason, words);
     const late = setTimeout(() => this.cut(), GOODBYE_MS);
     this.over.addEventListener("abort", () => clearTimeout(late));
     void this.#transport.emptied().then(() => this.#output.emptied()).then(() => this.cut());

@@ -6,7 +6,8 @@
  * @module
  */
 import { bytesOfText } from "../core/byte_text.ts";
-import type { Logger } from "../core/log.ts";
+import { parseIp } from "../core/ip_address.ts";
+import type { LogFields, Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
 import { type Channel, relay } from "../net/channel.ts";
@@ -14,6 +15,7 @@ import { ConnChannel } from "../net/conn_channel.ts";
 import { lookUpName } from "../net/name_lookup.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
+import { Turns } from "./turns.ts";
 import { UserChannel } from "./user_channel.ts";
 
 /** Which forwards a login may have. */
@@ -41,6 +43,9 @@ export interface ForwardsOptions {
 /** A connection may listen in so many places. */
 const MAX_LISTENERS = 64;
 
+/** Names of hosts that one client may have looked up at once. */
+const MOST_LOOK_UPS = 2;
+
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
 
@@ -64,6 +69,7 @@ export class Forwards {
   readonly #options: ForwardsOptions;
   readonly #listeners = new Map<string, readonly Listening[]>();
   readonly #open = new Set<Far>();
+  readonly #lookUps = new Turns(MOST_LOOK_UPS);
   #isOver = false;
 
   constructor(options: ForwardsOptions) {
@@ -91,7 +97,7 @@ export class Forwards {
     }
     log.info("ssh forward", { to });
     return {
-      serve: (channel) => void this.#carry(channel, far).finally(() => descriptor[Symbol.dispose]()),
+      serve: (channel) => void this.#carry(channel, { far, what: { to } }).finally(() => descriptor[Symbol.dispose]()),
       drop: () => {
         far.close();
         descriptor[Symbol.dispose]();
@@ -123,7 +129,7 @@ export class Forwards {
       return new UserChannel(await this.#options.sockets.connectUnix(target.path));
     }
     const limit = AbortSignal.timeout(CONNECT_MS);
-    const connecting = connectTo(target, limit).then((conn) => {
+    const connecting = this.#connectTcp(target, limit).then((conn) => {
       if (limit.aborted) conn.close();
       return conn;
     });
@@ -132,12 +138,33 @@ export class Forwards {
     return new ConnChannel(conn);
   }
 
-  async #carry(channel: SshChannel, far: Far): Promise<void> {
+  async #connectTcp({ host, port }: { host: string; port: number }, limit: AbortSignal): Promise<Deno.TcpConn> {
+    const faults: unknown[] = [];
+    for (const hostname of parseIp(host) ? [host] : await this.#addressesOf(host)) {
+      try {
+        limit.throwIfAborted();
+        return await Deno.connect({ hostname, port });
+      } catch (cause) {
+        faults.push(cause);
+      }
+    }
+    throw faults[0] ?? new Error("this connection ends");
+  }
+
+  /** One client leaves room for the names of others. */
+  async #addressesOf(host: string): Promise<readonly string[]> {
+    using _turn = await this.#lookUps.take();
+    return this.#isOver ? [] : await lookUpName(host);
+  }
+
+  async #carry(channel: SshChannel, { far, what }: { far: Far; what: LogFields }): Promise<void> {
     this.#open.add(far);
     await relay(channel, far);
     this.#open.delete(far);
     channel.close();
     far.close();
+    const { receivedBytes, sentBytes } = channel;
+    this.#options.log.info("ssh forward over", { ...what, receivedBytes, sentBytes });
   }
 
   #answer(request: ConnectionRequest): boolean | number {
@@ -171,13 +198,17 @@ export class Forwards {
   #listenUnix(path: string): boolean {
     const { rights, sockets } = this.#options;
     if (!rights.unixSockets) return this.#refused(path, "this login may not listen there");
-    const listener = this.#attempt(path, () => sockets.listenUnix(path));
+    const listener = this.#attempt(unixName(path), () => sockets.listenUnix(path));
     if (!listener) return false;
     this.#serve(unixName(path), [unixListening(listener, path)]);
     return true;
   }
 
   #attempt<Made>(at: string, make: () => Made): Made | undefined {
+    if (this.#listeners.has(at)) {
+      this.#refused(at, "it is listened there already");
+      return undefined;
+    }
     if (this.#listeners.size >= MAX_LISTENERS) {
       this.#refused(at, `there are ${MAX_LISTENERS} already`);
       return undefined;
@@ -200,15 +231,19 @@ export class Forwards {
     this.#listeners.set(at, listeners);
     for (const listener of listeners) {
       void (async () => {
-        for (let found; (found = await listener.accept());) void this.#toClient(found.near, found.forwarded);
-      })();
+        for (let found; (found = await listener.accept());) void this.#toClient(at, found);
+      })().catch((cause) => this.#refused(at, (cause as Error).message));
     }
   }
 
-  async #toClient(near: Far, forwarded: Forwarded): Promise<void> {
+  async #toClient(at: string, { near, forwarded }: { near: Far; forwarded: Forwarded }): Promise<void> {
     using descriptor = this.#options.takeDescriptor();
     const channel = descriptor && await this.#options.channels()?.openForwarded(forwarded).catch(() => undefined);
-    if (channel) await this.#carry(channel, near);
+    const from = forwarded.kind === "tcpip" ? `${forwarded.originHost}:${forwarded.originPort}` : undefined;
+    if (channel) {
+      this.#options.log.info("ssh forward", { at, from });
+      await this.#carry(channel, { far: near, what: { at, from } });
+    }
     near.close();
   }
 
@@ -217,24 +252,12 @@ export class Forwards {
     if (!listeners) return false;
     this.#listeners.delete(at);
     closeAll(listeners);
+    this.#options.log.info("ssh remote forward over", { at });
     return true;
   }
 }
 
 /** One address of the host after the other, until one takes the connection. */
-async function connectTo({ host, port }: { host: string; port: number }, limit: AbortSignal): Promise<Deno.TcpConn> {
-  const faults: unknown[] = [];
-  for (const hostname of await lookUpName(host)) {
-    try {
-      limit.throwIfAborted();
-      return await Deno.connect({ hostname, port });
-    } catch (cause) {
-      faults.push(cause);
-    }
-  }
-  throw faults[0];
-}
-
 /** Whatever address is asked for: others reach no forward of a workload. */
 function listenOnLoopback(port: number): Deno.TcpListener[] {
   const first = Deno.listen({ hostname: "127.0.0.1", port });
@@ -271,8 +294,10 @@ async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | u
       return await listener.accept();
     } catch (cause) {
       if (cause instanceof Deno.errors.BadResource || cause instanceof Deno.errors.Interrupted) return undefined;
-      // No descriptor may be left, or whoever connected has gone.
-      await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
+      // Whoever connected may have gone, which keeps nobody else waiting.
+      const { code = "" } = cause as { code?: string };
+      const waitMs = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes(code) ? ACCEPT_AGAIN_MS : 0;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }
 }

@@ -129,7 +129,7 @@ export function identityFields(who: LoginIdentity): LogFields {
   return {
     [isKey ? "key" : "certificate"]: fingerprint,
     ...(!isKey && { id: keyId?.slice(0, LONGEST_NAME), serial, principal, ca: caFingerprint }),
-    comment: comment || undefined,
+    [isKey ? "comment" : "caComment"]: comment || undefined,
   };
 }
 
@@ -164,7 +164,9 @@ async function judgeAnswer(
     if (verdict.allowed) {
       const who = { user, account: verdict.username };
       log.info("ssh login", who);
-      return { kind: "allowed", login: { who, rights: rightsOfKey(NO_KEY_OPTIONS) } };
+      const { expiresAtMs } = verdict;
+      const rights = { ...rightsOfKey(NO_KEY_OPTIONS), ...(expiresAtMs !== undefined && { expiresAtMs }) };
+      return { kind: "allowed", login: { who, rights } };
     }
     log.info("ssh login refused", { user, account: verdict.username, reason: verdict.reason });
   } catch (cause) {

@@ -43,6 +43,11 @@ export interface PromptOptions extends LookAroundOptions {
 
 const NOT_FOUND = 127, SYNTAX = 2, INTERRUPTED = 130;
 
+/** Whether a command is krun's own. */
+export function isBuiltIn(name: string): boolean {
+  return name === "exit" || builtIn(name) !== undefined;
+}
+
 /** Runs one command line. Resolves to its exit status; rejects when the output was cut. */
 export async function runCommandLine(
   line: string,

@@ -6,6 +6,9 @@
 import type { ProcessOutput, SessionProcess } from "../core/session_process.ts";
 import type { ByteSource } from "../net/channel.ts";
 
+/** How long what was hung up has after SIGHUP, milliseconds, unless it has left the session or ignores SIGHUP. */
+export const HANG_UP_MS = 2_000;
+
 /** Gives a program what its client sends, to the end. Never rejects: a program whose client is gone is hung up by others. */
 export async function feed(from: Pick<ByteSource, "read">, { input }: Pick<SessionProcess, "input">): Promise<void> {
   try {

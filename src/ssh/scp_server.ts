@@ -13,7 +13,7 @@ import { ScpFormatError } from "../core/scp_protocol.ts";
 import type { UserFiles } from "../core/user_files.ts";
 import type { Channel } from "../net/channel.ts";
 import { ScpTeller } from "./scp_audit.ts";
-import { expandPath } from "./scp_paths.ts";
+import { PathSearch } from "./scp_paths.ts";
 import { receiveFiles } from "./scp_sink.ts";
 import { FileSource } from "./scp_source.ts";
 import { ScpOver, ScpWire } from "./scp_wire.ts";
@@ -59,24 +59,26 @@ export async function serveScp(channel: Channel, options: ScpOptions): Promise<S
 async function sink(wire: ScpWire, options: ScpOptions): Promise<void> {
   const { command: { paths, ...flags }, files, audit } = options;
   const teller = new ScpTeller(wire, audit);
-  const targets: string[] = [];
+  const search = new PathSearch({ ...options, pause: () => wire.pause() });
+  let target: string | undefined;
   for (const path of paths) {
-    const meant = await expandPath(path, { ...options, pause: () => wire.pause() });
+    const meant = await search.expand(path);
     if (typeof meant === "string") return await teller.giveUp(path.pattern, meant);
-    targets.push(...meant);
+    const isOnly = target === undefined && meant.length === 1;
+    target ??= meant[0]!;
+    if (!isOnly) return await teller.giveUp(target, "this is not the only target");
   }
-  const [target = "", ...others] = targets;
-  if (others.length > 0) return await teller.giveUp(target, "this is not the only target");
-  await receiveFiles({ ...flags, wire, files, teller, target });
+  await receiveFiles({ ...flags, wire, files, teller, target: target! });
 }
 
 async function source(wire: ScpWire, options: ScpOptions): Promise<void> {
   const { command: { paths, ...flags }, files, audit } = options;
   const teller = new ScpTeller(wire, audit);
   const sent = new FileSource({ ...flags, wire, files, teller });
+  const search = new PathSearch({ ...options, pause: () => wire.pause() });
   await wire.isAgreed();
   for (const path of paths) {
-    const meant = await expandPath(path, { ...options, pause: () => wire.pause() });
+    const meant = await search.expand(path);
     if (typeof meant === "string") await teller.refuse(path.pattern, meant);
     else for (const one of meant) await sent.send(one);
   }

@@ -152,3 +152,34 @@ Deno.test("serveScp() lets others have their turn while it looks for what a patt
   served.begin("scp -t *");
   assert.deepEqual([await served.end, turns], [{ kind: "cut" }, 3]);
 });
+
+Deno.test("serveScp() lets others have their turn also where it only looks whether paths are there, and stops there", async () => {
+  let turns = 0;
+  let nowMs = 0;
+  let end = Infinity;
+  const turn = () => {
+    if (++turns === end) served.channel.reset();
+    return Promise.resolve();
+  };
+  await using served: ServedScp = new ServedScp({ ...systemClock, elapsedMs: () => nowMs += 5, turn });
+  for (let file = 0; file < 20; file++) served.write(`${file}`, "");
+  assert.deepEqual((await served.serve("scp -f */a/a", "\0")).end, FAILED);
+  const all = turns;
+  assert.ok(all >= 1 + 22 + 20, `${all} turns`);
+  turns = 0;
+  end = all - 10;
+  served.begin("scp -f */a/a").send(bytesOfText("\0"));
+  assert.deepEqual([await served.end, turns], [{ kind: "cut" }, end]);
+});
+
+Deno.test("serveScp() refuses paths that are too long, as source and as sink, and goes on with the next", async () => {
+  await using served = new ServedScp();
+  served.write("a", "");
+  const long = "*" + "/a".repeat(4060);
+  const source = await served.serve(`scp -f ${long} a`, "\0\0\0");
+  assert.equal(source.end.kind, "ended");
+  assert.match(source.told, /^.scp: [a/]{400}: The name is too long\nC0\d+ 0 a\n/);
+  const sink = await served.serve(`scp -t ${long}`);
+  assert.equal(sink.end.kind, "ended");
+  assert.match(sink.told, /^.scp: [a/]{400}: The name is too long\n$/);
+});

@@ -21,7 +21,8 @@ import type { UserFiles } from "../core/user_files.ts";
 import type { ProcReader } from "./built_in.ts";
 import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
-import { drain, feed } from "./program_streams.ts";
+import { budgetedFiles, budgetedStarter, type TakeDescriptor } from "./descriptor_budget.ts";
+import { drain, feed, HANG_UP_MS } from "./program_streams.ts";
 
 /** The world of the workload's program. */
 export interface SessionWorld {
@@ -57,22 +58,27 @@ export interface SessionOptions {
   readonly clock: Clock;
   /** Names the login in each line. */
   readonly log: Logger;
+  /** For each descriptor that the session is to have. */
+  readonly takeDescriptor: TakeDescriptor;
   /** Called once, when nothing of the session is left. */
   onOver(): void;
 }
 
-/** Programs that ignore SIGHUP without having left the session have so long, milliseconds. */
-const HANG_UP_MS = 2_000;
+const SIGHUP = 1;
 
-/** How krun serves files when that is what is forced, as sshd has it. */
-const INTERNAL_SFTP = /^internal-sftp(?:\s|$)/;
+/** How krun serves files when that is what is forced, as sshd has it; options of it there are none. */
+const INTERNAL_SFTP = /^internal-sftp(?:\s+(?<options>.+))?$/;
 
 /** A session. It begins when the client has said what to run. */
 export class Session implements SessionHandler {
   readonly #options: SessionOptions;
+  readonly #files: UserFiles;
+  readonly #starter: SessionStarter;
   readonly #env = new AcceptedEnv();
   #terminal: { readonly term: string; readonly spec: TerminalSpec } | undefined;
   #isStarted = false;
+  /** krun itself stands in for the shell that there is not. */
+  #isShell = false;
   #process: SessionProcess | undefined;
   #running: Promise<void> | undefined;
   #hungUp: Promise<void> | undefined;
@@ -80,7 +86,9 @@ export class Session implements SessionHandler {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    const { channel, onOver } = options;
+    const { channel, world, takeDescriptor: take, log, onOver } = options;
+    this.#files = budgetedFiles(world.files, take);
+    this.#starter = budgetedStarter(world.starter, { take, log });
     channel.gone.addEventListener("abort", () => {
       if (this.#isStarted) return;
       // Nobody will ever read what it has sent.
@@ -118,14 +126,20 @@ export class Session implements SessionHandler {
 
   /** Shows a line on the terminal, where there is one. */
   tell(text: string): void {
-    if (!this.#process?.terminalPath) return;
+    if (this.#isShell ? !this.#terminal : !this.#process?.terminalPath) return;
     this.#options.channel.error.write(new TextEncoder().encode(`\r\nkrun: ${text}\r\n`)).catch(() => {});
+  }
+
+  /** Serves no file any more. A program is not touched. */
+  stopFiles(): void {
+    if (!this.#process) this.#options.channel.reset();
   }
 
   /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over, and the client was told. */
   async hangUp(): Promise<void> {
-    if (!this.#process) return;
-    this.#hangUp(this.#process);
+    if (this.#process) this.#hangUp(this.#process);
+    else if (this.#isShell) this.#isHungUp.resolve();
+    else return;
     await this.#running;
   }
 
@@ -146,7 +160,10 @@ export class Session implements SessionHandler {
     if (this.#isStarted) return false;
     this.#isStarted = true;
     const { rights: { forcedCommand } } = this.#options;
-    const isFiles = forcedCommand === undefined ? subsystem !== undefined : INTERNAL_SFTP.test(forcedCommand);
+    const forcedFiles = INTERNAL_SFTP.exec(forcedCommand?.trim() ?? "");
+    // `-R` among them forbids to write: to pass it over would give more than was given.
+    if (forcedFiles?.groups?.options !== undefined) return this.#refuse("internal-sftp takes no options here");
+    const isFiles = forcedCommand === undefined ? subsystem !== undefined : forcedFiles !== null;
     const original = command ?? subsystem;
     const run = isFiles ? this.#serveFiles() : this.#run({
       command: forcedCommand ?? command,
@@ -156,12 +173,20 @@ export class Session implements SessionHandler {
     return true;
   }
 
+  /** Nothing is run. */
+  #refuse(words: string): false {
+    const { log, onOver } = this.#options;
+    log.warn("ssh session refused", { reason: words });
+    onOver();
+    return false;
+  }
+
   async #serveFiles(): Promise<void> {
-    const { channel, world: { files, account, accounts }, clock, log } = this.#options;
+    const { channel, world: { account, accounts }, clock, log } = this.#options;
     const { serveSftp } = await import("./sftp_server.ts");
     log.info("ssh session", { runs: "sftp" });
     const end = await serveSftp(channel, {
-      ...{ files, accounts, clock, home: account?.home || "/", userName: account?.name },
+      ...{ files: this.#files, accounts, clock, home: account?.home || "/", userName: account?.name },
       audit: ({ level, event, fields }) => log[level](event, fields),
     });
     if (end.kind === "malformed") log.warn("ssh client breaks the rules of SFTP", { reason: end.why });
@@ -179,15 +204,29 @@ export class Session implements SessionHandler {
     const builtIn = scp && "scp";
     log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined, builtIn });
     if (scp) return await this.#serveScp(scp, env);
-    if (shell === undefined) return await this.#runWithoutShell(command, env);
-    const process = world.starter.start({
-      argv: command === undefined ? [shell] : [shell, "-c", command],
-      env,
-      cwd: world.cwd,
-      terminal: this.#terminal && { ...this.#terminal.spec, variable: "SSH_TTY" },
-    });
+    const process = shell === undefined
+      ? await this.#startByName(command, env)
+      : this.#startProgram(command === undefined ? [shell] : [shell, "-c", command], env);
+    if (!process) return await this.#runWithoutShell(command, env);
     this.#process = process;
     this.#end(await this.#carry(process), command ?? "shell");
+  }
+
+  #startProgram(argv: readonly [string, ...string[]], env: Env): SessionProcess {
+    const terminal = this.#terminal && { ...this.#terminal.spec, variable: "SSH_TTY" };
+    return this.#starter.start({ argv, env, cwd: this.#options.world.cwd, terminal });
+  }
+
+  /** Without a shell; `undefined` for what krun has itself, and for what there is not. */
+  async #startByName(command: string | undefined, env: Env): Promise<SessionProcess | undefined> {
+    const { programWords } = await import("./without_shell.ts");
+    const argv = command === undefined ? undefined : programWords(command);
+    try {
+      return argv && this.#startProgram(argv, env);
+    } catch (cause) {
+      if (cause instanceof KrunError && cause.code === "ProgramNotFound") return undefined;
+      throw cause;
+    }
   }
 
   /** What a client of scp's legacy protocol asks for, where the image has no program for that. */
@@ -198,10 +237,10 @@ export class Session implements SessionHandler {
   }
 
   async #serveScp(command: ScpCommand, env: Env): Promise<void> {
-    const { channel, world: { files, accounts }, clock, log } = this.#options;
+    const { channel, world: { accounts }, clock, log } = this.#options;
     const { serveScp } = await import("./scp_server.ts");
     const end = await serveScp(channel, {
-      ...{ command, files, clock, home: (user) => user === "" ? env.HOME : accounts.home(user) },
+      ...{ command, files: this.#files, clock, home: (user) => user === "" ? env.HOME : accounts.home(user) },
       audit: ({ level, event, fields }) => log[level](event, fields),
     });
     if (end.kind === "malformed") log.warn("ssh client breaks the rules of scp", { reason: end.why });
@@ -210,12 +249,20 @@ export class Session implements SessionHandler {
 
   async #runWithoutShell(command: string | undefined, env: Env): Promise<void> {
     const { channel, world, clock } = this.#options;
-    const { files, account, accounts, user, proc, cwd, starter } = world;
+    const { account, accounts, user, proc, cwd } = world;
     const { runWithoutShell } = await import("./without_shell.ts");
-    const surroundings = { files, env, home: account?.home || "/", user, accounts, proc, clock };
-    const isTerminal = this.#terminal !== undefined;
-    const code = await runWithoutShell(channel, { command, world: surroundings, cwd, starter, isTerminal });
-    this.#end({ kind: "exited", code }, command ?? "shell");
+    const surroundings = { files: this.#files, env, home: account?.home || "/", user, accounts, proc, clock };
+    this.#isShell = true;
+    const served = runWithoutShell(channel, {
+      ...{ command, world: surroundings, cwd, starter: this.#starter, isTerminal: this.#terminal !== undefined },
+      onProgram: (process) => void (this.#process = process),
+    });
+    // As a shell would end. What it still does ends with the channel.
+    const hungUp = this.#isHungUp.promise.then((): ChildEnd => ({ kind: "signaled", signal: SIGHUP }));
+    this.#end(
+      await Promise.race([hungUp, served.then((code): ChildEnd => ({ kind: "exited", code }))]),
+      command ?? "shell",
+    );
   }
 
   /**

@@ -133,6 +133,7 @@ class Server implements SshServer {
   }
 
   stop(): void {
+    if (this.#isStopping) return;
     this.#isStopping = true;
     for (const { sessions } of this.#clients) {
       for (const session of sessions) session.tell("the program is being stopped");
@@ -143,7 +144,10 @@ class Server implements SshServer {
     this.stop();
     this.#over.abort();
     for (const listener of this.#listeners) listener.close();
-    await Promise.all([...this.#clients].map(async ({ sessions, connection }) => {
+    await Promise.all([...this.#clients].map(async ({ sessions, connection, forwards }) => {
+      connection.refuseNew();
+      forwards?.close();
+      for (const session of sessions) session.stopFiles();
       const wasInUse = sessions.size > 0;
       await Promise.all([...sessions].map((session) => session.hangUp()));
       // A client that is told goodbye forgets how its program has ended.
@@ -160,8 +164,13 @@ class Server implements SshServer {
         this.#admit(await listener.accept());
       } catch (cause) {
         if (this.#over.signal.aborted) return;
+        // Whoever connected may be gone already, and anybody may do that: it keeps nobody else waiting.
+        if (!isShortage(cause)) {
+          await this.#options.clock.turn();
+          continue;
+        }
         log.warn("ssh server cannot accept a connection", { reason: (cause as Error).message });
-        // No descriptor may be left: it gets better when a connection ends.
+        // It gets better when a connection ends.
         await this.#options.clock.sleep(1_000, this.#over.signal);
       }
     }
@@ -205,7 +214,11 @@ class Server implements SshServer {
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
       ssh2,
       hostKeys: this.#options.hostKeys(),
-      judge,
+      judge: {
+        ...judge,
+        judge: async (request, options) =>
+          this.#isStopping ? { kind: "refused", free: true } : await judge.judge(request, options),
+      },
       welcome: (login) => this.#welcome(client, login),
       log,
     });
@@ -216,7 +229,14 @@ class Server implements SshServer {
     client.forwards?.close();
     this.#clients.delete(client);
     if (client.login) log.info("ssh logout", client.login.who);
-    else if (connection.failures > 0) this.#penalties.failed(ends.client.address, clock.elapsedMs());
+    else if (connection.failures > 0) this.#penalize(ends.client.address);
+  }
+
+  #penalize(address: string): void {
+    const refusedMs = this.#penalties.failed(address, this.#options.clock.elapsedMs());
+    if (refusedMs === undefined) return;
+    const forSeconds = Math.ceil(refusedMs / 1000);
+    this.#options.log.info("ssh connections are refused, too many logins have failed", { from: address, forSeconds });
   }
 
   #welcome(client: Client, login: SshLogin): ConnectionServices {
@@ -242,7 +262,7 @@ class Server implements SshServer {
     client: Client,
     { channel, login, world, log }: { channel: SshChannel; login: SshLogin; world: SessionWorld; log: Logger },
   ): Session {
-    if (client.isEnding) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, "this connection ends");
+    if (this.#isStopping) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, "krun is being stopped");
     const all = [...this.#clients].reduce((sum, { sessions }) => sum + sessions.size, 0);
     if (client.sessions.size >= MOST_SESSIONS.each || all >= MOST_SESSIONS.all) {
       throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "there are too many sessions");
@@ -251,6 +271,7 @@ class Server implements SshServer {
     const onOver = () => void client.sessions.delete(session);
     const session: Session = new Session({
       ...{ channel, world, rights, ends: client.ends, clock: this.#options.clock, log, onOver },
+      takeDescriptor: () => this.#takeDescriptor(),
     });
     client.sessions.add(session);
     return session;
@@ -288,10 +309,20 @@ class Server implements SshServer {
     client.isEnding = true;
     const { connection, sessions, login } = client;
     this.#options.log.info("ssh connection ended", { ...login?.who, reason });
-    for (const session of sessions) session.tell(`this connection ends: ${reason}`);
+    connection.refuseNew();
     client.forwards?.close();
+    for (const session of sessions) {
+      session.tell(`this connection ends: ${reason}`);
+      session.stopFiles();
+    }
+    const goodbye = () => connection.end(undefined, reason);
     // A client that is told goodbye shows nothing any more.
-    if (sessions.size === 0) connection.end();
-    else void this.#options.clock.sleep(SHOW_MS, connection.over).then(() => connection.end());
+    if (sessions.size === 0) goodbye();
+    else void this.#options.clock.sleep(SHOW_MS, connection.over).then(goodbye);
   }
+}
+
+/** Whether a call has failed since there are too many of something on this machine. */
+function isShortage(cause: unknown): boolean {
+  return ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes((cause as { code?: string }).code ?? "");
 }

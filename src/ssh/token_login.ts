@@ -20,7 +20,7 @@ export interface TokenLoginOptions {
 
 /** Who it is, or why they are refused: for the log, never with the token. */
 export type TokenLogin =
-  | { readonly allowed: true; readonly username: string }
+  | { readonly allowed: true; readonly username: string; readonly expiresAtMs?: number }
   | { readonly allowed: false; readonly reason: string; readonly username?: string };
 
 /** The audience of tokens that open a workload of a namespace. */
@@ -47,7 +47,9 @@ export async function judgeToken(token: string, options: TokenLoginOptions): Pro
   const { user, user: { username } } = verdict;
   const access = { verb: "create", resource: "pods/exec", namespace } as const;
   const { allowed, reason } = await cluster.accessOf({ user, ...access }, { signal });
-  if (allowed) return { allowed: true, username };
+  // Of a token that was reviewed it is what the API server goes by.
+  const { exp } = jwtClaims(token) ?? {};
+  if (allowed) return { allowed: true, username, ...(typeof exp === "number" && { expiresAtMs: exp * 1000 }) };
   const why = `may not create pods/exec in namespace "${namespace}"${reason && `: ${reason}`}`;
   return { allowed: false, reason: why, username };
 }

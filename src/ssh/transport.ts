@@ -11,7 +11,7 @@ import { Buffer } from "node:buffer";
 import { randomFillSync } from "node:crypto";
 import { SSH_ALGORITHMS } from "../core/ssh_algorithm.ts";
 import { ciphersFromServer, hasFirstPacket } from "../core/ssh_kexinit.ts";
-import { extInfo } from "../core/ssh_messages.ts";
+import { disconnectMessage, extInfo } from "../core/ssh_messages.ts";
 import { SshFormatError } from "../core/ssh_wire.ts";
 import { MAX_PACKET } from "./channel.ts";
 import { GcmOutput } from "./gcm_output.ts";
@@ -245,10 +245,12 @@ export class SshTransport {
     if (this.#hasKeys && !this.#isClosed && !this.isExchanging) this.#protocol.rekey();
   }
 
-  /** Says goodbye, if the connection still stands. */
-  disconnect(reason: number): void {
+  /** Says goodbye, and why in a few words, if the connection still stands. */
+  disconnect(reason: number, words = ""): void {
     try {
-      this.#protocol.disconnect(reason);
+      // ssh2 has no words for it; but it may say it in the middle of an exchange of keys.
+      if (this.#hasKeys && !this.isExchanging) this.send(disconnectMessage(reason, words));
+      else this.#protocol.disconnect(reason);
     } catch {
       // It has ended already.
     }

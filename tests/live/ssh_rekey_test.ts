@@ -6,7 +6,6 @@ import { hashOf, randomBytes } from "./ssh_forward_rig.ts";
 import { BARE_HOME, SshRig } from "./ssh_rig.ts";
 import { waitFor } from "../wait.ts";
 
-/** Those of the client's side; krun's own side is always GCM with OpenSSH, which is offered nothing else. */
 const CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"];
 const MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"];
 const EXCHANGES = ["curve25519-sha256", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"];
@@ -20,7 +19,7 @@ Deno.test("a client that exchanges keys again and again loses nothing, with each
   for (const { cipher, mac, exchange } of cases) {
     await t.step(`${cipher} ${mac} ${exchange}`, async () => {
       const options = [
-        `Ciphers=${[cipher, "aes256-gcm@openssh.com"]}`,
+        `Ciphers=${cipher}`,
         `KexAlgorithms=${exchange}`,
         "RekeyLimit=1M",
         "LogLevel=DEBUG1",

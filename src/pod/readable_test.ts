@@ -129,3 +129,17 @@ Deno.test("A descriptor is waited for in both ways at once, and each wait ends b
   await reading.done;
   for (const fd of [terminal, program]) libc.call("close", fd);
 });
+
+Deno.test("readable() does not reject when no descriptor is left to wait with, and needs none after prepareWaiting()", async () => {
+  const program = new URL("../../tests/programs/no_descriptors.ts", import.meta.url).pathname;
+  const args = ["run", "--no-prompt", "--no-config", "-A", program];
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assert.deepEqual(text(stdout).trim().split("\n"), [
+    "Cannot wait for descriptors: none is left for that",
+    "stopped true",
+    "looks again 0",
+    "prepared false",
+    "there true",
+  ], text(stderr));
+});

@@ -70,7 +70,7 @@ export class DebugServer implements AsyncDisposable {
 
   /** Opens the server if somebody may log in, and follows the Secret. */
   begin(): void {
-    const { plan: { cluster, identity: { namespace } }, log } = this.#run;
+    const { plan: { cluster, identity: { namespace } } } = this.#run;
     if (!cluster || !namespace) return this.#openWithoutSecret();
     const ref = { kind: "Secret", namespace: namespace.value, name: SSH_SECRET } as const;
     const { signal } = this.#over;
@@ -80,7 +80,7 @@ export class DebugServer implements AsyncDisposable {
         this.#isInformed = true;
         return this.#change(object);
       },
-      onState: (state, reason) => {
+      onState: (_, reason) => {
         if (!reason) return;
         this.#tellUnreadable(reason);
         this.#openWithoutSecret();

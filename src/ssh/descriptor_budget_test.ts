@@ -80,7 +80,7 @@ Deno.test("budgetedFiles(): scp says which file it could not open, and carries t
       ...{ command: parseScpCommand(line)!, files, clock: systemClock, home: () => undefined, audit: () => {} },
     });
     // The one that there is left is the folder's.
-    if (line.includes("-f")) assert.match(channel.text(), /\x01scp: d\/x: Too many open files\n/);
+    if (line.includes("-f")) assert.match(channel.text(), /scp: d\/x: Too many open files\n/);
     else assert.equal(channel.text(), "\0\0\0");
     assert.equal(budget.taken, 0);
   }

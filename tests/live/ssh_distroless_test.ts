@@ -2,9 +2,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { NOBODY, rootFs } from "./compiled.ts";
-import { SSH_MESSAGE } from "../../src/core/ssh_messages.ts";
-import { sshString } from "../../src/core/ssh_wire.ts";
-import { RawSshClient } from "./raw_ssh_client.ts";
 import { makeKey, runClient } from "./ssh_rig.ts";
 
 /** A small script for python3's own terminal: types lines into a program, each when the prompt is there, and gives what was shown. */
@@ -53,15 +50,15 @@ for (const uid of [0, NOBODY]) {
       const { code } = await ssh("/program exit 7");
       assert.equal(code, 7);
     });
-    await t.step("a program gets signals, and its end by one is told as such", async () => {
-      await using raw = await RawSshClient.connect(Number(port));
-      await raw.login(await Deno.readTextFile(key));
-      const session = await raw.exec("/program wait ignore=15");
-      await raw.take(SSH_MESSAGE.channelData);
-      raw.request(session, "signal", { rest: [sshString("TERM")] });
-      await raw.take(SSH_MESSAGE.channelData);
-      raw.request(session, "signal", { rest: [sshString("KILL")] });
-      assert.deepEqual(await raw.exited(), { signal: "KILL" });
+    await t.step("a program's end by a signal is told as such", async () => {
+      const { stderr } = await ssh("/program die 15");
+      assert.equal(stderr, "");
+      await krun.sees("stderr", /ssh session over .*ran="\/program die 15" signal=TERM/);
+    });
+    await t.step("a program is not started without the terminal that it is to have", async () => {
+      const { code, stdout, stderr } = await ssh("-tt", "/program exit 7");
+      assert.deepEqual([code, stdout], [126, ""]);
+      assert.match(stderr, /Cannot open a terminal for program "\/program"/);
     });
     await t.step("what there is not is said in a line", async () => {
       const { code, stdout, stderr } = await ssh("vim /etc/app/settings");

@@ -50,6 +50,16 @@ for (const uid of [0, NOBODY]) {
       const { code } = await ssh("/program exit 7");
       assert.equal(code, 7);
     });
+    await t.step("a program's end by a signal is told as such", async () => {
+      const { stderr } = await ssh("/program die 15");
+      assert.equal(stderr, "");
+      await krun.sees("stderr", /ssh session over .*ran="\/program die 15" signal=TERM/);
+    });
+    await t.step("a program is not started without the terminal that it is to have", async () => {
+      const { code, stdout, stderr } = await ssh("-tt", "/program exit 7");
+      assert.deepEqual([code, stdout], [126, ""]);
+      assert.match(stderr, /Cannot open a terminal for program "\/program"/);
+    });
     await t.step("what there is not is said in a line", async () => {
       const { code, stdout, stderr } = await ssh("vim /etc/app/settings");
       assert.deepEqual([code, stdout], [127, ""]);

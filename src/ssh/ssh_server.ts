@@ -6,6 +6,7 @@
  */
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
+import { parseIp } from "../core/ip_address.ts";
 import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
@@ -179,8 +180,8 @@ class Server implements SshServer {
   #admit(socket: Deno.TcpConn): void {
     const { log, clock } = this.#options;
     const ends = {
-      client: { address: socket.remoteAddr.hostname, port: socket.remoteAddr.port },
-      server: { address: socket.localAddr.hostname, port: socket.localAddr.port },
+      client: endOf(socket.remoteAddr),
+      server: endOf(socket.localAddr),
     };
     const isPenalized = this.#penalties.isRefused(ends.client.address, clock.elapsedMs());
     if (isPenalized || this.#isStopping || this.#clients.size >= MOST_CONNECTIONS) {
@@ -325,4 +326,9 @@ class Server implements SshServer {
 /** Whether a call has failed since there are too many of something on this machine. */
 function isShortage(cause: unknown): boolean {
   return ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes((cause as { code?: string }).code ?? "");
+}
+
+/** One end of a connection. To a listener of `::` IPv4 comes as IPv6; a log and SSH_CONNECTION have it as people write it. */
+function endOf({ hostname, port }: Deno.NetAddr): { address: string; port: number } {
+  return { address: parseIp(hostname)?.text ?? hostname, port };
 }

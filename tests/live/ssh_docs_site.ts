@@ -111,7 +111,7 @@ export class SshDocsSite implements AsyncDisposable {
     assert.match(command, / krun .*&$/);
     const argv = this.#argv(`${command}\ntrap 'kill $!' TERM; wait; wait`, this.#krunEnv);
     const krun = this.#stack.use(new KrunProcess({ args: [], argv, cwd: "/" }));
-    await krun.sees("stderr", /ssh server listens addresses=0\.0\.0\.0:15022 /);
+    await krun.sees("stderr", /ssh server listens addresses=\[::\]:15022 /);
     // It also says that this krun works there, and ends with 1 for it.
     const { stdout } = await runClient(this.#argv("krun --check ./server", this.#krunEnv));
     const known = /known_hosts: (\[HOST\]:15022 \S+ [\w+/=]+)/.exec(stdout)?.[1];

@@ -94,6 +94,24 @@ async function letsInByCertificate({ site, krun, command }: Visit, block: readon
   await krun.sees("stderr", /ssh login .*user=ann certificate=SHA256:\S+ id=ann serial=0 principal=web ca=SHA256:\S+/);
 }
 
+/** Bob's key is his only way in: the page's first command gives it, the second takes it away. */
+async function givesAccess({ site, krun, command }: Visit, block: readonly string[]): Promise<void> {
+  const [give = "", take = ""] = commandsOf(block, 2);
+  await site.run("ssh-keygen -q -t ed25519 -N '' -C bob -f bob");
+  const config = `IdentityFile ${site.path("bob")}\nIdentitiesOnly yes\n`;
+  await Deno.writeTextFile(site.path("home/.ssh/config"), config);
+  await assert.rejects(site.run(command), /Permission denied/);
+  await site.run(give);
+  await waitFor("krun to follow the Secret", () => site.run(command), { pauseMs: 100 });
+  await krun.sees("stderr", /ssh login .*user=ann key=SHA256:\S+ comment=bob/);
+  await site.run(take);
+  await waitFor("the key to be gone", async () => {
+    await assert.rejects(site.run(command), /Permission denied/);
+    return true;
+  }, { pauseMs: 100 });
+  await Deno.remove(site.path("home/.ssh/config"));
+}
+
 /** By the token of the first block, and by the second block's script and its own token. */
 async function letsInByToken({ site, krun, command }: Visit, blocks: readonly (readonly string[])[]): Promise<void> {
   for (const name of ["id_ed25519", "id_ed25519.pub", "id_ed25519-cert.pub"]) {
@@ -120,7 +138,7 @@ async function letsInByToken({ site, krun, command }: Visit, blocks: readonly (r
 }
 
 Deno.test("the commands of docs/ssh.md do what the page says, with the rights of docs/rights.md", async (t) => {
-  const [first = [], ofAuthority = [], ofToken = [], ofScript = [], log = [], ...unknown] = blocksOf(
+  const [first = [], ofAuthority = [], ofBob = [], ofToken = [], ofScript = [], log = [], ...unknown] = blocksOf(
     await pageText("ssh.md"),
   );
   assert.deepEqual(unknown, [], "a block that is not known here");
@@ -149,6 +167,7 @@ Deno.test("the commands of docs/ssh.md do what the page says, with the rights of
     for (const line of log) await krun.sees("stderr", logLine(line));
   });
   await t.step("a certificate of an authority in the Secret", () => letsInByCertificate(visit, ofAuthority));
+  await t.step("a key in the Secret", () => givesAccess(visit, ofBob));
   await t.step("a token, of one who has nothing else", () => letsInByToken(visit, [ofToken, ofScript]));
 });
 

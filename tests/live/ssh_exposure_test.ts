@@ -31,7 +31,7 @@ const DEFAULT = { KRUN_SSH: "" };
 Deno.test("with SSH_AUTH the server listens on port 15022 of every address", async () => {
   await using rig = await start("outer", { env: DEFAULT });
   assert.equal(rig.port, 15022);
-  await audited(rig, /ssh server listens addresses=0\.0\.0\.0:15022 /);
+  await audited(rig, /ssh server listens addresses=\[::\]:15022 /);
   await isIn(rig);
   await audited(rig, /ssh login from="10\.9\.0\.1 \d+" /);
   assert.ok(await isReachable("inner", "127.0.0.1:15022"));
@@ -66,7 +66,10 @@ Deno.test("KRUN_SSH is another place, with the same port of 127.0.0.1; and KRUN_
     "an address that is not there: the program runs on without the server, and the log says so",
     async () => {
       await using rig = await start("outer", { env: { KRUN_SSH: "10.9.0.77:2222" }, waits: false });
-      await audited(rig, /warn the ssh server cannot be had reason=\S.* hint="set KRUN_SSH to/);
+      await audited(
+        rig,
+        /warn the ssh server cannot be had at 10\.9\.0\.77:2222,127\.0\.0\.1:2222 reason=\S.* hint="set KRUN_SSH to/,
+      );
       assert.equal(await isReachable("inner", "127.0.0.1:2222"), false, "all of the addresses, or none");
     },
   );

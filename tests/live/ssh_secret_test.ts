@@ -55,7 +55,7 @@ Deno.test("access is given and taken while krun runs, by the Secret alone", asyn
 
   await t.step("without it nothing listens, and it costs one watch", async () => {
     await waitFor("the watch", async () => (await asks()).length > 0);
-    assert.doesNotMatch(rig.krun.stderr, /ssh server/);
+    assert.doesNotMatch(rig.krun.stderr, /ssh server listens/);
     const sockets = await Deno.readTextFile(`/proc/${rig.krun.pid}/net/tcp`);
     assert.doesNotMatch(sockets, /0100007F:3AAE .* 0A /, "15022 of 127.0.0.1");
   });
@@ -109,7 +109,10 @@ Deno.test("access is given and taken while krun runs, by the Secret alone", asyn
     await isIn(rig, { key: bob });
     await session.stdin.close();
     assert.equal((await session.output()).code, 0);
-    assert.equal(rig.krun.stderr.match(/warn an ssh key is not used .*authorized_keys/g)?.length, 1);
+    assert.equal(
+      rig.krun.stderr.match(/warn an ssh key is not used reason="line 1 of key \\"authorized_keys/g)?.length,
+      1,
+    );
   });
   await t.step("host keys are the Secret's, of every type, and others as soon as it has others", async () => {
     const types = { id_ecdsa: "-t ecdsa -b 384", id_rsa: "-t rsa -b 2048", id_ed25519: "-t ed25519" };
@@ -167,12 +170,12 @@ Deno.test("access is given and taken while krun runs, by the Secret alone", asyn
 
 Deno.test("a krun that may not see the Secret says so to whoever debugs, and asks rarely", async () => {
   const env = await namespace("blind", { mayRead: false });
-  await using rig = await SshRig.start({ env: { ...env, KRUN_LOG: "debug" }, sshAuth: "", waits: false });
+  await using rig = await SshRig.start({ env: { ...env, KRUN_SSH: "", KRUN_LOG: "debug" }, sshAuth: "", waits: false });
   await server.create(secret("blind", { authorized_keys: await publicLine(rig.key) }));
-  await audited(rig, /debug ssh: the Secret cannot be followed state=\S+ reason=".*403/);
+  await audited(rig, /debug ssh: what Secret sshdebug says is not known reason=".*403/);
   await audited(rig, /info program started/);
   assert.doesNotMatch(rig.krun.stderr, / (?:warn|error) /);
-  assert.equal(rig.krun.stderr.match(/ssh: the Secret cannot be followed/g)?.length, 1);
+  assert.equal(rig.krun.stderr.match(/what Secret sshdebug says is not known/g)?.length, 1);
   const asked = async () => (await audit.of({ user: "krun-blind", resource: "secrets" })).length;
   // The second try, and then nothing for as long as the first two took together.
   const startedMs = performance.now();

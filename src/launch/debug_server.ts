@@ -222,7 +222,7 @@ export class DebugServer implements AsyncDisposable {
       tokens: ssh.rbac && cluster && namespace ? { cluster, namespace: namespace.value } : undefined,
       ...await this.#world(),
       idleTimeoutMs: ssh.idleTimeoutMs,
-      mostForwards: callersDescriptors(loadLibc().procText("/proc/self/limits")),
+      mostDescriptors: callersDescriptors(loadLibc().procText("/proc/self/limits")),
       clock: systemClock,
       log,
     });

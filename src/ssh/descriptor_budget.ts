@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { TakeDescriptor } from "../core/descriptor_shares.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { SessionProcess, SessionSpec, SessionStarter } from "../core/session_process.ts";
@@ -17,9 +18,6 @@ import {
   type OpenFolder,
   type UserFiles,
 } from "../core/user_files.ts";
-
-/** Takes a descriptor; disposing what it gives gives it back. `undefined`: there is none left. */
-export type TakeDescriptor = () => Disposable | undefined;
 
 /** What krun has open for a program: its ends of three pipes; a terminal, and its other side until the program has it. */
 const PIPES = 3, TERMINAL = 2;

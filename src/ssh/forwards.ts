@@ -7,6 +7,7 @@
  */
 import { bytesOfText } from "../core/byte_text.ts";
 import { parseIp } from "../core/ip_address.ts";
+import type { TakeDescriptor } from "../core/descriptor_shares.ts";
 import type { LogFields, Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
@@ -35,7 +36,7 @@ export interface ForwardsOptions {
   /** Names the login in each line. */
   readonly log: Logger;
   /** Takes a descriptor for a connection, and gives it back; `undefined`: there is none left. */
-  takeDescriptor(): Disposable | undefined;
+  readonly takeDescriptor: TakeDescriptor;
   /** The connection's channels. */
   channels(): Pick<ChannelTable, "openForwarded"> | undefined;
 }

@@ -6,6 +6,7 @@
  */
 import type { AccountNames } from "../core/account_names.ts";
 import type { Clock } from "../core/clock.ts";
+import type { TakeDescriptor } from "../core/descriptor_shares.ts";
 import { KrunError } from "../core/errors.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
 import type { Logger } from "../core/log.ts";
@@ -21,7 +22,7 @@ import type { UserFiles } from "../core/user_files.ts";
 import type { ProcReader } from "./built_in.ts";
 import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
-import { budgetedFiles, budgetedStarter, type TakeDescriptor } from "./descriptor_budget.ts";
+import { budgetedFiles, budgetedStarter } from "./descriptor_budget.ts";
 import { drain, feed, HANG_UP_MS } from "./program_streams.ts";
 
 /** The world of the workload's program. */

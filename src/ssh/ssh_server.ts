@@ -6,6 +6,7 @@
  */
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
+import { DescriptorShares, type TakeDescriptor } from "../core/descriptor_shares.ts";
 import { parseIp } from "../core/ip_address.ts";
 import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
@@ -43,8 +44,8 @@ export interface SshServerOptions {
   readonly sockets: UserSockets;
   /** A connection without bytes for so long is ended, milliseconds; 0: never. */
   readonly idleTimeoutMs: number;
-  /** Connections of forwards that may be open at once. */
-  readonly mostForwards: number;
+  /** Descriptors that all sessions and forwards together may have open. */
+  readonly mostDescriptors: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -97,6 +98,7 @@ interface Client {
   readonly connection: SshConnection<SshLogin>;
   readonly ends: ConnectionEnds;
   readonly sessions: Set<Session>;
+  readonly takeDescriptor: TakeDescriptor;
   forwards?: Forwards;
   login?: SshLogin;
   /** It has been told to go. */
@@ -111,12 +113,13 @@ class Server implements SshServer {
   readonly #penalties = new LoginPenalties();
   readonly #over = new AbortController();
   readonly #running: Promise<void>[];
-  #forwards = 0;
+  readonly #descriptors: DescriptorShares;
   #isStopping = false;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
     this.#options = options;
     this.#listeners = listeners;
+    this.#descriptors = new DescriptorShares(options.mostDescriptors);
     this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
     this.#running = [...listeners.map((listener) => this.#accept(listener)), this.#watch()];
   }
@@ -223,7 +226,7 @@ class Server implements SshServer {
       welcome: (login) => this.#welcome(client, login),
       log,
     });
-    const client: Client = { connection, ends, sessions: new Set() };
+    const client: Client = { connection, ends, sessions: new Set(), takeDescriptor: this.#descriptors.ofClient() };
     this.#clients.add(client);
     void clock.sleep(LOGIN_MS, connection.over).then(() => connection.isLoggedIn || connection.cut());
     await connection.run();
@@ -248,7 +251,7 @@ class Server implements SshServer {
       rights: forwardRights(login.rights),
       sockets,
       log,
-      takeDescriptor: () => this.#takeDescriptor(),
+      takeDescriptor: client.takeDescriptor,
       channels: () => client.connection.channels,
     });
     client.forwards = forwards;
@@ -272,22 +275,10 @@ class Server implements SshServer {
     const onOver = () => void client.sessions.delete(session);
     const session: Session = new Session({
       ...{ channel, world, rights, ends: client.ends, clock: this.#options.clock, log, onOver },
-      takeDescriptor: () => this.#takeDescriptor(),
+      takeDescriptor: client.takeDescriptor,
     });
     client.sessions.add(session);
     return session;
-  }
-
-  #takeDescriptor(): Disposable | undefined {
-    if (this.#forwards >= this.#options.mostForwards) return undefined;
-    this.#forwards++;
-    let isTaken = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (isTaken) this.#forwards--;
-        isTaken = false;
-      },
-    };
   }
 
   async #watch(): Promise<void> {

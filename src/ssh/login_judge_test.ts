@@ -9,6 +9,7 @@ import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginVerdict } from "./login_dialogue.ts";
 import { createLoginJudge, type LoginJudgeOptions, type SshLogin } from "./login_judge.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
+import { Turns } from "./turns.ts";
 
 const ann = softwareKey("ssh-ed25519", "ann"), eve = softwareKey("ssh-ed25519", "eve");
 const rsa = softwareKey("ssh-rsa");
@@ -32,7 +33,12 @@ function rig(options: Partial<LoginJudgeOptions> = {}) {
 
 function tokens(reviewToken: TokenLoginOptions["cluster"]["reviewToken"]): TokenLoginOptions {
   const accessOf = () => Promise.resolve({ allowed: true, reason: "" });
-  return { cluster: { reviewToken, accessOf }, namespace: "shop", signal: new AbortController().signal };
+  return {
+    cluster: { reviewToken, accessOf },
+    namespace: "shop",
+    signal: new AbortController().signal,
+    turns: new Turns(1),
+  };
 }
 
 /** A signed request, of another algorithm than the key's, or over something else, where one is given. */

@@ -26,6 +26,7 @@ import { Session, type SessionWorld } from "./session.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
 import type { HostKey } from "./transport.ts";
+import { Turns } from "./turns.ts";
 
 /** Options of {@linkcode serveSsh}. */
 export interface SshServerOptions {
@@ -38,8 +39,8 @@ export interface SshServerOptions {
   authorities(): SshAuthorities;
   /** Names of which a certificate must have one. */
   readonly principals: readonly string[];
-  /** Whom tokens are shown to, but for the signal; unset: none are taken. */
-  readonly tokens?: Omit<TokenLoginOptions, "signal"> | undefined;
+  /** Whom tokens are shown to; unset: none are taken. */
+  readonly tokens?: Pick<TokenLoginOptions, "cluster" | "namespace"> | undefined;
   readonly world: SessionWorld;
   readonly sockets: UserSockets;
   /** A connection without bytes for so long is ended, milliseconds; 0: never. */
@@ -65,6 +66,9 @@ const MOST_STRANGERS = 100;
 
 /** All connections, and the sessions of one and of all. */
 const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
+
+/** Tokens that the API server is asked about at once. */
+const MOST_REVIEWS = 4;
 
 /** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
 const LOGIN_MS = 120_000;
@@ -114,6 +118,7 @@ class Server implements SshServer {
   readonly #over = new AbortController();
   readonly #running: Promise<void>[];
   readonly #descriptors: DescriptorShares;
+  readonly #reviews = new Turns(MOST_REVIEWS);
   #isStopping = false;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
@@ -211,7 +216,7 @@ class Server implements SshServer {
     const judge = createLoginJudge({
       ...this.#options,
       peerAddress: ends.client.address,
-      tokens: this.#options.tokens && { ...this.#options.tokens, signal: this.#over.signal },
+      tokens: this.#options.tokens && { ...this.#options.tokens, signal: this.#over.signal, turns: this.#reviews },
       log,
       over: this.#over.signal,
     });

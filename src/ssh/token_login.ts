@@ -9,6 +9,7 @@
  */
 import type { Cluster } from "../core/cluster.ts";
 import { jwtClaims } from "../core/jwt.ts";
+import type { Turns } from "./turns.ts";
 
 /** Options of {@linkcode judgeToken}. */
 export interface TokenLoginOptions {
@@ -16,6 +17,8 @@ export interface TokenLoginOptions {
   /** The workload's. */
   readonly namespace: string;
   readonly signal: AbortSignal;
+  /** For all who come at once: whoever can connect could else have krun ask the API server as often as they like. */
+  readonly turns: Turns;
 }
 
 /** Who it is, or why they are refused: for the log, never with the token. */
@@ -35,13 +38,15 @@ export function sshAudience(namespace: string): string {
  * @throws {KrunError} as `Cluster.reviewToken`
  */
 export async function judgeToken(token: string, options: TokenLoginOptions): Promise<TokenLogin> {
-  const { cluster, namespace, signal } = options;
+  const { cluster, namespace, signal, turns } = options;
   const audience = sshAudience(namespace);
   const audiences = audiencesOf(token);
   if (audiences.length !== 1 || audiences[0] !== audience) {
     const found = audiences.length === 0 ? "no audience" : `the audience ${audiences.join(", ").slice(0, 200)}`;
     return { allowed: false, reason: `it has ${found}, and must have ${audience} alone` };
   }
+  using _turn = await turns.take();
+  signal.throwIfAborted();
   const verdict = await cluster.reviewToken(token, { audience, signal });
   if (!verdict.authenticated) return { allowed: false, reason: verdict.reason };
   const { user, user: { username } } = verdict;

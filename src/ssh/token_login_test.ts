@@ -2,6 +2,7 @@ import fc from "fast-check";
 import assert from "node:assert/strict";
 import type { AccessVerdict, TokenVerdict } from "../core/cluster.ts";
 import { judgeToken, sshAudience } from "./token_login.ts";
+import { Turns } from "./turns.ts";
 
 const AUDIENCE = "krun-ssh/shop";
 const ANN = { username: "system:serviceaccount:shop:ann", groups: ["system:serviceaccounts"] };
@@ -33,7 +34,8 @@ function token(claims: unknown): string {
 }
 
 function judge(text: string, by = cluster()) {
-  return judgeToken(text, { cluster: by, namespace: "shop", signal: new AbortController().signal });
+  const turns = new Turns(1);
+  return judgeToken(text, { cluster: by, namespace: "shop", signal: new AbortController().signal, turns });
 }
 
 Deno.test("judgeToken() lets in whose token the cluster knows and who may create pods/exec in the namespace", async () => {
@@ -109,3 +111,24 @@ Deno.test("judgeToken() refuses who may not create pods/exec, and names them", a
 });
 
 Deno.test("sshAudience() is the namespace's own", () => assert.equal(sshAudience("shop"), AUDIENCE));
+
+Deno.test("judgeToken() asks about so many tokens at once, and about none when krun ends", async () => {
+  let underWay = 0, most = 0;
+  const by = cluster();
+  const reviewToken: typeof by.reviewToken = async (...args) => {
+    most = Math.max(most, ++underWay);
+    const verdict = await by.reviewToken(...args);
+    underWay--;
+    return verdict;
+  };
+  const over = new AbortController();
+  const options = { cluster: { ...by, reviewToken }, namespace: "shop", signal: over.signal, turns: new Turns(2) };
+  const shown = token({ aud: [AUDIENCE] });
+  const all = await Promise.all(Array.from({ length: 10 }, () => judgeToken(shown, options)));
+  assert.ok(all.every(({ allowed }) => allowed));
+  assert.equal(most, 2);
+  const { length } = by.asked;
+  over.abort();
+  await assert.rejects(judgeToken(shown, options), { name: "AbortError" });
+  assert.equal(by.asked.length, length);
+});

@@ -6,8 +6,14 @@ import { Workspace } from "./workspace.ts";
 const KEY = "AAAAC3NzaC1lZDI1NTE5AAAAICEkhcWy9dA8bDAMec9JyAKgRk7/q2xTLqGB+em6Y5PU";
 
 /** The rows about it, and the warnings. */
-async function checked(env: Record<string, string>): Promise<{ rows: string[]; warnings: string[] }> {
+async function checked(
+  settings: Record<string, string>,
+  secret?: Record<string, string>,
+): Promise<{ rows: string[]; warnings: string[] }> {
   await using workspace = await Workspace.create();
+  if (secret) await workspace.put({ kind: "Secret", name: "sshdebug", stringData: secret });
+  const ofCluster = { KRUN_MANIFESTS: workspace.manifests, WORKLOAD_NAMESPACE: "shop" };
+  const env = secret ? { ...settings, ...ofCluster } : settings;
   const { code, stdout, stderr } = await workspace.run({ args: ["--check=json", "--", "/bin/sh"], env });
   assert.equal(code, 0, stderr);
   const { findings, warnings } = JSON.parse(stdout) as { findings: Finding[]; warnings: string[] };
@@ -30,6 +36,22 @@ Deno.test("krun --check says where the ssh server would listen, and who would be
     const { rows } = await checked({ SSH_AUTH: `cert-authority ssh-ed25519 ${KEY}`, KRUN_SSH: "10.1.2.3:22" });
     assert.equal(rows[0], "ssh server: 10.1.2.3:22, 127.0.0.1:22 (KRUN_SSH)");
     assert.match(rows[1]!, /^ssh login: certificates of SHA256:\S+ \(ssh-ed25519\)$/);
+  });
+  await t.step("with what the options of a line take away", async () => {
+    const options = 'restrict,from="10.0.0.0/8",command="x",expiry-time="20200101"';
+    const { rows } = await checked({
+      SSH_AUTH: `${options} ssh-ed25519 ${KEY} ann\npermitopen="a:1" ssh-ed25519 ${KEY} bob`,
+    });
+    assert.match(
+      rows[1]!,
+      / \(ann, expired at 2020-01-01T00:00:00\.000Z, from 10\.0\.0\.0\/8, one command only, no terminal, no forwards\)$/,
+    );
+    assert.match(rows[2]!, / \(bob, some forwards\)$/);
+  });
+  await t.step("a host key of the Secret that is none", async () => {
+    const { rows, warnings } = await checked({ SSH_AUTH: `ssh-ed25519 ${KEY}` }, { id_rsa: "no key" });
+    assert.match(rows.at(-1)!, /^ssh host key: none yet /);
+    assert.match(warnings.join(), /key "id_rsa" of Secret "sshdebug" is not used as a host key: it is no private key/);
   });
   await t.step("nobody, since a line is of no use", async () => {
     const { rows, warnings } = await checked({ SSH_AUTH: `environment="A=b" ssh-ed25519 ${KEY}` });

@@ -42,6 +42,22 @@ export const NO_KEY_OPTIONS: SshKeyOptions = {
   verifyRequired: false,
 };
 
+/** What the options take away, in words; empty where they take nothing. */
+export function limitsInWords(options: SshKeyOptions, nowMs: number): string[] {
+  const { principals, forcedCommand, from, expiresAtMs, pty, portForwarding, permitOpen, permitListen } = options;
+  const words: string[] = [];
+  if (expiresAtMs !== undefined) {
+    words.push(`${expiresAtMs < nowMs ? "expired at" : "until"} ${new Date(expiresAtMs).toISOString()}`);
+  }
+  if (principals) words.push(`for ${principals.join(" or ")}`);
+  if (from !== undefined) words.push(`from ${from}`);
+  if (forcedCommand !== undefined) words.push("one command only");
+  if (!pty) words.push("no terminal");
+  if (!portForwarding) words.push("no forwards");
+  else if (permitOpen || permitListen) words.push("some forwards");
+  return words;
+}
+
 /** What krun never gives has no effect, wherever it is allowed or forbidden. */
 const NOTHING = {};
 

@@ -8,6 +8,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import { KrunError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import { type SshAuthorities, sshAuthorities } from "../core/ssh_authorities.ts";
+import { limitsInWords } from "../core/ssh_key_options.ts";
 import { sshFingerprint } from "../core/ssh_public_key.ts";
 import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
 import type { StartFailure } from "../core/start_failure.ts";
@@ -52,7 +53,7 @@ export async function sshFindings(
   }
   const addresses = sshAddresses(ssh);
   const port = addresses[0]!.port;
-  const keys = await hostKeys(outer, { plan, authorities });
+  const { keys, unused } = await hostKeys(outer, { plan, authorities });
   const keyFindings = keys.flatMap((key) => [
     {
       what: "ssh host key",
@@ -79,7 +80,7 @@ export async function sshFindings(
       ...loginFindings(authorities, { ssh, plan }),
       ...keyFindings.length > 0 ? keyFindings : [none],
     ],
-    warnings,
+    warnings: [...warnings, ...unused],
     failures: ssh.rbac ? await tokenFailures(plan) : [],
   };
 }
@@ -106,10 +107,10 @@ function loginFindings(
   { ssh, plan: { identity } }: { ssh: Settings["ssh"]; plan: Plan },
 ): Finding[] {
   const what = "ssh login";
-  const keys = authorized.map(({ key, comment, options: { certAuthority } }) => ({
+  const keys = authorized.map(({ key, comment, options }) => ({
     what,
-    value: `${certAuthority ? "certificates of " : ""}${sshFingerprint(key.blob)}`,
-    because: comment || key.type,
+    value: `${options.certAuthority ? "certificates of " : ""}${sshFingerprint(key.blob)}`,
+    because: [comment || key.type, ...limitsInWords(options, Date.now())].join(", "),
   }));
   const { namespace } = identity;
   if (!ssh.rbac || !namespace) return keys;
@@ -119,12 +120,18 @@ function loginFindings(
 async function hostKeys(
   { self }: Pick<Surroundings, "self">,
   { plan, authorities }: { plan: Plan; authorities: SshAuthorities },
-): Promise<HostKey[]> {
-  const kept = keptText(join(plan.base, STATE_FOLDER, SSH_HOST_KEY), self.uid, { isSecret: true });
-  const ofSecret = authorities.hostKeys.map(({ text }) => text);
-  const texts = ofSecret.length > 0 ? ofSecret : kept === undefined ? [] : [kept];
+): Promise<{ keys: HostKey[]; unused: string[] }> {
   const ssh2 = await loadSsh2();
-  return texts.map((text) => readHostKey(ssh2, text)).filter((key) => typeof key !== "string");
+  const keys: HostKey[] = [], unused: string[] = [];
+  for (const { name, text } of authorities.hostKeys) {
+    const key = readHostKey(ssh2, text);
+    if (typeof key !== "string") keys.push(key);
+    else unused.push(`key "${name}" of Secret "${SSH_SECRET}" is not used as a host key: ${key}`);
+  }
+  if (keys.length > 0) return { keys, unused };
+  const kept = keptText(join(plan.base, STATE_FOLDER, SSH_HOST_KEY), self.uid, { isSecret: true });
+  const own = kept === undefined ? undefined : readHostKey(ssh2, kept);
+  return { keys: own !== undefined && typeof own !== "string" ? [own] : [], unused };
 }
 
 /** Why krun could not have a token reviewed: seen with one that is none. */

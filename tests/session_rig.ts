@@ -8,6 +8,7 @@ import { loadLibc } from "../src/pod/libc.ts";
 import { Processes } from "../src/pod/process.ts";
 import { Sessions } from "../src/pod/session.ts";
 import type { User } from "../src/pod/user.ts";
+import "./load_libc.ts";
 import { RecordingLog } from "./recording_log.ts";
 import { waitFor } from "./wait.ts";
 

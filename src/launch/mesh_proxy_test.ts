@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import "../../tests/load_libc.ts";
 import { FakeProxy } from "../../tests/fake_proxy.ts";
 import { plannedPod } from "../../tests/planned_pod.ts";
 import { RecordingLog } from "../../tests/recording_log.ts";

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import "../../tests/load_libc.ts";
 import { TestAuthority } from "../../tests/certificates.ts";
 import { CertificateFolder, Peer, workloadId } from "../../tests/mesh_rig.ts";
 import { plannedPod } from "../../tests/planned_pod.ts";

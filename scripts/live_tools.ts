@@ -130,6 +130,8 @@ const TOOLS: Readonly<Record<string, Tool>> = {
     packages: ["google-auth==2.63.0", "requests==2.32.5"],
     minutes: 1,
   },
+  // A client of the debug SSH server.
+  ansible: { kind: "pip", version: "2.19.14", packages: ["ansible-core==2.19.14"], minutes: 1 },
   // The two halves of the 2.6.10 `deno compile`: the compiler, and a program made by it that serves as DENORT_BIN.
   "deno-2.6": { kind: "wheel", version: "2.6.10", distribution: "deno==2.6.10", program: "deno", minutes: 1 },
   "denort-2.6": {

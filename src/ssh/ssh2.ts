@@ -3,6 +3,7 @@
  *
  * @module
  */
+import crypto from "node:crypto";
 import type { Buffer } from "node:buffer";
 
 /** A private key as ssh2 has it. */
@@ -99,6 +100,8 @@ export interface Ssh2 {
 export async function loadSsh2(): Promise<Ssh2> {
   // In krun's binary its files lie in no folder.
   (globalThis as { __dirname?: string }).__dirname ??= "/";
+  // It takes node's functions when it is loaded.
+  using _changed = withoutPaddingOfGcm();
   const modules = await Promise.all([
     import("ssh2/lib/protocol/crypto.js"),
     import("ssh2/lib/protocol/kex.js"),
@@ -112,4 +115,15 @@ export async function loadSsh2(): Promise<Ssh2> {
   );
   await init;
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
+}
+
+/** The binary's Deno, 2.6, does not end a GCM decipher whose padding ssh2 has turned off. GCM has none. */
+function withoutPaddingOfGcm(): Disposable {
+  const { createDecipheriv } = crypto;
+  crypto.createDecipheriv = ((...args: Parameters<typeof createDecipheriv>) => {
+    const decipher = createDecipheriv(...args);
+    if (args[0].endsWith("-gcm")) decipher.setAutoPadding = () => decipher;
+    return decipher;
+  }) as typeof createDecipheriv;
+  return { [Symbol.dispose]: () => void (crypto.createDecipheriv = createDecipheriv) };
 }

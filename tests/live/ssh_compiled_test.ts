@@ -29,6 +29,13 @@ Deno.test("the binary serves commands, terminals, files and forwards", async (t)
     await feeding;
     assert.deepEqual([code, hashOf(stdout)], [3, hashOf(much)], new TextDecoder().decode(stderr));
   });
+  await t.step("each cipher, both ways", async () => {
+    for (const cipher of ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr"]) {
+      const { code, stdout, stderr } = await rig.ssh(["cat"], { input: much, options: [`Ciphers=${cipher}`] });
+      assert.deepEqual([code, stderr], [0, ""], cipher);
+      assert.ok(stdout === new TextDecoder().decode(much), cipher);
+    }
+  });
   await t.step("a terminal", async () => {
     const { stdout } = await rig.ssh(["-tt", "tty && stty size"]);
     assert.match(stdout, /^\/dev\/pts\/\d+\r\n\d+ \d+\r\n$/);

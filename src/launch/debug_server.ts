@@ -196,13 +196,16 @@ export class DebugServer implements AsyncDisposable {
   async #readOwnHostKey(): Promise<HostKey> {
     if (this.#ownKey) return this.#ownKey;
     const { base, outer } = this.#run;
-    const [{ readHostKey }, ssh2] = await Promise.all([import("../ssh/transport.ts"), this.#loadSsh2()]);
+    const [{ makeHostKey, readHostKey }, ssh2] = await Promise.all([
+      import("../ssh/transport.ts"),
+      this.#loadSsh2(),
+    ]);
     const kept = base && keptText(join(base.stateFolder, SSH_HOST_KEY), outer.self.uid, { isSecret: true });
     const known = kept === undefined ? undefined : readHostKey(ssh2, kept);
     if (known !== undefined && typeof known !== "string") return this.#ownKey = known;
-    const text = ssh2.generateKeyPairSync("ed25519").private;
+    const { key, text } = makeHostKey(ssh2);
     base?.keepFile(SSH_HOST_KEY, text);
-    return this.#ownKey = readHostKey(ssh2, text) as HostKey;
+    return this.#ownKey = key;
   }
 
   async #loadSsh2(): Promise<Ssh2> {

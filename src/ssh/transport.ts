@@ -94,6 +94,16 @@ const LINE_FEED = 10;
 /** How long a client may wait for what is offered before it says what it has: either may begin (RFC 4253, 7.1). Milliseconds. */
 const PATIENCE_MS = 1_000;
 
+/** Makes a key of type ed25519; `text` is its private half in OpenSSH's form. */
+export function makeHostKey(ssh2: Pick<Ssh2, "parseKey" | "generateKeyPairSync">): { key: HostKey; text: string } {
+  for (;;) {
+    const text = ssh2.generateKeyPairSync("ed25519").private;
+    const key = readHostKey(ssh2, text);
+    // ssh2 cuts zeros from the beginning of the public half: one key in 256 is none.
+    if (typeof key !== "string") return { key, text };
+  }
+}
+
 /** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
 export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
   try {

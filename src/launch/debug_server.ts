@@ -91,18 +91,26 @@ export class DebugServer implements AsyncDisposable {
 
   /** Most who run a program in that namespace have no such Secret in mind, and no right to read it. */
   #tellUnreadable(reason: Error): void {
-    const { settings: { ssh }, log } = this.#run;
-    const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac;
     const event = "ssh: what Secret sshdebug says is not known";
-    const level = isAsked && !this.#told.has(event) ? "warn" : "debug";
-    this.#told.add(event);
-    log[level](event, { reason: reason.message });
+    const level = this.#isAskedFor && this.#isNews(event) ? "warn" : "debug";
+    this.#run.log[level](event, { reason: reason.message });
+  }
+
+  /** Whether a setting asks for a server, not the Secret alone. */
+  get #isAskedFor(): boolean {
+    const { listen, authorizedKeys, rbac } = this.#run.settings.ssh;
+    return listen !== undefined || authorizedKeys !== undefined || rbac;
+  }
+
+  /** Whether it is asked for the first time about a text. */
+  #isNews(text: string): boolean {
+    const isNews = !this.#told.has(text);
+    this.#told.add(text);
+    return isNews;
   }
 
   #openWithoutSecret(): void {
-    const { ssh } = this.#run.settings;
-    const isWanted = ssh.authorizedKeys !== undefined || ssh.listen !== undefined || ssh.rbac;
-    if (isWanted && !this.#isInformed && !this.#over.signal.aborted) this.#change(undefined);
+    if (this.#isAskedFor && !this.#isInformed && !this.#over.signal.aborted) this.#change(undefined);
     this.#isInformed = true;
   }
 
@@ -124,9 +132,10 @@ export class DebugServer implements AsyncDisposable {
       const { listen, authorizedKeys } = this.#run.settings.ssh;
       const at = addressesText(sshAddresses({ listen, authorizedKeys }));
       const told = `the ssh server cannot be had at ${at}`;
-      const level = this.#told.has(told) ? "debug" : "warn";
-      this.#told.add(told);
-      this.#run.log[level](told, { reason: (cause as Error).message, hint: hintFor(cause) });
+      this.#run.log[this.#isNews(told) ? "warn" : "debug"](told, {
+        reason: (cause as Error).message,
+        hint: hintFor(cause),
+      });
       void this.#again(object);
     });
     return this.#changing;
@@ -143,8 +152,7 @@ export class DebugServer implements AsyncDisposable {
     const { sshAuthorities } = await import("../core/ssh_authorities.ts");
     this.#authorities = sshAuthorities(ssh.authorizedKeys, secret?.data);
     for (const warning of this.#authorities.warnings) {
-      if (!this.#told.has(warning)) log.warn("an ssh key is not used", { reason: warning });
-      this.#told.add(warning);
+      if (this.#isNews(warning)) log.warn("an ssh key is not used", { reason: warning });
     }
     const { cluster, identity: { namespace } } = this.#run.plan;
     const takesTokens = ssh.rbac && cluster !== undefined && namespace !== undefined;
@@ -164,10 +172,8 @@ export class DebugServer implements AsyncDisposable {
   /** Whoever has asked for a server is told why there is none. */
   #tellNobody(): void {
     const { settings: { ssh }, log } = this.#run;
-    const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac;
     const event = "no ssh server: there is nobody who may log in";
-    if (!isAsked || this.#told.has(event)) return;
-    this.#told.add(event);
+    if (!this.#isAskedFor || !this.#isNews(event)) return;
     const noCluster = ssh.rbac ? "KRUN_SSH_RBAC needs a cluster and a namespace" : undefined;
     log.warn(event, { reason: noCluster, hint: "give SSH_AUTH a public key, or Secret sshdebug one" });
   }

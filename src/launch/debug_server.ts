@@ -18,13 +18,13 @@ import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
 import type { Processes } from "../pod/process.ts";
-import { sshPort } from "../core/ssh_settings.ts";
 import type { Ssh2 } from "../ssh/ssh2.ts";
 import type { SshServer } from "../ssh/ssh_server.ts";
 import type { HostKey } from "../ssh/transport.ts";
 import { keptText } from "./kept_file.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
+import { addressesText, sshAddresses } from "./ssh_addresses.ts";
 
 /** Options of {@linkcode DebugServer}. */
 export interface DebugServerOptions {
@@ -273,28 +273,6 @@ export class DebugServer implements AsyncDisposable {
 async function fingerprints(keys: readonly HostKey[]): Promise<string> {
   const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
   return keys.map(hostKeyFingerprint).join();
-}
-
-/** Where a server of these settings listens. Whoever comes through the mesh or a tunnel comes by 127.0.0.1. */
-export function sshAddresses(
-  { listen, authorizedKeys }: Pick<Run["settings"]["ssh"], "listen" | "authorizedKeys">,
-): { hostname: string; port: number }[] {
-  const LOOPBACK = "127.0.0.1";
-  const everywhere = hasBothFamilies() ? "::" : "0.0.0.0";
-  const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : everywhere, port: sshPort({}) };
-  const isCovered = ["0.0.0.0", "::", LOOPBACK, "localhost"].includes(asked.hostname);
-  return isCovered ? [asked] : [asked, { hostname: LOOPBACK, port: asked.port }];
-}
-
-/** Whether whoever listens on `::` is reached by IPv4 as well (ipv6(7)). */
-function hasBothFamilies(): boolean {
-  const isSplit = loadLibc().procText("/proc/sys/net/ipv6/bindv6only")?.trim() !== "0";
-  return !isSplit && Deno.networkInterfaces().some(({ family }) => family === "IPv6");
-}
-
-/** Addresses as a person writes them. */
-export function addressesText(addresses: readonly { readonly hostname: string; readonly port: number }[]): string {
-  return addresses.map(({ hostname, port }) => `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`).join();
 }
 
 function hintFor(cause: unknown): string {

@@ -19,9 +19,9 @@ import { loadSsh2 } from "../ssh/ssh2.ts";
 import { sshAudience } from "../ssh/token_login.ts";
 import { type HostKey, readHostKey } from "../ssh/transport.ts";
 import type { Finding } from "./check_report.ts";
-import { addressesText, sshAddresses } from "./debug_server.ts";
 import { keptText } from "./kept_file.ts";
 import type { Plan } from "./plan.ts";
+import { addressesText, sshAddresses } from "./ssh_addresses.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** What is found. */

@@ -5,4 +5,4 @@
  */
 import { loadLibc } from "../src/pod/libc.ts";
 
-void loadLibc().spawn;
+loadLibc();

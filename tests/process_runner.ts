@@ -56,7 +56,7 @@ function spec(): ProgramSpec {
 }
 
 async function run(): Promise<number> {
-  void loadLibc().spawn;
+  loadLibc();
   if (values.revoke) Deno.permissions.revokeSync({ name: "ffi" });
   if (values.once) execInPlace(spec());
   let forward = (_signal: number) => {};

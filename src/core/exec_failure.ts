@@ -93,6 +93,8 @@ function notExecutable(failure: ExecFailure): Answer {
       return ["its path is too long", "give a path of at most 4095 bytes and 255 bytes a part"];
     case 40:
       return ["its path leads through too many symbolic links", "correct the links"];
+    case 125:
+      return ["it was stopped by a signal before it ran", "look for who signals the processes of its user"];
     default:
       return [`the kernel refuses with error number ${errno}`, "look the number up in errno(3)"];
   }

@@ -170,7 +170,6 @@ export async function carryOut(outer: Surroundings, options: CarryOutOptions): P
   const { plan, settings, log, control, phases, undo, google } = options;
   // None of this needs the network: it is done while the answers travel.
   const taken = systemClock.turn().then(() => {
-    void loadLibc().spawn;
     options.confine?.();
     return takeBase(outer, { plan, settings, log, undo });
   });

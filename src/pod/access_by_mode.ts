@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Libc } from "./libc.ts";
+import { AT_FDCWD, type Libc } from "./libc.ts";
 
 /** Rights of access(2), as bits: to execute (a folder: to enter), to write. */
 export const X_OK = 1, W_OK = 2;
 
-const AT_FDCWD = -100, EACCES = 13;
+const EACCES = 13;
 
 /** What statx(2) is asked for: type, mode, user and group. */
 const STATX_WANTED = 0xf;

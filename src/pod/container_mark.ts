@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { type ChildCall, may } from "./child.ts";
 import { bytesOf, type Libc } from "./libc.ts";
 
 const RLIMIT_LOCKS = 10;
@@ -37,16 +38,11 @@ export function isRunMark(mark: bigint): boolean {
   return mark >> 62n === 1n && mark !== runOfMark(mark);
 }
 
-/** Calls `body` while krun has the mark: what it starts inherits it. */
-export function withMark<T>(libc: Libc, mark: bigint, body: () => T): T {
+/** What a child does to have a mark, and all that it starts. */
+export function markCall(libc: Libc, mark: bigint): ChildCall {
   const own = new BigUint64Array(2);
   libc.call("prlimit64", 0, RLIMIT_LOCKS, 0, bytesOf(own));
-  libc.call("prlimit64", 0, RLIMIT_LOCKS, bytesOf(new BigUint64Array([mark, own[1] ?? 0n])), 0);
-  try {
-    return body();
-  } finally {
-    libc.call("prlimit64", 0, RLIMIT_LOCKS, bytesOf(own), 0);
-  }
+  return may("prlimit64", 0, RLIMIT_LOCKS, bytesOf(new BigUint64Array([mark, own[1] ?? 0n])), 0);
 }
 
 /** The mark that a process carries; `undefined` when it has none, or is gone. */

@@ -1,29 +1,26 @@
 import assert from "node:assert/strict";
-import { containerMark, isRunMark, markOf, newRunMark, runOfMark, withMark } from "./container_mark.ts";
+import { SIGKILL } from "../core/signals.ts";
+import { containerMark, isRunMark, markCall, markOf, newRunMark, runOfMark } from "./container_mark.ts";
 import { loadLibc } from "./libc.ts";
+import { spawn } from "./spawn.ts";
 
 const libc = loadLibc();
 
-/** Starts a program that ends with its standard input. */
-function reader(...argv: [string, ...string[]]) {
-  const [program, ...args] = argv;
-  const child = new Deno.Command(program, { args, stdin: "piped" }).spawn();
-  return {
-    pid: child.pid,
-    async [Symbol.asyncDispose]() {
-      await child.stdin.close();
-      await child.status;
-    },
-  };
+/** Starts a program with a mark, and gives what is seen of its mark before it is killed and reaped. */
+function seenMark(mark: bigint): bigint | undefined {
+  const pid = spawn(libc, { path: "/bin/sleep", argv: ["sleep", "1000"], env: {} }, { before: [markCall(libc, mark)] });
+  assert.ok(pid > 0, `${pid}`);
+  const seen = markOf(libc, pid);
+  libc.kill(pid, SIGKILL);
+  assert.equal(libc.call("wait4", pid, 0, 0, 0), pid);
+  return seen;
 }
 
-Deno.test("withMark() marks what is started meanwhile, and krun itself no longer", async () => {
-  const mark = containerMark(newRunMark(), 1);
+Deno.test("markCall() marks what is started with it, and krun itself never", () => {
   const before = markOf(libc, Deno.pid);
-  await using inside = withMark(libc, mark, () => reader("cat"));
-  await using outside = reader("cat");
-  assert.equal(markOf(libc, inside.pid), mark);
-  assert.deepEqual([markOf(libc, Deno.pid), markOf(libc, outside.pid)], [before, before]);
+  const mark = containerMark(newRunMark(), 1);
+  assert.equal(seenMark(mark), mark);
+  assert.equal(markOf(libc, Deno.pid), before);
 });
 
 Deno.test("markOf() gives undefined for a process that is gone", () => {
@@ -39,17 +36,8 @@ Deno.test("containerMark() gives numbers that differ, tell their run, and that t
     assert.ok(mark >= 1n << 62n && mark < 1n << 63n);
     assert.ok(runs.includes(runOfMark(mark)));
     assert.ok(isRunMark(mark));
-    assert.equal(withMark(libc, mark, () => markOf(libc, Deno.pid)), mark);
   }
-});
-
-Deno.test("withMark() gives back the limit when its body throws", () => {
-  const before = markOf(libc, Deno.pid);
-  const fail = () => {
-    throw new RangeError("of the body");
-  };
-  assert.throws(() => withMark(libc, newRunMark(), fail), RangeError);
-  assert.equal(markOf(libc, Deno.pid), before);
+  for (const mark of marks.slice(0, 9)) assert.equal(seenMark(mark), mark);
 });
 
 Deno.test("isRunMark() is no to what anybody else sets", () => {

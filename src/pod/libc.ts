@@ -28,30 +28,11 @@ const FUNCTIONS = {
   mmap: { parameters: [ADDRESS, SIZE, INT, INT, INT, LONG], result: LONG },
   mprotect: { parameters: [LONG, SIZE, INT], result: INT },
   bsearch: { parameters: [BYTES, BYTES, SIZE, SIZE, LONG], result: ADDRESS },
+  epollWaitLater: { name: "epoll_wait", parameters: [INT, BYTES, INT, INT], result: INT, nonblocking: true },
+  fsyncLater: { name: "fsync", parameters: [INT], result: INT, nonblocking: true },
   readLater: { name: "read", parameters: [INT, BYTES, SIZE], result: "isize", nonblocking: true },
   realpath: { parameters: [BYTES, BYTES], result: ADDRESS },
   sigaction: { parameters: [INT, BYTES, BYTES], result: INT },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-/**
- * What only a program and its sessions need, its start, its output and what a session makes durable; loaded apart, since it
- * takes 3 ms for which a start has a better moment.
- */
-const SPAWN_FUNCTIONS = {
-  posix_spawn: { parameters: [BYTES, BYTES, BYTES, BYTES, ADDRESS, ADDRESS], result: INT },
-  posix_spawnattr_init: { parameters: [BYTES], result: INT },
-  posix_spawnattr_destroy: { parameters: [BYTES], result: INT },
-  posix_spawnattr_setflags: { parameters: [BYTES, "i16"], result: INT },
-  posix_spawnattr_setsigdefault: { parameters: [BYTES, BYTES], result: INT },
-  posix_spawn_file_actions_init: { parameters: [BYTES], result: INT },
-  posix_spawn_file_actions_destroy: { parameters: [BYTES], result: INT },
-  posix_spawn_file_actions_addopen: { parameters: [BYTES, INT, BYTES, INT, INT], result: INT },
-  posix_spawn_file_actions_adddup2: { parameters: [BYTES, INT, INT], result: INT },
-  epollWaitLater: { name: "epoll_wait", parameters: [INT, BYTES, INT, INT], result: INT, nonblocking: true },
-  fsyncLater: { name: "fsync", parameters: [INT], result: INT, nonblocking: true },
-  // Of glibc 2.29 and 2.35; each user says what happens without it.
-  posix_spawn_file_actions_addchdir_np: { parameters: [BYTES, BYTES], result: INT, optional: true },
-  posix_spawn_file_actions_addtcsetpgrp_np: { parameters: [BYTES, INT], result: INT, optional: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** System calls by name: their numbers on x86_64 and on aarch64 (asm/unistd_64.h, asm-generic/unistd.h). */
@@ -60,8 +41,11 @@ const SYSTEM_CALLS = {
   bind: [49, 200],
   capget: [125, 90],
   capset: [126, 91],
+  chdir: [80, 49],
+  clone: [56, 220],
   close: [3, 57],
   connect: [42, 203],
+  dup3: [292, 24],
   epoll_create1: [291, 20],
   epoll_ctl: [233, 21],
   eventfd2: [290, 19],
@@ -100,11 +84,14 @@ const SYSTEM_CALLS = {
   readlinkat: [267, 78],
   renameat: [264, 38],
   renameat2: [316, 276],
+  rt_sigaction: [13, 134],
   rt_sigprocmask: [14, 135],
   setfsgid: [123, 152],
   setgroups: [116, 159],
+  setpgid: [109, 154],
   setresgid: [119, 149],
   setresuid: [117, 147],
+  setsid: [112, 157],
   setsockopt: [54, 208],
   shutdown: [48, 210],
   socket: [41, 198],
@@ -122,7 +109,7 @@ const SYSTEM_CALLS = {
 export type SystemCall = keyof typeof SYSTEM_CALLS;
 
 /** What a system call is given: a text and bytes by their address. */
-type Argument = number | bigint | string | Bytes;
+export type Argument = number | bigint | string | Bytes;
 
 /** Those that may make a file. */
 const MAKES_FILES: ReadonlySet<SystemCall> = new Set<SystemCall>(["openat", "openat2", "mkdirat", "symlinkat"]);
@@ -132,10 +119,20 @@ export const O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0o400, O_NONBLOC
 
 /** The errno numbers that krun's rules name. */
 export const EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, ENOTDIR = 20, EINVAL = 22;
-export const ENFILE = 23, EMFILE = 24;
+export const ENFILE = 23, EMFILE = 24, ECANCELED = 125;
 
-const AT_FDCWD = -100;
-const RLIMIT_NOFILE = 7;
+/** What prlimit(2) calls the limit of open files. */
+export const RLIMIT_NOFILE = 7;
+
+/** Instead of a folder's descriptor: krun's working directory (open(2)). */
+export const AT_FDCWD = -100;
+
+/** What prctl(2) and ioctl(2) are asked for. */
+export const PR_GET_DUMPABLE = 3,
+  PR_SET_DUMPABLE = 4,
+  PR_CAP_AMBIENT = 47,
+  PR_CAP_AMBIENT_CLEAR_ALL = 4,
+  TIOCSPGRP = 0x5410;
 
 /** Bytes that C code may read and write. */
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -179,7 +176,6 @@ export class Libc {
   readonly c: ReturnType<typeof open<typeof FUNCTIONS>>;
   /** Signals that were ignored when krun was started. A program inherits that; nohup(1) relies on it. */
   readonly ignoredAtStart: readonly number[];
-  #spawn: ReturnType<typeof open<typeof SPAWN_FUNCTIONS>> | undefined;
   readonly #systemCall: bigint;
   /** Number, six arguments and answer of a system call. */
   readonly #frame = new BigInt64Array(FRAME_LENGTH);
@@ -200,11 +196,6 @@ export class Libc {
       .filter((signal) => (ignored >> BigInt(signal - 1) & 1n) === 1n && ![SIGPIPE, SIGCHLD, 32, 33].includes(signal));
   }
 
-  /** The functions that start a program. The first time needs the permission ffi. */
-  get spawn(): ReturnType<typeof open<typeof SPAWN_FUNCTIONS>> {
-    return this.#spawn ??= open(SPAWN_FUNCTIONS);
-  }
-
   /** Makes a system call. A text is given as its address, as are bytes, which the kernel may change. Returns the result, or -errno. */
   call(name: SystemCall, ...args: readonly Argument[]): number {
     if (this.#fileGroup === undefined || !MAKES_FILES.has(name)) return this.#make(name, args);
@@ -215,7 +206,16 @@ export class Libc {
   }
 
   #make(name: SystemCall, args: readonly Argument[]): number {
-    const frame = this.#frame;
+    this.#inUse = this.layOut(this.#frame, name, args);
+    this.run(this.#systemCall, this.#frame);
+    return Number(this.#frame[FRAME_ANSWER]);
+  }
+
+  /**
+   * Writes a system call down in a frame of `machine_code.ts`. Returns the memory of its arguments, which is to be kept until the call
+   * was made.
+   */
+  layOut(frame: BigInt64Array<ArrayBuffer>, name: SystemCall, args: readonly Argument[]): readonly Bytes[] {
     frame[0] = BigInt(SYSTEM_CALLS[name][Deno.build.arch === "x86_64" ? 0 : 1]);
     const inUse: Bytes[] = [];
     for (let index = 0; index < 6; index++) {
@@ -228,9 +228,13 @@ export class Libc {
         frame[index + 1] = this.addressOf(bytes);
       }
     }
-    this.#inUse = inUse;
-    this.c.bsearch(this.#frameBytes, this.#frameBytes, 1n, 1n, this.#systemCall);
-    return Number(frame[FRAME_ANSWER]);
+    return inUse;
+  }
+
+  /** Runs machine code, by its address, on frames. */
+  run(code: bigint, frames: BigInt64Array<ArrayBuffer>): void {
+    const bytes = frames === this.#frame ? this.#frameBytes : bytesOf(frames);
+    this.c.bsearch(bytes, bytes, 1n, 1n, code);
   }
 
   /** Makes a system call of which only the success matters. Returns errno, 0 when it worked. */
@@ -247,7 +251,7 @@ export class Libc {
    * The real group goes along: with another one, what krun starts by Deno would run as a set-group-ID program does.
    */
   openSocketsAs(gid: number): number {
-    const KEEP = -1, PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4;
+    const KEEP = -1;
     const dumpable = this.call("prctl", PR_GET_DUMPABLE);
     const [, own = 0] = this.groupIds();
     const errno = this.attempt("setresgid", gid, gid, KEEP);
@@ -382,7 +386,6 @@ export class Libc {
 
   /** Makes a process group of krun's session the foreground one. SIGTTOU must be ignored, or krun may be stopped. */
   setForegroundGroup(terminalFd: number, group: number): void {
-    const TIOCSPGRP = 0x5410;
     this.call("ioctl", terminalFd, TIOCSPGRP, bytesOf(new Int32Array([group])));
   }
 

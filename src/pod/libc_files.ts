@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { type Bytes, bytesOf, loadLibc, type SystemCall } from "./libc.ts";
+import { AT_FDCWD, type Bytes, bytesOf, loadLibc, type SystemCall } from "./libc.ts";
 
 /** errno values that callers tell apart; the same on x86_64 and aarch64 (asm-generic/errno-base.h, errno.h). */
 export const ERRNO = {
@@ -75,7 +75,6 @@ const O_DIRECTORY = ARM ? 0o40000 : 0o200000;
 const O_NOFOLLOW = ARM ? 0o100000 : 0o400000;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
-const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_REMOVEDIR = 0x200;
 const AT_EMPTY_PATH = 0x1000;

@@ -1,8 +1,8 @@
 /**
- * The machine code that krun brings along: two functions of a few instructions, for what can be done neither in JavaScript nor
+ * The machine code that krun brings along: three functions of a few instructions, for what can be done neither in JavaScript nor
  * with a function of libc. In: the machine. Out: bytes, for `Libc.executable`. Pure.
  *
- * Both are written down as an assembler gives them (binutils 2.40), beside what they say in it.
+ * They are written down as an assembler gives them (binutils 2.40, LLVM 14), beside what they say in it.
  *
  * @module
  */
@@ -12,6 +12,9 @@ export type Machine = typeof Deno.build.arch;
 
 /** What a system call takes and gives, as 64-bit numbers: its number, six arguments, and the answer. */
 export const FRAME_LENGTH = 8, FRAME_ANSWER = 7;
+
+/** In the frames of {@linkcode childCode}, whose calls have five arguments: whether the child goes on where the call fails. */
+export const FRAME_MAY_FAIL = 6;
 
 /**
  * `int call(long frame[8], void *)`: makes the system call of a frame and puts the kernel's answer into it, a negative errno
@@ -43,6 +46,73 @@ export function systemCallCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "201d00f9" + // str x0, [x9, #56]
         "00008052" + // mov w0, #0
         "c0035fd6", // ret
+  );
+}
+
+/**
+ * `int start(long frames[][8], void *)`: makes the clone(2) of the first frame and puts its answer there, as
+ * {@linkcode systemCallCode}. The child makes the calls of the frames that follow, one after the other, with their answers; the last
+ * is to be execve(2). Where one fails that may not, the child ends with status 127. Returns 0, to the parent alone.
+ *
+ * The child needs no stack and writes nothing but answers: it may share its parent's memory (CLONE_VM) while the parent goes on.
+ */
+export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
+  return Uint8Array.fromHex(
+    machine === "x86_64"
+      ? "53" + // push rbx
+        "4889fb" + // mov rbx, rdi
+        "488b03" + // mov rax, [rbx]
+        "488b7b08" + // mov rdi, [rbx + 8]
+        "488b7310" + // mov rsi, [rbx + 16]
+        "488b5318" + // mov rdx, [rbx + 24]
+        "4c8b5320" + // mov r10, [rbx + 32]
+        "4c8b4328" + // mov r8, [rbx + 40]
+        "0f05" + // syscall
+        "4885c0" + // test rax, rax
+        "7408" + // je child
+        "48894338" + // mov [rbx + 56], rax
+        "31c0" + // xor eax, eax
+        "5b" + // pop rbx
+        "c3" + // ret
+        "4883c340" + // child: add rbx, 64
+        "488b03" + // mov rax, [rbx]
+        "488b7b08" + // mov rdi, [rbx + 8]
+        "488b7310" + // mov rsi, [rbx + 16]
+        "488b5318" + // mov rdx, [rbx + 24]
+        "4c8b5320" + // mov r10, [rbx + 32]
+        "4c8b4328" + // mov r8, [rbx + 40]
+        "0f05" + // syscall
+        "48894338" + // mov [rbx + 56], rax
+        "4885c0" + // test rax, rax
+        "79da" + // jns child
+        "48837b3000" + // cmp qword ptr [rbx + 48], 0
+        "75d3" + // jne child
+        "bf7f000000" + // mov edi, 127
+        "b8e7000000" + // mov eax, 231 (exit_group)
+        "0f05" // syscall
+      : "e90300aa" + // mov x9, x0
+        "280140f9" + // ldr x8, [x9]
+        "208540a9" + // ldp x0, x1, [x9, #8]
+        "228d41a9" + // ldp x2, x3, [x9, #24]
+        "241540f9" + // ldr x4, [x9, #40]
+        "010000d4" + // svc #0
+        "800000b4" + // cbz x0, child
+        "201d00f9" + // str x0, [x9, #56]
+        "00008052" + // mov w0, #0
+        "c0035fd6" + // ret
+        "29010191" + // child: add x9, x9, #64
+        "280140f9" + // ldr x8, [x9]
+        "208540a9" + // ldp x0, x1, [x9, #8]
+        "228d41a9" + // ldp x2, x3, [x9, #24]
+        "241540f9" + // ldr x4, [x9, #40]
+        "010000d4" + // svc #0
+        "201d00f9" + // str x0, [x9, #56]
+        "20ffffb6" + // tbz x0, #63, child
+        "211940f9" + // ldr x1, [x9, #48]
+        "e1feffb5" + // cbnz x1, child
+        "e00f80d2" + // mov x0, #127
+        "c80b80d2" + // mov x8, #94 (exit_group)
+        "010000d4", // svc #0
   );
 }
 

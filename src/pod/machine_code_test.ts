@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { loadLibc } from "./libc.ts";
-import { signalHandlerCode, systemCallCode } from "./machine_code.ts";
+import { childCode, signalHandlerCode, systemCallCode } from "./machine_code.ts";
 
 Deno.test("systemCallCode() is what an assembler gives for it (binutils 2.40, objdump -d)", () => {
   assert.equal(
@@ -10,6 +10,20 @@ Deno.test("systemCallCode() is what an assembler gives for it (binutils 2.40, ob
   assert.equal(
     systemCallCode("aarch64").toHex(),
     "e90300aa280140f9208540a9228d41a9249542a9010000d4201d00f900008052c0035fd6",
+  );
+});
+
+Deno.test("childCode() is what an assembler gives for it (binutils 2.40, llvm-mc 14)", () => {
+  assert.equal(
+    childCode("x86_64").toHex(),
+    "534889fb488b03488b7b08488b7310488b53184c8b53204c8b43280f054885c074084889433831c05bc3" +
+      "4883c340488b03488b7b08488b7310488b53184c8b53204c8b43280f05488943384885c079da48837b300075d3" +
+      "bf7f000000b8e70000000f05",
+  );
+  assert.equal(
+    childCode("aarch64").toHex(),
+    "e90300aa280140f9208540a9228d41a9241540f9010000d4800000b4201d00f900008052c0035fd6" +
+      "29010191280140f9208540a9228d41a9241540f9010000d4201d00f920ffffb6211940f9e1feffb5e00f80d2c80b80d2010000d4",
   );
 });
 

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { Libc } from "./libc.ts";
+import { type ChildCall, may } from "./child.ts";
+import { bytesOf, type Libc, RLIMIT_NOFILE } from "./libc.ts";
 
 /**
  * The soft limit of open files with which krun was started; `undefined` when it is the present one, or cannot be known.
@@ -18,6 +19,13 @@ export function openFilesAtStart(libc: Libc): bigint | undefined {
   const own = libc.openFilesLimit();
   const parent = parseOpenFiles(libc.procText(`/proc/${Deno.ppid}/limits`) ?? "");
   return parent && parent.hard === own.hard && parent.soft < own.soft ? parent.soft : undefined;
+}
+
+/** What a child does to have a soft limit of open files; `undefined` changes nothing. */
+export function openFilesCalls(libc: Libc, soft: bigint | undefined): ChildCall[] {
+  if (soft === undefined) return [];
+  const limit = new BigUint64Array([soft, libc.openFilesLimit().hard]);
+  return [may("prlimit64", 0, RLIMIT_NOFILE, bytesOf(limit), 0)];
 }
 
 /** Calls `body` with the given soft limit, which is in force for krun too as long as that takes; `undefined` changes nothing. */

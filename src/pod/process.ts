@@ -1,8 +1,8 @@
 /**
  * Starts programs and sees them end. In: what to start. Out: its pid, and how it ended.
  *
- * The children are made with posix_spawn(3), not with `Deno.Command`: that knows no process group, no list of groups and no
- * foreground, runs a text file without `#!` by /bin/sh, and loses the number of a real-time signal.
+ * Not with `Deno.Command`: that knows no process group, no list of groups and no foreground, runs a text file without `#!` by
+ * /bin/sh, and loses the number of a real-time signal.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import type { Logger } from "../core/log.ts";
 import { descendants, type ProcessStat, programFamily } from "../core/proc_stat.ts";
 import { SIGCONT, SIGKILL, signalName, SIGTERM, SIGTTIN, SIGTTOU } from "../core/signals.ts";
 import { processChange } from "../core/wait_status.ts";
-import { containerMark, markOf, newRunMark, runOfMark, withMark } from "./container_mark.ts";
+import { containerMark, markCall, markOf, newRunMark, runOfMark } from "./container_mark.ts";
 import { EPERM, ESRCH, type Libc, loadLibc } from "./libc.ts";
-import { openFilesAtStart, withOpenFiles } from "./open_files.ts";
+import { openFilesAtStart, openFilesCalls } from "./open_files.ts";
 import { openOutput, type OutputPipe } from "./output_pipe.ts";
 import { handlesSignal, hasChild, readProcess, readProcesses } from "./process_table.ts";
 import {
@@ -29,7 +29,7 @@ import {
 } from "./program.ts";
 import { type SessionStdio, spawn, type SpawnOptions } from "./spawn.ts";
 import { Terminal } from "./terminal.ts";
-import { asUser, ownUser, type Starting } from "./user.ts";
+import { asUser, ownUser } from "./user.ts";
 
 /** What to start, and as whom. */
 export interface ProcessSpec extends ProgramSpec {
@@ -136,7 +136,7 @@ export class Processes implements AsyncDisposable {
    * is at its default. Nothing but 0, 1 and 2 is open in it that krun was not started with.
    *
    * @throws {KrunError} `ProgramNotFound`, `ProgramNotExecutable`; `RunAsDenied`; `PodInvalid` for a NUL byte or a working
-   * directory that cannot be entered; `RuntimeTooOld` for a working directory with glibc older than 2.29.
+   * directory that cannot be entered.
    */
   start(spec: ProcessSpec): RunningProcess {
     checkTexts(spec);
@@ -176,21 +176,18 @@ export class Processes implements AsyncDisposable {
 
   #spawn(spec: ProcessSpec, descriptors: Pick<SpawnOptions, "outputFd" | "foregroundOf">): number {
     const libc = this.#libc;
+    const { argv, env, cwd, session, container, stdio = "inherit" } = spec;
+    const user = otherUser(libc, spec);
+    const mark = container === undefined ? [] : [markCall(libc, this.#mark(container))];
+    const before = [...openFilesCalls(libc, this.#openFiles), ...mark];
+    const options = { cwd, session, user, before, ...descriptors, nullFds: NULL_FDS[stdio] };
     let pid = 0;
     let failure: Failure | undefined;
-    const attempt = (path: string, starting?: Starting) => {
-      const { argv, env, cwd, session, stdio = "inherit" } = spec;
-      const options = { cwd, session, ...descriptors, nullFds: NULL_FDS[stdio], starting };
-      const result = spawn(libc, { path, argv, env }, options);
-      pid = result;
-      return result > 0 ? 0 : -result;
+    const attempt = (path: string) => {
+      pid = spawn(libc, { path, argv, env }, options);
+      return Math.max(0, -pid);
     };
-    const run = (starting?: Starting) => {
-      const tryIt = () => void (failure = tryProgram(libc, spec, (path) => attempt(path, starting)));
-      const withFiles = () => withOpenFiles(libc, this.#openFiles, tryIt);
-      return spec.container === undefined ? withFiles() : withMark(libc, this.#mark(spec.container), withFiles);
-    };
-    const user = otherUser(libc, spec);
+    const run = () => void (failure = tryProgram(libc, spec, attempt));
     if (user === undefined) run();
     else {
       const errno = asUser(libc, user, run);

@@ -31,14 +31,12 @@ let opened: { readonly epollFd: number; readonly wakeFd: number } | undefined;
 let isPolling = false;
 
 /**
- * Opens what waiting needs, else the first wait does: two descriptors, and `Libc.spawn`, which is to be had only while krun has the
- * permission ffi.
+ * Opens what waiting needs, two descriptors; else the first wait does.
  *
  * @throws {KrunError} `Internal` when no descriptor is left.
  */
 export function prepareWaiting(): void {
   const libc = loadLibc();
-  void libc.spawn;
   opened ??= open(libc);
   if (opened) return;
   const message = "Cannot wait for descriptors: none is left for that";
@@ -48,7 +46,7 @@ export function prepareWaiting(): void {
 /**
  * Resolves when there is something to read, the other end is closed, or `descriptor` is none; and without a reason after some time
  * when the kernel has nothing left to wait with: whoever reads must take that there is nothing. One wait at a time for each: a
- * second one ends the first. Never rejects, where `Libc.spawn` was loaded.
+ * second one ends the first. Never rejects.
  */
 export function readable(descriptor: number): Promise<void> {
   return wait(readers, descriptor);
@@ -121,7 +119,7 @@ async function poll(libc: Libc, { epollFd, wakeFd }: { epollFd: number; wakeFd: 
   const events = new DataView(new ArrayBuffer(MAX_EVENTS * EVENT_BYTES));
   isPolling = true;
   while (readers.size + writers.size > 0) {
-    const count = await libc.spawn.epollWaitLater(epollFd, bytesOf(events), MAX_EVENTS, -1);
+    const count = await libc.c.epollWaitLater(epollFd, bytesOf(events), MAX_EVENTS, -1);
     for (let at = 0; at < count; at++) {
       const descriptor = events.getInt32(at * EVENT_BYTES + DATA, true);
       if (descriptor === wakeFd) libc.call("read", wakeFd, new Uint8Array(8), 8);

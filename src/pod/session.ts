@@ -41,7 +41,7 @@ const CONTAINER = "debug sessions";
 /**
  * Starts the programs of sessions.
  *
- * On the main thread. Needed: `ffi` until `Libc.spawn` was loaded; not needed: `run`, and `read` and `write` for /dev.
+ * On the main thread. Not needed: `run`, and `read` and `write` for /dev.
  */
 export class Sessions implements SessionStarter {
   readonly #libc: Libc = loadLibc();

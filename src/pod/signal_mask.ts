@@ -16,7 +16,8 @@ import { SIGTTOU } from "../core/signals.ts";
 import type { Bytes, Libc } from "./libc.ts";
 import { bytesOf } from "./libc.ts";
 
-const SIG_SETMASK = 2, MASK_BYTES = 8;
+/** How rt_sigprocmask(2) changes a mask, and how long one is. */
+export const SIG_BLOCK = 0, SIG_SETMASK = 2, MASK_BYTES = 8;
 
 let holders = 0;
 /** The mask before anybody blocked anything: krun's own as it was started, and so the program's. */
@@ -35,10 +36,23 @@ export function blockTerminalStop(libc: Libc): () => void {
   };
 }
 
-/** Calls `body` with the mask that this thread had before: a new program inherits it. */
+/** The mask that this thread had before anybody blocked anything, as rt_sigprocmask(2) takes it. */
+export function formerMask(libc: Libc): Bytes {
+  return before ?? change(libc, SIG_BLOCK, bytesOf(new BigUint64Array(1)));
+}
+
+/** Calls `body` with the mask that this thread had before: what replaces krun inherits it. */
 export function withFormerMask<T>(libc: Libc, body: () => T): T {
-  if (before === undefined) return body();
-  const own = change(libc, SIG_SETMASK, before);
+  return withMask(libc, formerMask(libc), body);
+}
+
+/** Calls `body` with every signal blocked on this thread. */
+export function withAllBlocked<T>(libc: Libc, body: () => T): T {
+  return withMask(libc, bytesOf(new BigUint64Array([0xffffffffffffffffn])), body);
+}
+
+function withMask<T>(libc: Libc, mask: Bytes, body: () => T): T {
+  const own = change(libc, SIG_SETMASK, mask);
   try {
     return body();
   } finally {

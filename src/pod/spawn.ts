@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { KrunError } from "../core/errors.ts";
 import type { Env } from "../core/pod_inputs.ts";
-import { SIGPIPE } from "../core/signals.ts";
-import { type Bytes, bytesOf, cString, type Libc, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
-import { withFormerMask } from "./signal_mask.ts";
-import type { Starting } from "./user.ts";
+import { SIGKILL, SIGPIPE, SIGRTMAX, SIGSTOP } from "../core/signals.ts";
+import { type ChildCall, may, must, startChild } from "./child.ts";
+import { AT_FDCWD, type Bytes, bytesOf, cString, type Libc, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
+import { PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, TIOCSPGRP } from "./libc.ts";
+import { formerMask, MASK_BYTES, withFormerMask } from "./signal_mask.ts";
+import type { User } from "./user.ts";
 
 /** The file to execute, and what it is told. */
 export interface Image {
@@ -35,41 +36,34 @@ export interface SpawnOptions {
    * signal is at its default and none is blocked, however krun was started: the session is its user's, not krun's.
    */
   readonly session?: SessionStdio | undefined;
-  /** Makes the one call that starts the program; returns its errno, or why it did not make it. @default {it calls} */
-  readonly starting?: Starting | undefined;
+  /** Who this thread is by its effective ids, and the program in every respect; unset: the program is what krun is. */
+  readonly user?: Pick<User, "uid" | "gid"> | undefined;
+  /** What the child does first. @default {nothing} */
+  readonly before?: readonly ChildCall[];
 }
-
-const POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4, POSIX_SPAWN_SETSIGMASK = 8, POSIX_SPAWN_SETSID = 0x80;
 
 /**
  * Starts a program as a child: leader of its own process group, the signals that krun was started with ignored, all others
  * at their default, everything else as krun has it.
  *
  * Returns its pid, or the negative errno of the step that failed. There is no fallback to /bin/sh for a file without `#!`.
- *
- * @throws {KrunError} `RuntimeTooOld` when `cwd` is given and glibc is older than 2.29.
  */
 export function spawn(libc: Libc, image: Image, options: SpawnOptions): number {
-  const pid = new Int32Array(1);
-  const actions = fileActions(libc, options);
-  const attributes = spawnAttributes(libc, options);
-  const { starting = (start) => start() } = options;
-  const errno = withVectors(libc, image, (argv, env) => {
-    ignoreAgain(libc);
-    const [path, pidBytes, { posix_spawn }] = [cString(image.path), bytesOf(pid), libc.spawn];
-    const start = () => posix_spawn(pidBytes, path, actions, attributes, argv, env);
-    return withFormerMask(libc, () => starting(start));
-  });
-  libc.spawn.posix_spawn_file_actions_destroy(actions);
-  libc.spawn.posix_spawnattr_destroy(attributes);
-  if (errno !== 0) {
-    // The child took the terminal before it failed, and its group is gone.
-    if (options.foregroundOf !== undefined) libc.setForegroundGroup(options.foregroundOf, libc.ownGroup());
-    return -errno;
-  }
-  // Again for glibc before 2.35. A program that reads at once may have been stopped for an instant; see Terminal.
-  if (options.foregroundOf !== undefined) libc.setForegroundGroup(options.foregroundOf, pid[0] ?? 0);
-  return pid[0] ?? 0;
+  const { foregroundOf, before = [] } = options;
+  const pid = bytesOf(new Int32Array(1));
+  const calls = [
+    ...before,
+    ...signalCalls(libc, options),
+    ...groupCalls(options, pid),
+    ...descriptorCalls(options),
+    ...userCalls(options),
+  ];
+  const mask = options.session === undefined ? formerMask(libc) : bytesOf(new BigUint64Array(1));
+  const { path } = image;
+  const result = withVectors(libc, image, (argv, env) => startChild(libc, { calls, mask, path, argv, env, pid }));
+  // The child took the terminal before it failed, and its group is gone.
+  if (result < 0 && foregroundOf !== undefined) libc.setForegroundGroup(foregroundOf, libc.ownGroup());
+  return result;
 }
 
 /** Replaces krun by a program, with signals as {@linkcode spawn} gives them. Returns only when that failed: errno. */
@@ -83,26 +77,34 @@ export function exec(libc: Libc, image: Image): number {
   });
 }
 
-function fileActions(libc: Libc, { cwd, foregroundOf, nullFds = [], outputFd, session }: SpawnOptions): Bytes {
-  const actions = new Uint8Array(256);
-  libc.spawn.posix_spawn_file_actions_init(actions);
-  for (const fd of nullFds) {
-    libc.spawn.posix_spawn_file_actions_addopen(actions, fd, cString("/dev/null"), fd === 0 ? O_RDONLY : O_WRONLY, 0);
-  }
-  if (session !== undefined && "terminal" in session) {
-    // Without O_NOCTTY: the first terminal that a session's leader opens is its own (tty_ioctl(4)).
-    libc.spawn.posix_spawn_file_actions_addopen(actions, 0, cString(session.terminal), O_RDWR, 0);
-  }
-  // What dup2(2) makes is not close-on-exec, as the original is.
-  for (const [fd, original] of duplicates({ outputFd, session })) {
-    libc.spawn.posix_spawn_file_actions_adddup2(actions, original, fd);
-  }
-  if (cwd !== undefined) {
-    if (!libc.spawn.posix_spawn_file_actions_addchdir_np) throw noChdir(cwd);
-    libc.spawn.posix_spawn_file_actions_addchdir_np(actions, cString(cwd));
-  }
-  if (foregroundOf !== undefined) libc.spawn.posix_spawn_file_actions_addtcsetpgrp_np?.(actions, foregroundOf);
-  return actions;
+function signalCalls(libc: Libc, { session }: SpawnOptions): ChildCall[] {
+  const SIG_IGN = 1n;
+  const ignored = session === undefined ? libc.ignoredAtStart : [];
+  const [byDefault, ignoring] = [0n, SIG_IGN].map((handler) => bytesOf(new BigUint64Array([handler, 0n, 0n, 0n])));
+  return Array.from({ length: SIGRTMAX }, (_, index) => index + 1)
+    .filter((signal) => signal !== SIGKILL && signal !== SIGSTOP)
+    .map((signal) => must("rt_sigaction", signal, ignored.includes(signal) ? ignoring! : byDefault!, 0, MASK_BYTES));
+}
+
+/** The leader of a session leads its group too. */
+function groupCalls({ session, foregroundOf }: SpawnOptions, pid: Bytes): ChildCall[] {
+  const group = session === undefined ? must("setpgid", 0, 0) : must("setsid");
+  // Every signal is blocked, SIGTTOU too.
+  return foregroundOf === undefined ? [group] : [group, may("ioctl", foregroundOf, TIOCSPGRP, pid)];
+}
+
+function descriptorCalls({ nullFds = [], outputFd, session }: SpawnOptions): ChildCall[] {
+  const opened = nullFds.flatMap((fd) => opening(fd, "/dev/null", fd === 0 ? O_RDONLY : O_WRONLY));
+  // Without O_NOCTTY: the first terminal that a session's leader opens is its own (tty_ioctl(4)).
+  if (session !== undefined && "terminal" in session) opened.push(...opening(0, session.terminal, O_RDWR));
+  // What dup3(2) makes is not close-on-exec, as the original is.
+  const copies = duplicates({ outputFd, session }).map(([fd, original]) => must("dup3", original, fd, 0));
+  return [...opened, ...copies];
+}
+
+/** Opens a file as a descriptor below all that are open: a runtime sees to it that 0, 1 and 2 are. */
+function opening(fd: number, path: string, flags: number): ChildCall[] {
+  return [must("close", fd), must("openat", AT_FDCWD, path, flags, 0)];
 }
 
 /** Which descriptors of the program are copies, and of what. */
@@ -111,26 +113,17 @@ function duplicates({ outputFd, session }: SpawnOptions): readonly (readonly [fd
   return outputFd === undefined ? [] : [[1, outputFd], [2, outputFd]];
 }
 
-function noChdir(cwd: string): KrunError {
-  return new KrunError(
-    "RuntimeTooOld",
-    `Cannot start a program in folder "${cwd}": that needs glibc 2.29 or later`,
-    "start krun in that folder and leave workingDir unset",
-  );
-}
-
-function spawnAttributes(libc: Libc, { session }: SpawnOptions): Bytes {
-  const attributes = new Uint8Array(512);
-  libc.spawn.posix_spawnattr_init(attributes);
-  // The mask is the empty one that posix_spawnattr_init(3) leaves. The leader of a session leads its group too.
-  const kind = session === undefined ? POSIX_SPAWN_SETPGROUP : POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK;
-  libc.spawn.posix_spawnattr_setflags(attributes, kind | POSIX_SPAWN_SETSIGDEF);
-  const ignored = session === undefined ? libc.ignoredAtStart : [];
-  // All 64, also 32 and 33: sigaddset(3) refuses these two, and glibc would leave them ignored in the child.
-  const defaults = new BigUint64Array(16);
-  defaults[0] = ignored.reduce((set, signal) => set & ~(1n << BigInt(signal - 1)), 0xffffffffffffffffn);
-  libc.spawn.posix_spawnattr_setsigdefault(attributes, bytesOf(defaults));
-  return attributes;
+/** The child cannot come back, and enters its folder as the program's user. */
+function userCalls({ user, cwd }: SpawnOptions): ChildCall[] {
+  // The thread is that user by its effective ids, to which anybody may set the others.
+  const becoming = user
+    ? [
+      may("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL),
+      must("setresgid", user.gid, user.gid, user.gid),
+      must("setresuid", user.uid, user.uid, user.uid),
+    ]
+    : [];
+  return cwd === undefined ? becoming : [...becoming, must("chdir", cwd)];
 }
 
 /** Deno's first listener catches HUP, INT and TERM too, and what is caught becomes default in a new program. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { startRunner } from "../../tests/runner_process.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { descendants, isAlive } from "../core/proc_stat.ts";
-import { containerMark, newRunMark, withMark } from "./container_mark.ts";
+import { containerMark, newRunMark } from "./container_mark.ts";
 import { loadLibc } from "./libc.ts";
 import { readProcess, readProcesses } from "./process_table.ts";
 import {
@@ -105,15 +105,17 @@ Deno.test("stopSurvivors() touches nothing when the pid belongs to another proce
   }
 });
 
+/** Arguments of prlimit(1) that have what it executes carry the mark of a run's first container. */
+function marked(run: bigint): string[] {
+  return [`--locks=${containerMark(run, 1)}:`];
+}
+
 /** A shell of a run that leaves a process in a session of its own to init, and says its id. All of it is killed when it is disposed. */
 async function abandoned(run: bigint) {
   // What setsid(1) starts by -f has no parent once setsid has ended.
   const script = 'setsid -f sh -c "echo \\$\\$; exec sleep 1000" | { read pid; echo "$pid"; exec sleep 1000; }';
-  const shell = withMark(
-    libc,
-    containerMark(run, 1),
-    () => new Deno.Command("sh", { args: ["-c", script], stdin: "null", stdout: "piped" }).spawn(),
-  );
+  const args = [...marked(run), "sh", "-c", script];
+  const shell = new Deno.Command("prlimit", { args, stdin: "null", stdout: "piped" }).spawn();
   const output = shell.stdout.getReader();
   const pid = Number(new TextDecoder().decode((await output.read()).value));
   return {
@@ -144,12 +146,8 @@ Deno.test("stopSurvivors() spares the krun that calls it and the programs that s
   const program = `import { stopSurvivors } from ${module};
     console.log(JSON.stringify(await stopSurvivors({ programs: [], run: ${run}n }, { graceMs: 5000 })));`;
   const deno = [Deno.execPath(), "eval", "--no-config", "--no-lock", "--quiet", program];
-  const args = ["-c", 'sleep 1000 & "$@"; wait $!; echo "$?"', "sh", ...deno];
-  const shell = withMark(
-    libc,
-    containerMark(run, 1),
-    () => new Deno.Command("sh", { args, stdin: "null", stdout: "piped", stderr: "inherit" }).spawn(),
-  );
+  const args = [...marked(run), "sh", "-c", 'sleep 1000 & "$@"; wait $!; echo "$?"', "sh", ...deno];
+  const shell = new Deno.Command("prlimit", { args, stdin: "null", stdout: "piped", stderr: "inherit" }).spawn();
   const { stdout, code } = await shell.output();
   assert.equal(code, 0, "the shell that started it lives on");
   assert.equal(new TextDecoder().decode(stdout), "[]\n143\n", "its other child does not");

@@ -2,16 +2,22 @@
  * Doing something as another user. In: user, group and the whole list of groups. Out: a thread of krun that is that user,
  * for an instant or for good.
  *
- * Only the calling thread changes, by raw system calls: glibc's own functions would change every thread (nptl(7)), and the
- * thread that calls is the one that starts the program.
+ * Only the calling thread changes, by raw system calls: glibc's own functions would change every thread (nptl(7)).
  *
  * Whoever has krun's real or saved user may signal krun (kill(2)), and a killed thread is a killed krun. So krun is another user by
- * its effective ids alone, which is what files and sockets are judged by (credentials(7)); the real ones change for the one call that
- * starts a program, which takes them over.
+ * its effective ids alone, which is what files and sockets are judged by (credentials(7)); a program that is started takes over the
+ * others itself (`spawn.ts`).
  *
  * @module
  */
-import { bytesOf, type Libc } from "./libc.ts";
+import {
+  bytesOf,
+  type Libc,
+  PR_CAP_AMBIENT,
+  PR_CAP_AMBIENT_CLEAR_ALL,
+  PR_GET_DUMPABLE,
+  PR_SET_DUMPABLE,
+} from "./libc.ts";
 
 /** A user as the kernel knows it. */
 export interface User {
@@ -20,14 +26,6 @@ export interface User {
   /** Supplementary groups, the whole list. */
   readonly groups: readonly number[];
 }
-
-/**
- * Calls `start`, which starts a program and returns errno: the program is the user in every respect and cannot come back. Returns
- * the errno of `start`, or why it was not called. `start` is to do nothing else: meanwhile the user may signal krun.
- */
-export type Starting = (start: () => number) => number;
-
-const PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4, PR_CAP_AMBIENT = 47, PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 /** Instead of an id that stays what it is (setresuid(2)). */
 const KEEP = -1;
@@ -64,11 +62,11 @@ function mayEnd(libc: Libc, { uid }: User): boolean {
 
 /**
  * Calls `body` while this thread acts as another user: effective ids, the whole list of groups, no capabilities but those of root.
- * What `body` makes is that user's. It must be synchronous, and starts a program only by what it is given.
+ * What `body` makes is that user's. It must be synchronous.
  *
  * Returns errno; when it is not 0, `body` was not called; EPERM also where krun could not end such a program. Throws what `body` throws; krun is itself again in any case.
  */
-export function asUser(libc: Libc, user: User, body: (starting: Starting) => void): number {
+export function asUser(libc: Libc, user: User, body: () => void): number {
   return userBracket(libc, user)(body);
 }
 
@@ -76,12 +74,11 @@ export function asUser(libc: Libc, user: User, body: (starting: Starting) => voi
  * As {@linkcode asUser}, for many bodies: who krun itself is and whether it may is looked up once, which halves the cost. To be
  * made anew after krun's own ids have changed.
  */
-export function userBracket(libc: Libc, user: User): (body: (starting: Starting) => void) => number {
+export function userBracket(libc: Libc, user: User): (body: () => void) => number {
   if (!mayEnd(libc, user)) return () => EPERM;
   const { groups } = ownUser(libc);
   const [uids, gids] = [libc.userIds(), libc.groupIds()];
   const own = { uid: uids[1] ?? 0, gid: gids[1] ?? 0 };
-  const starting = startingAs(libc, user, own);
   const dumpable = libc.call("prctl", PR_GET_DUMPABLE);
   const granted = grantedCapabilities(libc, uids);
   return (body) => {
@@ -92,7 +89,7 @@ export function userBracket(libc: Libc, user: User): (body: (starting: Starting)
       if (errno !== 0) return errno;
       granted?.set("none");
       // Not in the group of krun's own files: this thread has the user's now.
-      libc.makingFilesAsItself(() => body(starting));
+      libc.makingFilesAsItself(body);
       return 0;
     } finally {
       granted?.set("all");
@@ -103,24 +100,6 @@ export function userBracket(libc: Libc, user: User): (body: (starting: Starting)
       setGroups(libc, groups);
       // The kernel clears it with every change of user (PR_SET_DUMPABLE(2const)); krun's files in /proc would belong to root.
       libc.call("prctl", PR_SET_DUMPABLE, dumpable);
-    }
-  };
-}
-
-/**
- * Has what is started take over the real ids too, which it gets from the thread: for the time of `start`, mostly less than a
- * millisecond, that user may signal krun.
- */
-function startingAs(libc: Libc, user: User, own: Pick<User, "uid" | "gid">): Starting {
-  return (start) => {
-    libc.call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
-    try {
-      // The saved ids are the way back; exec(2) overwrites them with the effective ones, so the program does not have it.
-      return libc.attempt("setresgid", user.gid, KEEP, own.gid) || libc.attempt("setresuid", user.uid, KEEP, own.uid) ||
-        start();
-    } finally {
-      libc.call("setresuid", own.uid, KEEP, KEEP);
-      libc.call("setresgid", own.gid, KEEP, KEEP);
     }
   };
 }

@@ -19,21 +19,11 @@ import {
   type OpenFolder,
   type UserFiles,
 } from "../core/user_files.ts";
-import { type Libc, O_NOCTTY, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
+import { AT_FDCWD, type Libc, O_NOCTTY, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
 import { ERRNO } from "./libc_files.ts";
 import { ownUser, sameUser, type User, userBracket } from "./user.ts";
 import { type Caller, changeOpen, fileSystemOf, statOf, UserOpenFile, UserOpenFolder } from "./user_open_file.ts";
-import {
-  AT_FDCWD,
-  AT_REMOVEDIR,
-  O_APPEND,
-  O_CREAT,
-  O_DIRECTORY,
-  O_EXCL,
-  O_TRUNC,
-  type Place,
-  UserPaths,
-} from "./user_path.ts";
+import { AT_REMOVEDIR, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC, type Place, UserPaths } from "./user_path.ts";
 
 const PATH_MAX = 4096;
 const ENOSYS = 38, EOPNOTSUPP = 95;
@@ -54,8 +44,7 @@ export interface UserFilesOptions {
 }
 
 /**
- * The files of a session. To be made when krun's own ids have come to stay. Works after the permission `ffi` was revoked, but for
- * `sync`, which needs that `libc.spawn` was asked for before.
+ * The files of a session. To be made when krun's own ids have come to stay. Works after the permission `ffi` was revoked.
  */
 export function userFiles(libc: Libc, { user, cwd, ...how }: UserFilesOptions): UserFiles {
   const paths = new UserPaths(libc, { cwd, ...how });

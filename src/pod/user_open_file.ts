@@ -13,9 +13,9 @@ import {
   type OpenFile,
   type OpenFolder,
 } from "../core/user_files.ts";
-import { type Bytes, bytesOf, type Libc, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_WRONLY } from "./libc.ts";
+import { AT_FDCWD, type Bytes, bytesOf, type Libc, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_WRONLY } from "./libc.ts";
 import { ERRNO } from "./libc_files.ts";
-import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, type UserPaths } from "./user_path.ts";
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, type UserPaths } from "./user_path.ts";
 
 /** Who makes the calls. */
 export interface Caller {
@@ -145,7 +145,7 @@ export class UserOpenFile implements OpenFile {
   async sync(): Promise<void> {
     const fd = this.#open();
     const { libc } = this.#caller;
-    const synced = lastSync.then(() => libc.spawn.fsyncLater(fd));
+    const synced = lastSync.then(() => libc.c.fsyncLater(fd));
     lastSync = synced;
     this.#syncing = synced;
     // Its errno is another thread's.

@@ -11,7 +11,7 @@
  */
 import { textOfBytes } from "../core/byte_text.ts";
 import { FileFault } from "../core/user_files.ts";
-import { type Bytes, bytesOf, type Libc, O_CLOEXEC, type SystemCall } from "./libc.ts";
+import { AT_FDCWD, type Bytes, bytesOf, type Libc, O_CLOEXEC, type SystemCall } from "./libc.ts";
 import { ERRNO } from "./libc_files.ts";
 
 // The values of asm-generic/fcntl.h, but for the two that aarch64 has swapped (arch/arm64/include/uapi/asm/fcntl.h).
@@ -27,7 +27,7 @@ export const O_CREAT = 0o100,
   O_PATH = 0o10000000;
 
 /** The descriptor that means the working directory, and the flags of calls that work on what is open, or on a link itself. */
-export const AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000;
 
 /** As many links as the kernel follows in one path (path_resolution(7)). */
 const MOST_LINKS = 40;

@@ -10,7 +10,18 @@
 import { bytesOfText } from "../core/byte_text.ts";
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
 import { DescriptorInput, DescriptorOutput } from "./descriptor_stream.ts";
-import { type Bytes, bytesOf, EAGAIN, EINTR, EMFILE, ENFILE, type Libc, O_CLOEXEC, O_NONBLOCK } from "./libc.ts";
+import {
+  AT_FDCWD,
+  type Bytes,
+  bytesOf,
+  EAGAIN,
+  EINTR,
+  EMFILE,
+  ENFILE,
+  type Libc,
+  O_CLOEXEC,
+  O_NONBLOCK,
+} from "./libc.ts";
 import { ERRNO, statAt } from "./libc_files.ts";
 import { readable, stopWaiting } from "./readable.ts";
 import { asUser, ownUser, sameUser, type User } from "./user.ts";
@@ -24,7 +35,7 @@ const SOCKET_MASK = 0o177;
 /** The longest path of a socket, bytes (unix(7)). */
 const LONGEST_PATH = 107;
 
-const AF_UNIX = 1, SOCK_STREAM = 1, BACKLOG = 128, AT_FDCWD = -100;
+const AF_UNIX = 1, SOCK_STREAM = 1, BACKLOG = 128;
 
 /** How long a connection may wait for room at a socket that many connect to, milliseconds, and how often it is tried. */
 const CONNECT = { timeoutMs: 30_000, everyMs: 20 };
@@ -32,7 +43,7 @@ const CONNECT = { timeoutMs: 30_000, everyMs: 20 };
 /** How long nothing is accepted when no descriptor is left, milliseconds. */
 const SHORTAGE_MS = 200;
 
-/** The sockets of one user. Unix sockets need no permission; `ffi` until `Libc.spawn` was loaded. */
+/** The sockets of one user. Unix sockets need no permission. */
 export class ProgramSockets implements UserSockets {
   readonly #libc: Libc;
   readonly #user: User;

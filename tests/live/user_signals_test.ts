@@ -3,18 +3,21 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import "../load_libc.ts";
 import { accessByMode } from "../../src/pod/access_by_mode.ts";
-import { loadLibc } from "../../src/pod/libc.ts";
+import { type ChildCall, must, startChild } from "../../src/pod/child.ts";
+import { AT_FDCWD, bytesOf, loadLibc, O_RDONLY, PR_SET_DUMPABLE } from "../../src/pod/libc.ts";
+import { Processes } from "../../src/pod/process.ts";
 import { checkProgram } from "../../src/pod/program_check.ts";
 import { asUser, ownUser, type User } from "../../src/pod/user.ts";
 import { userFiles } from "../../src/pod/user_files.ts";
 import { ProgramSockets } from "../../src/pod/user_sockets.ts";
+import { RecordingLog } from "../recording_log.ts";
 import { waitFor } from "../wait.ts";
 
 const libc = loadLibc();
 const BOB = 54321;
 const user: User = { uid: BOB, gid: BOB, groups: [2345] };
 const program = (name: string) => new URL(`../programs/${name}`, import.meta.url).pathname;
-const AT_FDCWD = -100, AT_EACCESS = 0x200, X_OK = 1, W_OK = 2;
+const AT_EACCESS = 0x200, X_OK = 1, W_OK = 2;
 
 async function withFolder(body: (folder: string) => Promise<void> | void): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "krun-user-signals-" });
@@ -55,7 +58,8 @@ async function allowedDuring(act: () => void, { until }: { until(batches: readon
   return batches.reduce((sum, allowed) => sum + allowed, 0);
 }
 
-Deno.test("a session's user may not signal krun while krun acts as that user", async (t) => {
+Deno.test("a session's user may not signal krun while krun acts as that user, or starts that user's programs", async (t) => {
+  await using processes = new Processes({ log: new RecordingLog() });
   await withFolder(async (folder) => {
     const files = userFiles(libc, { user, cwd: folder });
     const sockets = new ProgramSockets(libc, user);
@@ -70,6 +74,7 @@ Deno.test("a session's user may not signal krun while krun acts as that user", a
         assert.equal(sockets.mayExecute("/bin/sh"), true);
         checkProgram(spec);
       },
+      "starts of programs": () => void processes.start(spec),
     };
     for (const [name, act] of Object.entries(acts)) {
       await t.step(name, async () => {
@@ -88,19 +93,49 @@ Deno.test("a session's user may not signal krun while krun acts as that user", a
   });
 });
 
-Deno.test("krun's real and saved ids stay its own, but for the start of a program", () => {
+/** Bob waits for a child of this process that is his, and says what he can do to it and to this thread; then the child may go on. */
+const LOOK = `
+  until [ "$child" ]; do
+    child=$(grep -lzP "PPid:\\t${Deno.pid}\\n(?s:.*)Uid:\\t${BOB}\\t" /proc/[0-9]*/status 2>/dev/null | cut -d / -f 3 | grep -vx $$ | head -n 1)
+  done
+  for name in maps mem environ fd/0; do head -c 1 /proc/$child/$name >/dev/null 2>&1 && echo $name; done
+  kill -0 $child && echo signal it
+  kill -0 $1 2>/dev/null && echo signal krun
+  : >"$2"
+`;
+
+Deno.test("nobody may trace what shares krun's memory until it is another user's program", async (t) => {
+  const ids = [must("setresgid", BOB, BOB, BOB), must("setresuid", BOB, BOB, BOB)];
+  const during = async (more: ChildCall[]) => {
+    let seen = "";
+    await withFolder(async (folder) => {
+      const fifo = join(folder, "fifo");
+      await new Deno.Command("mkfifo", { args: ["-m", "666", fifo] }).output();
+      const args = [`--reuid=${BOB}`, `--regid=${BOB}`, "--clear-groups", "sh", "-c", LOOK, "sh", ownThread(), fifo];
+      const bob = new Deno.Command("setpriv", { args, stdout: "piped" }).spawn();
+      const calls = [...ids, ...more, must("openat", AT_FDCWD, fifo, O_RDONLY, 0)];
+      const [mask, pid] = [bytesOf(new BigUint64Array(1)), bytesOf(new Int32Array(1))];
+      let child = 0;
+      const start = () => void (child = startChild(libc, { calls, mask, path: "/bin/true", argv: 0n, env: 0n, pid }));
+      assert.equal(asUser(libc, user, start), 0);
+      assert.equal(libc.call("wait4", child, 0, 0, 0), child);
+      seen = new TextDecoder().decode((await bob.output()).stdout);
+    });
+    return seen;
+  };
+  await t.step("its memory and its files are closed", async () => assert.equal(await during([]), "signal it\n"));
+  await t.step("the control: dumpable, it is open to its user", async () => {
+    assert.equal(await during([must("prctl", PR_SET_DUMPABLE, 1)]), "maps\nenviron\nfd/0\nsignal it\n");
+  });
+});
+
+Deno.test("krun's real and saved ids stay its own", () => {
   const own = [libc.userIds()[0]!, libc.groupIds()[0]!];
   const ids = () => [libc.userIds(), libc.groupIds()];
-  const seen: Record<string, number[][]> = {};
   const before = [ids(), ownUser(libc)];
-  const errno = asUser(libc, user, (starting) => {
-    seen["before"] = ids();
-    assert.equal(starting(() => (seen["start"] = ids(), 7)), 7);
-    seen["after"] = ids();
-  });
-  assert.equal(errno, 0);
-  const acting = own.map((id) => [id, BOB, id]);
-  assert.deepEqual(seen, { before: acting, start: own.map((id) => [BOB, BOB, id]), after: acting });
+  let during: number[][] = [];
+  assert.equal(asUser(libc, user, () => void (during = ids())), 0);
+  assert.deepEqual(during, own.map((id) => [id, BOB, id]));
   assert.deepEqual([ids(), ownUser(libc)], before);
 });
 

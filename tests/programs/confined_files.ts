@@ -9,7 +9,6 @@ import { userFiles } from "../../src/pod/user_files.ts";
 const [uid = NaN, cwd = "/"] = [Number(Deno.args[0]), Deno.args[1]];
 const paths = (await new Response(Deno.stdin.readable).text()).trim().split("\n");
 const libc = loadLibc();
-void libc.spawn;
 for (const name of ["ffi", "read", "write", "run", "env", "sys"] as const) Deno.permissions.revokeSync({ name });
 const files = userFiles(libc, { user: { uid, gid: uid, groups: [] }, cwd });
 

@@ -5,7 +5,6 @@ import { loadLibc } from "../../src/pod/libc.ts";
 import { prepareWaiting, readable, stopWaiting } from "../../src/pod/readable.ts";
 
 const libc = loadLibc();
-void libc.spawn;
 const { readFd, writeFd } = libc.pipe();
 const { soft } = libc.openFilesLimit();
 libc.setOpenFilesLimit(3n);

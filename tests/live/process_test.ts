@@ -73,6 +73,14 @@ Deno.test("Ambient capabilities of krun do not reach another user's program", as
   assert.match(other.stdout, /CapPrm:\t0+\nCapEff:\t0+\n[^]*CapAmb:\t0+\n/);
 });
 
+Deno.test("Where a change of user takes away no capabilities, another user's program has none either", async () => {
+  const under = ["setpriv", "--securebits", "+no_setuid_fixup"];
+  for (const once of [[], ["--once"]]) {
+    const { stdout, stderr } = await run({ under, options: [...once, "--uid=1234"], program: STATUS });
+    assert.match(stdout, /Uid:\t1234\t1234\t1234\t1234\n[^]*CapInh:\t0+\nCapPrm:\t0+\nCapEff:\t0+\n/, stderr);
+  }
+});
+
 Deno.test("asUser() changes this thread for the time of the call, and not longer, also after an error", () => {
   const before = ownUser(libc);
   const user = { uid: 1234, gid: 2345, groups: [7] };

@@ -48,6 +48,14 @@ Deno.test("a user's files are reached when every permission of Deno's was given 
   });
 });
 
+Deno.test("a krun whose capabilities no change of user takes away gives a session none", async () => {
+  await withFolder(async (folder) => {
+    assert.deepEqual(await confined(folder, ["setpriv", "--securebits", "+no_setuid_fixup"]), [
+      ...["error 13", "error 13", "of bobs", "error 13", `by the user ${BOB} 0,0,0`],
+    ]);
+  });
+});
+
 Deno.test("a krun that is not root gives a session none of its own capabilities, and has them back", async () => {
   await withFolder(async (folder) => {
     const capabilities = "+setuid,+setgid,+kill,+dac_override,+chown,+fowner";

@@ -6,15 +6,24 @@
  * shares krun's memory (CLONE_VM), since a copy of a runtime's page tables takes milliseconds; its code is `machine_code.ts`.
  *
  * krun does not wait as vfork(2) does, in the kernel: whoever may signal the program's user can stop the child before it is a program,
- * and would stop krun with it. A pipe tells the end of the start: its other end is closed by execve(2) once the child has a memory of
- * its own, or by the child's end.
+ * and would stop krun with it. A pipe tells the end of the start: a call that failed, or that its other end was closed, by execve(2)
+ * once the child has a memory of its own, or by the child's end.
  *
  * @module
  */
 import { SIGCHLD, SIGKILL } from "../core/signals.ts";
-import { type Argument, type Bytes, bytesOf, ECANCELED, type Libc, O_CLOEXEC, type SystemCall } from "./libc.ts";
+import {
+  type Argument,
+  type Bytes,
+  bytesOf,
+  ECANCELED,
+  EINVAL,
+  type Libc,
+  O_CLOEXEC,
+  type SystemCall,
+} from "./libc.ts";
 import { PR_GET_DUMPABLE, PR_SET_DUMPABLE } from "./libc.ts";
-import { childCode, FRAME_ANSWER, FRAME_LENGTH, FRAME_MAY_FAIL } from "./machine_code.ts";
+import { childCode, FRAME_ANSWER, FRAME_LENGTH, FRAME_MAY_FAIL, FRAME_PIPE } from "./machine_code.ts";
 import { MASK_BYTES, SIG_SETMASK, withAllBlocked } from "./signal_mask.ts";
 
 /** One thing that a child does: a system call with at most five arguments. */
@@ -39,6 +48,9 @@ export function may(name: SystemCall, ...args: readonly Argument[]): ChildCall {
 const LOOK_MS = 100;
 
 let code: bigint | undefined;
+
+/** Memory that a child uses: what is here is not collected. */
+const inUse = new Set<unknown>();
 
 /** What a child does, and what it is in the end. */
 export interface Child {
@@ -67,85 +79,77 @@ export function startChild(libc: Libc, child: Child): number {
   const errno = libc.attempt("pipe2", bytesOf(pipe), O_CLOEXEC);
   if (errno !== 0) return -errno;
   const [readFd = -1, writeFd = -1] = pipe;
-  const table = new Table(libc, child);
   const dumpable = libc.call("prctl", PR_GET_DUMPABLE);
   libc.call("prctl", PR_SET_DUMPABLE, 0);
   try {
-    const pid = withAllBlocked(libc, () => table.start());
+    const pid = clone(libc, child, writeFd);
     libc.call("close", writeFd);
     if (pid < 0) return pid;
-    const wasStopped = awaitEnd(libc, { pid, readFd });
-    const failure = wasStopped ? -ECANCELED : table.failure();
-    if (failure !== undefined) libc.call("wait4", pid, 0, 0, 0);
-    return failure ?? pid;
+    const failure = awaitProgram(libc, pid, readFd);
+    if (failure === 0) return pid;
+    // It could be stopped even now, at its end.
+    libc.kill(pid, SIGKILL);
+    libc.call("wait4", pid, 0, 0, 0);
+    return failure;
   } finally {
+    inUse.clear();
     libc.call("prctl", PR_SET_DUMPABLE, dumpable);
     libc.call("close", readFd);
   }
 }
 
-/** System calls as the machine code takes them, in memory that krun and the child share. */
-class Table {
-  readonly #libc: Libc;
-  readonly #calls: readonly ChildCall[];
-  readonly #frames: BigInt64Array<ArrayBuffer>;
-  /** Keeps the memory of the arguments from being collected while the child uses it. */
-  readonly #inUse: readonly (readonly Bytes[])[];
-
-  constructor(libc: Libc, { calls, mask, path, argv, env, pid }: Child) {
-    const CLONE_VM = 0x100, CLONE_PARENT_SETTID = 0x100000;
-    this.#libc = libc;
-    this.#calls = [
-      must("clone", CLONE_VM | CLONE_PARENT_SETTID | SIGCHLD, 0, pid),
-      ...calls,
-      // A change of user may have made it dumpable (PR_SET_DUMPABLE(2const)).
-      must("prctl", PR_SET_DUMPABLE, 0),
-      must("rt_sigprocmask", SIG_SETMASK, mask, 0, MASK_BYTES),
-      must("execve", path, argv, env),
-    ];
-    this.#frames = new BigInt64Array(FRAME_LENGTH * this.#calls.length);
-    this.#inUse = this.#calls.map(({ name, args, mayFail }, index) => {
-      const frame = this.#frame(index);
-      const inUse = libc.layOut(frame, name, args);
-      frame[FRAME_MAY_FAIL] = mayFail ? 1n : 0n;
-      return inUse;
-    });
+/** Returns the pid of the child, which has begun, or -errno. */
+function clone(libc: Libc, child: Child, writeFd: number): number {
+  const CLONE_VM = 0x100, CLONE_CHILD_SETTID = 0x1000000;
+  code ??= libc.executable(childCode(Deno.build.arch));
+  const { calls, mask, path, argv, env, pid: pidBytes } = child;
+  const all = [
+    ...calls,
+    // A change of user may have made it dumpable (PR_SET_DUMPABLE(2const)).
+    must("prctl", PR_SET_DUMPABLE, 0),
+    must("rt_sigprocmask", SIG_SETMASK, mask, 0, MASK_BYTES),
+    must("execve", path, argv, env),
+  ];
+  const frames = new BigInt64Array(FRAME_LENGTH * (1 + all.length));
+  const frame = (index: number) => frames.subarray(FRAME_LENGTH * index, FRAME_LENGTH * (index + 1));
+  const memory = all.map(({ name, args, mayFail }, index) => {
+    const ofArguments = libc.layOut(frame(1 + index), name, args);
+    frame(1 + index)[FRAME_MAY_FAIL] = mayFail ? 1n : 0n;
+    return ofArguments;
+  });
+  inUse.add([child, frames, memory]);
+  let pid = -EINVAL;
+  // Software that runs programs of another machine (QEMU's) has no child that shares a memory.
+  for (const sharing of [CLONE_VM, 0]) {
+    if (pid !== -EINVAL) break;
+    // The child's id is the fourth argument here, and the fifth there.
+    libc.layOut(frame(0), "clone", [sharing | CLONE_CHILD_SETTID | SIGCHLD, 0, 0, pidBytes, pidBytes]);
+    frame(0)[FRAME_PIPE] = BigInt(writeFd);
+    withAllBlocked(libc, () => libc.run(code!, frames));
+    pid = Number(frame(0)[FRAME_ANSWER]);
   }
-
-  #frame(index: number): BigInt64Array<ArrayBuffer> {
-    return this.#frames.subarray(FRAME_LENGTH * index, FRAME_LENGTH * (index + 1));
-  }
-
-  /** Returns the child's pid, or -errno. */
-  start(): number {
-    code ??= this.#libc.executable(childCode(Deno.build.arch));
-    this.#libc.run(code, this.#frames);
-    return Number(this.#frame(0)[FRAME_ANSWER]);
-  }
-
-  /** The answer of the call that ended the child, once the child uses the table no longer. */
-  failure(): number | undefined {
-    const answers = this.#inUse.map((_, index) => Number(this.#frame(index)[FRAME_ANSWER]));
-    return answers.find((answer, index) => answer < 0 && !this.#calls[index]?.mayFail);
-  }
+  return pid;
 }
 
-/** Returns when the child uses krun's memory no longer: whether it was killed for being stopped. */
-function awaitEnd(libc: Libc, { pid, readFd }: { readonly pid: number; readonly readFd: number }): boolean {
+/** Waits until the child is a program, or has ended, and uses krun's memory no longer. Returns 0, or -errno of what kept it. */
+function awaitProgram(libc: Libc, pid: number, readFd: number): number {
   let wasStopped = false;
-  // Nobody writes: the only event is that its other end is closed.
-  while (!hangsUp(libc, readFd)) {
+  while (!hasNews(libc, readFd)) {
     if (!isStopped(libc, pid)) continue;
     wasStopped = true;
     libc.kill(pid, SIGKILL);
   }
-  return wasStopped;
+  if (wasStopped) return -ECANCELED;
+  const frame = new BigInt64Array(FRAME_LENGTH);
+  const hasFailed = libc.call("read", readFd, bytesOf(frame), frame.byteLength) > 0;
+  return hasFailed ? Number(frame[FRAME_ANSWER]) : 0;
 }
 
-/** Waits for the other end of a pipe to be closed, but not for ever. */
-function hangsUp(libc: Libc, fd: number): boolean {
-  // Without events: a hang-up is told in any case (poll(2)). The kernel writes into both.
-  const [entry, timeout] = [new Int32Array([fd, 0]), new BigInt64Array([0n, BigInt(LOOK_MS * 1e6)])];
+/** Waits until there is something in a pipe, or nobody left to write to it, but not for ever. */
+function hasNews(libc: Libc, fd: number): boolean {
+  const POLLIN = 1;
+  // The kernel writes into both.
+  const [entry, timeout] = [new Int32Array([fd, POLLIN]), new BigInt64Array([0n, BigInt(LOOK_MS * 1e6)])];
   return libc.call("ppoll", bytesOf(entry), 1, bytesOf(timeout), 0, 0) > 0;
 }
 

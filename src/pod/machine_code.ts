@@ -13,8 +13,11 @@ export type Machine = typeof Deno.build.arch;
 /** What a system call takes and gives, as 64-bit numbers: its number, six arguments, and the answer. */
 export const FRAME_LENGTH = 8, FRAME_ANSWER = 7;
 
-/** In the frames of {@linkcode childCode}, whose calls have five arguments: whether the child goes on where the call fails. */
-export const FRAME_MAY_FAIL = 6;
+/**
+ * In the frames of {@linkcode childCode}, whose calls have five arguments: whether the child goes on where the call fails; in the
+ * first frame the descriptor to which a child writes the frame of the call that ends it.
+ */
+export const FRAME_MAY_FAIL = 6, FRAME_PIPE = 6;
 
 /**
  * `int call(long frame[8], void *)`: makes the system call of a frame and puts the kernel's answer into it, a negative errno
@@ -52,9 +55,10 @@ export function systemCallCode(machine: Machine): Uint8Array<ArrayBuffer> {
 /**
  * `int start(long frames[][8], void *)`: makes the clone(2) of the first frame and puts its answer there, as
  * {@linkcode systemCallCode}. The child makes the calls of the frames that follow, one after the other, with their answers; the last
- * is to be execve(2). Where one fails that may not, the child ends with status 127. Returns 0, to the parent alone.
+ * is to be execve(2). Where one fails that may not, the child writes its frame into a pipe and ends with status 127. Returns 0, to
+ * the parent alone.
  *
- * The child needs no stack and writes nothing but answers: it may share its parent's memory (CLONE_VM) while the parent goes on.
+ * The child needs no stack and changes nothing but answers: it may share its parent's memory (CLONE_VM) while the parent goes on.
  */
 export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
   return Uint8Array.fromHex(
@@ -74,7 +78,8 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "31c0" + // xor eax, eax
         "5b" + // pop rbx
         "c3" + // ret
-        "4883c340" + // child: add rbx, 64
+        "4989dc" + // child: mov r12, rbx
+        "4883c340" + // next: add rbx, 64
         "488b03" + // mov rax, [rbx]
         "488b7b08" + // mov rdi, [rbx + 8]
         "488b7310" + // mov rsi, [rbx + 16]
@@ -84,9 +89,14 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "0f05" + // syscall
         "48894338" + // mov [rbx + 56], rax
         "4885c0" + // test rax, rax
-        "79da" + // jns child
+        "79da" + // jns next
         "48837b3000" + // cmp qword ptr [rbx + 48], 0
-        "75d3" + // jne child
+        "75d3" + // jne next
+        "b801000000" + // mov eax, 1 (write)
+        "498b7c2430" + // mov rdi, [r12 + 48]
+        "4889de" + // mov rsi, rbx
+        "ba40000000" + // mov edx, 64
+        "0f05" + // syscall
         "bf7f000000" + // mov edi, 127
         "b8e7000000" + // mov eax, 231 (exit_group)
         "0f05" // syscall
@@ -100,16 +110,22 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "201d00f9" + // str x0, [x9, #56]
         "00008052" + // mov w0, #0
         "c0035fd6" + // ret
-        "29010191" + // child: add x9, x9, #64
+        "ea0309aa" + // child: mov x10, x9
+        "29010191" + // next: add x9, x9, #64
         "280140f9" + // ldr x8, [x9]
         "208540a9" + // ldp x0, x1, [x9, #8]
         "228d41a9" + // ldp x2, x3, [x9, #24]
         "241540f9" + // ldr x4, [x9, #40]
         "010000d4" + // svc #0
         "201d00f9" + // str x0, [x9, #56]
-        "20ffffb6" + // tbz x0, #63, child
+        "20ffffb6" + // tbz x0, #63, next
         "211940f9" + // ldr x1, [x9, #48]
-        "e1feffb5" + // cbnz x1, child
+        "e1feffb5" + // cbnz x1, next
+        "401940f9" + // ldr x0, [x10, #48]
+        "e10309aa" + // mov x1, x9
+        "020880d2" + // mov x2, #64
+        "080880d2" + // mov x8, #64 (write)
+        "010000d4" + // svc #0
         "e00f80d2" + // mov x0, #127
         "c80b80d2" + // mov x8, #94 (exit_group)
         "010000d4", // svc #0

@@ -83,7 +83,7 @@ function signalCalls(libc: Libc, { session }: SpawnOptions): ChildCall[] {
   const [byDefault, ignoring] = [0n, SIG_IGN].map((handler) => bytesOf(new BigUint64Array([handler, 0n, 0n, 0n])));
   return Array.from({ length: SIGRTMAX }, (_, index) => index + 1)
     .filter((signal) => signal !== SIGKILL && signal !== SIGSTOP)
-    .map((signal) => must("rt_sigaction", signal, ignored.includes(signal) ? ignoring! : byDefault!, 0, MASK_BYTES));
+    .map((signal) => may("rt_sigaction", signal, ignored.includes(signal) ? ignoring! : byDefault!, 0, MASK_BYTES));
 }
 
 /** The leader of a session leads its group too. */

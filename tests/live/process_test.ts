@@ -1,5 +1,6 @@
 // krun's processes where root is needed: other users, PID namespaces, mounts.
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { loadLibc } from "../../src/pod/libc.ts";
 import { Processes } from "../../src/pod/process.ts";
 import { readProcess, readProcesses } from "../../src/pod/process_table.ts";
@@ -79,6 +80,23 @@ Deno.test("Where a change of user takes away no capabilities, another user's pro
     const { stdout, stderr } = await run({ under, options: [...once, "--uid=1234"], program: STATUS });
     assert.match(stdout, /Uid:\t1234\t1234\t1234\t1234\n[^]*CapInh:\t0+\nCapPrm:\t0+\nCapEff:\t0+\n/, stderr);
   }
+});
+
+Deno.test("Programs start where no child may share krun's memory, and what does not start is told all the same", async () => {
+  const under = ["python3", fileURLToPath(new URL("../programs/no_shared_memory.py", import.meta.url))];
+  const options = ["--uid=1234", "--gid=2345", "--cwd=/usr"];
+  const { stdout, stderr } = await run({ under, options, program: ["sh", "-c", "id -u; id -g; pwd"] });
+  const [uid, gid, cwd] = stdout.split("\n");
+  assert.deepEqual([uid, gid, cwd], ["1234", "2345", "/usr"], stderr);
+  const missing = await run({ under, program: ["/nothing/here"] });
+  assert.match(missing.stderr, /Cannot start program "\/nothing\/here": no such file/);
+  const CLONE = Deno.build.arch === "x86_64" ? 56 : 220;
+  // The control: there a child that shares its parent's memory and is no thread is refused.
+  const clone =
+    `import ctypes; print(ctypes.CDLL(None, use_errno=True).syscall(${CLONE}, 0x100 | 17, 0, 0, 0, 0), ctypes.get_errno())`;
+  const [python = "", ...args] = [...under, "python3", "-c", clone];
+  const refused = await new Deno.Command(python, { args }).output();
+  assert.equal(new TextDecoder().decode(refused.stdout), "-1 22\n");
 });
 
 Deno.test("asUser() changes this thread for the time of the call, and not longer, also after an error", () => {

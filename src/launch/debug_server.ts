@@ -24,7 +24,7 @@ import type { HostKey } from "../ssh/transport.ts";
 import { keptText } from "./kept_file.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
-import { addressesText, sshAddresses } from "./ssh_addresses.ts";
+import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
 
 /** Options of {@linkcode DebugServer}. */
 export interface DebugServerOptions {
@@ -277,7 +277,5 @@ async function fingerprints(keys: readonly HostKey[]): Promise<string> {
 
 function hintFor(cause: unknown): string {
   if (cause instanceof KrunError) return cause.hint;
-  const isOfAddress = cause instanceof Deno.errors.AddrInUse || cause instanceof Deno.errors.AddrNotAvailable ||
-    cause instanceof Deno.errors.PermissionDenied;
-  return isOfAddress ? "set KRUN_SSH to an address and port that are free" : "report this as a fault of krun";
+  return sshAddressHint(cause) ?? "report this as a fault of krun";
 }

@@ -1,4 +1,4 @@
-/** What `--check` says of the debug SSH server. */
+/** What `--check` says of the debug SSH server, and a start of one that nobody may log in to. */
 import assert from "node:assert/strict";
 import type { CheckReport } from "../src/launch/check_report.ts";
 import { Workspace } from "./workspace.ts";
@@ -98,4 +98,30 @@ Deno.test("krun --check says whether the ssh server could listen, and who has it
       assert.deepEqual((await checked({ SSH_AUTH, KRUN_SSH: "127.0.0.1:0" })).problems, []);
     },
   );
+});
+
+Deno.test("a start that asks for an ssh server which nobody may log in to says so once, and what to set", async (t) => {
+  /** The warnings of a start. */
+  const warnings = async (env: Record<string, string>, isAskedFor: boolean) => {
+    await using workspace = await Workspace.create();
+    await using krun = workspace.start({ args: ["--", "/bin/sleep", "1000"], env: { KRUN_LOG: "debug", ...env } });
+    await krun.sees("stderr", isAskedFor ? / warn / : /program started/);
+    krun.kill("SIGTERM");
+    const { stderr } = await krun.end;
+    return stderr.split("\n").filter((line) => / warn /.test(line)).map((line) => line.replace(/^.* warn /, ""));
+  };
+  const nobody = "no ssh server: there is nobody who may log in";
+  const alone = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "" };
+  await t.step("KRUN_SSH without a cluster", async () => {
+    const hint = 'hint="give SSH_AUTH a public key"';
+    assert.deepEqual(await warnings({ ...alone, KRUN_SSH: "127.0.0.1:0" }, true), [`${nobody} ${hint}`]);
+  });
+  await t.step("KRUN_SSH with one", async () => {
+    const hint = 'hint="give SSH_AUTH a public key, or Secret sshdebug one"';
+    assert.deepEqual(await warnings({ KRUN_SSH: "127.0.0.1:0" }, true), [`${nobody} ${hint}`]);
+  });
+  await t.step("nothing, where nothing asks for one, or KRUN_SSH for none", async () => {
+    assert.deepEqual(await warnings(alone, false), []);
+    assert.deepEqual(await warnings({ ...alone, KRUN_SSH: "-" }, false), []);
+  });
 });

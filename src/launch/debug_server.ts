@@ -171,11 +171,12 @@ export class DebugServer implements AsyncDisposable {
 
   /** Whoever has asked for a server is told why there is none. */
   #tellNobody(): void {
-    const { settings: { ssh }, log } = this.#run;
+    const { settings: { ssh }, plan: { cluster }, log } = this.#run;
     const event = "no ssh server: there is nobody who may log in";
     if (!this.#isAskedFor || !this.#isNews(event)) return;
     const noCluster = ssh.rbac ? "KRUN_SSH_RBAC needs a cluster and a namespace" : undefined;
-    log.warn(event, { reason: noCluster, hint: "give SSH_AUTH a public key, or Secret sshdebug one" });
+    const ofSecret = cluster ? `, or Secret ${SSH_SECRET} one` : "";
+    log.warn(event, { reason: noCluster, hint: `give SSH_AUTH a public key${ofSecret}` });
   }
 
   async #close(): Promise<void> {

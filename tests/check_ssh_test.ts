@@ -1,26 +1,28 @@
-/** What `--check` says of the debug SSH server. */
+/** What `--check` says of the debug SSH server, and a start of one that nobody may log in to. */
 import assert from "node:assert/strict";
-import type { Finding } from "../src/launch/check_report.ts";
+import type { CheckReport } from "../src/launch/check_report.ts";
 import { Workspace } from "./workspace.ts";
 
 const KEY = "AAAAC3NzaC1lZDI1NTE5AAAAICEkhcWy9dA8bDAMec9JyAKgRk7/q2xTLqGB+em6Y5PU";
 
-/** The rows about it, and the warnings. */
+/** The rows about it, the warnings, and what keeps somebody from coming in. */
 async function checked(
   settings: Record<string, string>,
   secret?: Record<string, string>,
-): Promise<{ rows: string[]; warnings: string[] }> {
+): Promise<{ rows: string[] } & Pick<CheckReport, "warnings" | "problems">> {
   await using workspace = await Workspace.create();
   if (secret) await workspace.put({ kind: "Secret", name: "sshdebug", stringData: secret });
   const ofCluster = { KRUN_MANIFESTS: workspace.manifests, WORKLOAD_NAMESPACE: "shop" };
   const env = secret ? { ...settings, ...ofCluster } : settings;
   const { code, stdout, stderr } = await workspace.run({ args: ["--check=json", "--", "/bin/sh"], env });
-  assert.equal(code, 0, stderr);
-  const { findings, warnings } = JSON.parse(stdout) as { findings: Finding[]; warnings: string[] };
+  const { ok, starts, findings, warnings, problems } = JSON.parse(stdout) as CheckReport;
+  assert.equal(starts, true, stdout + stderr);
+  assert.equal(ok, problems.length === 0);
+  assert.equal(code, ok ? 0 : 1, stderr);
   const rows = findings.filter(({ what }) => what.startsWith("ssh ")).map((f) =>
     `${f.what}: ${f.value} (${f.because})`
   );
-  return { rows, warnings };
+  return { rows, warnings, problems };
 }
 
 Deno.test("krun --check says where the ssh server would listen, and who would be let in", async (t) => {
@@ -64,5 +66,62 @@ Deno.test("krun --check says where the ssh server would listen, and who would be
   });
   await t.step("nothing, where nothing asks for one", async () => {
     assert.deepEqual((await checked({})).rows, []);
+  });
+});
+
+Deno.test("krun --check says whether the ssh server could listen, and who has its port", async (t) => {
+  const SSH_AUTH = `ssh-ed25519 ${KEY}`;
+  using holder = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = holder.addr;
+  const has = `another program has that address, process deno \\(${Deno.pid}\\)`;
+  const hint = "end what has it, or set KRUN_SSH to a port that is free";
+  await t.step("a port that another program has, in one sentence", async () => {
+    const { problems } = await checked({ SSH_AUTH, KRUN_SSH: `127.0.0.1:${port}` });
+    assert.match(problems.join("\n"), new RegExp(`^Cannot listen on 127.0.0.1:${port} for KRUN_SSH: ${has}; ${hint}$`));
+  });
+  await t.step("that of 127.0.0.1, which is always part of it", async () => {
+    const { problems } = await checked({ SSH_AUTH, KRUN_SSH: `127.0.0.2:${port}` });
+    assert.match(problems.join("\n"), new RegExp(`^Cannot listen on 127.0.0.1:${port} for KRUN_SSH: ${has}; ${hint}$`));
+  });
+  await t.step("an address of another machine", async () => {
+    const { problems } = await checked({ SSH_AUTH, KRUN_SSH: "203.0.113.7:0" });
+    assert.deepEqual(problems, [
+      "Cannot listen on 203.0.113.7:0 for KRUN_SSH: this machine has no such address; " +
+      "set KRUN_SSH to an address of this machine",
+    ]);
+  });
+  await t.step(
+    "nothing, where nobody may log in, where there is to be no server, and where the port is free",
+    async () => {
+      assert.deepEqual((await checked({ KRUN_SSH: `127.0.0.1:${port}` })).problems, []);
+      assert.deepEqual((await checked({ SSH_AUTH, KRUN_SSH: "-" })).problems, []);
+      assert.deepEqual((await checked({ SSH_AUTH, KRUN_SSH: "127.0.0.1:0" })).problems, []);
+    },
+  );
+});
+
+Deno.test("a start that asks for an ssh server which nobody may log in to says so once, and what to set", async (t) => {
+  /** The warnings of a start. */
+  const warnings = async (env: Record<string, string>, isAskedFor: boolean) => {
+    await using workspace = await Workspace.create();
+    await using krun = workspace.start({ args: ["--", "/bin/sleep", "1000"], env: { KRUN_LOG: "debug", ...env } });
+    await krun.sees("stderr", isAskedFor ? / warn / : /program started/);
+    krun.kill("SIGTERM");
+    const { stderr } = await krun.end;
+    return stderr.split("\n").filter((line) => / warn /.test(line)).map((line) => line.replace(/^.* warn /, ""));
+  };
+  const nobody = "no ssh server: there is nobody who may log in";
+  const alone = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "" };
+  await t.step("KRUN_SSH without a cluster", async () => {
+    const hint = 'hint="give SSH_AUTH a public key"';
+    assert.deepEqual(await warnings({ ...alone, KRUN_SSH: "127.0.0.1:0" }, true), [`${nobody} ${hint}`]);
+  });
+  await t.step("KRUN_SSH with one", async () => {
+    const hint = 'hint="give SSH_AUTH a public key, or Secret sshdebug one"';
+    assert.deepEqual(await warnings({ KRUN_SSH: "127.0.0.1:0" }, true), [`${nobody} ${hint}`]);
+  });
+  await t.step("nothing, where nothing asks for one, or KRUN_SSH for none", async () => {
+    assert.deepEqual(await warnings(alone, false), []);
+    assert.deepEqual(await warnings({ ...alone, KRUN_SSH: "-" }, false), []);
   });
 });

@@ -188,8 +188,9 @@ export const ERRORS = {
       "Read the agent's own lines below the message; the configuration that Envoy has is in the file that it names.",
   },
   AddressInUse: {
-    means: "The address for KRUN_STATUS or KRUN_METADATA cannot be listened on.",
-    remedy: "Choose a free port.",
+    means: "The address for KRUN_STATUS, KRUN_METADATA or the debug SSH server cannot be listened on.",
+    remedy:
+      "Choose a free port, on an address of this machine; without the ssh server the program starts all the same.",
   },
   HboneUnavailable: {
     means: "Peers cannot be let in: every port for it is taken, or the workload's certificates cannot be used.",

@@ -6,6 +6,7 @@
  * @module
  */
 import { textOfBytes } from "./byte_text.ts";
+import { parsePublicKey } from "./ssh_public_key.ts";
 import { addCertificates, type RevocationList, type RevokedCertificates } from "./ssh_revocation_list.ts";
 import { SshFormatError, SshReader } from "./ssh_wire.ts";
 
@@ -17,6 +18,9 @@ const FORMAT_VERSION = 1;
 const CERTIFICATES = 1, EXPLICIT_KEY = 2, FINGERPRINT_SHA1 = 3, SIGNATURE = 4, FINGERPRINT_SHA256 = 5, EXTENSION = 255;
 /** Types of sections about certificates. */
 const SERIAL_LIST = 0x20, SERIAL_RANGE = 0x21, SERIAL_BITMAP = 0x22, KEY_ID = 0x23, CERTIFICATE_EXTENSION = 0x39;
+
+/** Of authorities that OpenSSH knows and krun does not. */
+const OTHER_TYPES: readonly string[] = ["ssh-dss"];
 
 const LARGEST_SERIAL = 2n ** 64n - 1n;
 
@@ -74,7 +78,7 @@ function addSection(list: OpenList, type: number, section: SshReader): void {
 function addCertificateSection(list: OpenList, section: SshReader): void {
   const ca = section.string();
   section.string(); // reserved
-  const certificates = addCertificates(list.certificates, ca.length === 0 ? undefined : keyBlob(ca));
+  const certificates = addCertificates(list.certificates, ca.length === 0 ? undefined : authorityBlob(ca));
   while (!section.isAtEnd) addRevoked(certificates, section.uint8(), new SshReader(section.string()));
 }
 
@@ -128,6 +132,14 @@ function passOver(section: SshReader): void {
 
 function forEachString(section: SshReader, take: (value: Uint8Array) => void): void {
   while (!section.isAtEnd) take(section.string());
+}
+
+/** As OpenSSH: a key that cannot be read is nobody's, so that nothing of what is said about it would count. */
+function authorityBlob(blob: Uint8Array): string {
+  const type = new SshReader(blob).text();
+  // The types of sshd whose certificates krun never takes may be named.
+  if (!OTHER_TYPES.includes(type)) parsePublicKey(blob, { smallestRsaBits: 0 });
+  return blob.toBase64();
 }
 
 function keyBlob(blob: Uint8Array): string {

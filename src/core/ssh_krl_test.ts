@@ -97,6 +97,8 @@ Deno.test("parseKrl() refuses what it does not understand, and then everything i
     [krl([5, sshString(new Uint8Array(31))]), "a hash has 31 bytes in place of 32"],
     [krl([2, sshString("x")]), "it ends before its 4 bytes"],
     [krl(certificates(utf8.encode("x"))), "it ends before its 4 bytes"],
+    [krl(certificates(sshString("ssh-ed25518"))), 'keys of type "ssh-ed25518" are not taken'],
+    [krl(certificates(ca.publicKey.blob.subarray(0, 40))), "it ends before its 32 bytes"],
   ];
   for (const [bytes, reason] of cases) {
     assert.throws(() => parseKrl(bytes), new SshFormatError(reason));
@@ -104,6 +106,7 @@ Deno.test("parseKrl() refuses what it does not understand, and then everything i
     assert.equal(isRevoked(bytes, 1n), true);
   }
   assert.equal(isRevoked(header, 1n), false);
+  assert.equal(isRevoked(krl(certificates(sshString("ssh-dss"), [0x20, uint64(1n)])), 1n), false);
   const last = serials([0x22, concatBytes(uint64(2n ** 64n - 2n), mpint(Uint8Array.of(2)))]);
   assert.equal(isRevoked(last, 2n ** 64n - 1n), true);
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
+import { fields } from "../../tests/ssh_fields.ts";
 import { bytesOfText } from "./byte_text.ts";
 import {
   CHANNEL_REFUSAL,
@@ -10,21 +11,16 @@ import {
   parseChannelOpen,
   parseChannelRequest,
   parseGlobalRequest,
-  parseInfoResponse,
-  parseUserauthRequest,
   SSH_MESSAGE,
   sshMessage,
-  userauthFailure,
-  userauthInfoRequest,
-  userauthPkOk,
 } from "./ssh_messages.ts";
-import { concatBytes, SshFormatError, SshReader, sshString, sshUint32 } from "./ssh_wire.ts";
+import { parseInfoResponse, parseUserauthRequest } from "./ssh_userauth.ts";
+import { concatBytes, SshFormatError, sshString, sshUint32 } from "./ssh_wire.ts";
 
 const byte = (value: number) => Uint8Array.of(value);
 const uint32 = fc.integer({ min: 0, max: 0xffffffff });
 /** Texts, and bytes that are none. */
 const anyBytes = fc.oneof(fc.string().map((text) => new TextEncoder().encode(text)), fc.uint8Array());
-const anyText = fc.string({ unit: "grapheme" });
 const PARSERS = {
   parseChannelOpen,
   parseChannelRequest,
@@ -32,15 +28,6 @@ const PARSERS = {
   parseInfoResponse,
   parseUserauthRequest,
 };
-
-function userauth(
-  method: string,
-  rest: readonly Uint8Array[],
-  user: Uint8Array | string = "ann",
-): Uint8Array<ArrayBuffer> {
-  const words = [user, "ssh-connection", method].map((word) => sshString(word));
-  return concatBytes(byte(SSH_MESSAGE.userauthRequest), ...words, ...rest);
-}
 
 Deno.test("no message of a stranger makes a parser throw anything but SshFormatError", () => {
   const type = fc.constantFrom(
@@ -66,49 +53,6 @@ Deno.test("no message of a stranger makes a parser throw anything but SshFormatE
     }),
     { numRuns: 2_000 },
   );
-});
-
-Deno.test("parseUserauthRequest() gives what was sent back, and the part that is signed", () => {
-  fc.assert(fc.property(anyBytes, anyText, anyBytes, fc.option(anyBytes), (user, algorithm, blob, signature) => {
-    const key = [byte(signature ? 1 : 0), sshString(algorithm), sshString(blob)];
-    const unsigned = userauth("publickey", key, user);
-    const payload = signature ? concatBytes(unsigned, sshString(signature)) : unsigned;
-    const request = parseUserauthRequest(payload);
-    assert.deepEqual([...bytesOfText(request.user)], [...user]);
-    const { method } = request;
-    assert.ok(method.kind === "publickey");
-    assert.deepEqual([method.algorithm, [...method.blob]], [algorithm, [...blob]]);
-    assert.deepEqual(method.signature && [...method.signature], signature ? [...signature] : undefined);
-    assert.deepEqual([...method.signed], [...unsigned]);
-  }));
-});
-
-Deno.test("parseUserauthRequest() takes no request that goes on after its end, or ends before it", () => {
-  const key = [byte(1), sshString("ssh-ed25519"), sshString("blob"), sshString("signature")];
-  const whole = userauth("publickey", key);
-  assert.doesNotThrow(() => parseUserauthRequest(whole));
-  assert.throws(() => parseUserauthRequest(concatBytes(whole, byte(0))), SshFormatError);
-  for (let length = 0; length < whole.length; length++) {
-    assert.throws(() => parseUserauthRequest(whole.subarray(0, length)), SshFormatError);
-  }
-});
-
-Deno.test("parseUserauthRequest() names methods that it does not read", () => {
-  const interactive = userauth("keyboard-interactive", [sshString(""), sshString("")]);
-  assert.deepEqual(parseUserauthRequest(interactive).method, { kind: "keyboard-interactive" });
-  const password = userauth("password", [byte(0), sshString("secret")]);
-  assert.deepEqual(parseUserauthRequest(password).method, { kind: "other", name: "password" });
-});
-
-Deno.test("parseInfoResponse() gives the answers back, sixteen at most", () => {
-  const message = (count: number, answers: readonly string[]) =>
-    concatBytes(byte(SSH_MESSAGE.userauthInfoResponse), sshUint32(count), ...answers.map((one) => sshString(one)));
-  fc.assert(fc.property(fc.array(anyText, { maxLength: 16 }), (answers) => {
-    assert.deepEqual(parseInfoResponse(message(answers.length, answers)), answers);
-    assert.throws(() => parseInfoResponse(message(answers.length + 1, answers)), SshFormatError);
-  }));
-  assert.throws(() => parseInfoResponse(message(17, Array(17).fill(""))), SshFormatError);
-  assert.throws(() => parseInfoResponse(message(0xffffffff, [])), SshFormatError);
 });
 
 Deno.test("parseChannelOpen() reads where a channel is to lead", () => {
@@ -169,24 +113,9 @@ Deno.test("parseGlobalRequest() reads what is asked of the connection", () => {
   assert.deepEqual(read("keepalive@openssh.com").request, { kind: "unknown", name: "keepalive@openssh.com" });
 });
 
-/** Fields of a message that was written here, as its letters say: byte, number, text. */
-function fields(bytes: Uint8Array, letters: string): (string | number)[] {
-  const reader = new SshReader(bytes);
-  const values = [...letters].map((letter) =>
-    letter === "b" ? reader.uint8() : letter === "n" ? reader.uint32() : reader.text()
-  );
-  assert.ok(reader.isAtEnd);
-  return values;
-}
-
 Deno.test("messages of krun's own are what the RFCs say", () => {
   assert.deepEqual(fields(sshMessage(93, 1, 0xffffffff), "bnn"), [93, 1, 0xffffffff]);
   assert.deepEqual(fields(extInfo(["a", "b"]), "bntt"), [7, 1, "server-sig-algs", "a,b"]);
-  const methods = ["publickey", "keyboard-interactive"];
-  assert.deepEqual(fields(userauthFailure(methods), "btb"), [51, methods.join(), 0]);
-  assert.deepEqual(fields(userauthPkOk("ssh-ed25519", byte(65)), "btt"), [60, "ssh-ed25519", "A"]);
-  // RFC 4256, 3.2: name, instruction, language, one prompt that is not shown.
-  assert.deepEqual(fields(userauthInfoRequest("words", "Token: "), "btttntb"), [60, "", "words", "", 1, "Token: ", 0]);
   assert.deepEqual(fields(channelOpenFailure(7, CHANNEL_REFUSAL.shortage, "no"), "bnntt"), [92, 7, 4, "no", ""]);
   assert.deepEqual(fields(exitMessage(7, { status: 3 }), "bntbn"), [98, 7, "exit-status", 0, 3]);
   assert.deepEqual(fields(exitMessage(7, { signal: "TERM" }), "bntbtbtt"), [

@@ -21,7 +21,7 @@ import { programFailures } from "./check_program.ts";
 import { type CheckedObject, type CheckedToken, type CheckReport, checkText, type Finding } from "./check_report.ts";
 import { createLogger } from "./logger.ts";
 import { requireTunnelPort, tunnelFindings } from "./ways_in_findings.ts";
-import { procReader } from "./interception.ts";
+import { holderOfPort, procReader } from "./interception.ts";
 import { LazyGoogle } from "./lazy_google.ts";
 import { adviceOf, meshFindings } from "./mesh_findings.ts";
 import { meshMachine } from "./mesh_machine.ts";
@@ -208,11 +208,11 @@ async function checkSsh(
 /** Why the status endpoint, or the program's metadata server, could not be served. */
 async function serverFailures({ status, google: { metadata } }: Settings): Promise<StartFailure[]> {
   if (!status && !metadata) return [];
-  const { checkAddress } = await import("./status_server.ts");
+  const { checkAddress } = await import("./listen_address.ts");
   const failures: StartFailure[] = [];
   for (const [setting, address] of [["KRUN_STATUS", status], ["KRUN_METADATA", metadata]] as const) {
     try {
-      if (address) checkAddress(address, setting);
+      if (address) checkAddress(address, { setting, holder: holderOfPort });
     } catch (error) {
       if (!(error instanceof KrunError)) throw error;
       failures.push({ error, askedBy: "" });

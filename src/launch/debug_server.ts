@@ -24,7 +24,7 @@ import type { HostKey } from "../ssh/transport.ts";
 import { keptText } from "./kept_file.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
-import { addressesText, sshAddresses } from "./ssh_addresses.ts";
+import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
 
 /** Options of {@linkcode DebugServer}. */
 export interface DebugServerOptions {
@@ -171,11 +171,12 @@ export class DebugServer implements AsyncDisposable {
 
   /** Whoever has asked for a server is told why there is none. */
   #tellNobody(): void {
-    const { settings: { ssh }, log } = this.#run;
+    const { settings: { ssh }, plan: { cluster }, log } = this.#run;
     const event = "no ssh server: there is nobody who may log in";
     if (!this.#isAskedFor || !this.#isNews(event)) return;
     const noCluster = ssh.rbac ? "KRUN_SSH_RBAC needs a cluster and a namespace" : undefined;
-    log.warn(event, { reason: noCluster, hint: "give SSH_AUTH a public key, or Secret sshdebug one" });
+    const ofSecret = cluster ? `, or Secret ${SSH_SECRET} one` : "";
+    log.warn(event, { reason: noCluster, hint: `give SSH_AUTH a public key${ofSecret}` });
   }
 
   async #close(): Promise<void> {
@@ -277,7 +278,5 @@ async function fingerprints(keys: readonly HostKey[]): Promise<string> {
 
 function hintFor(cause: unknown): string {
   if (cause instanceof KrunError) return cause.hint;
-  const isOfAddress = cause instanceof Deno.errors.AddrInUse || cause instanceof Deno.errors.AddrNotAvailable ||
-    cause instanceof Deno.errors.PermissionDenied;
-  return isOfAddress ? "set KRUN_SSH to an address and port that are free" : "report this as a fault of krun";
+  return sshAddressHint(cause) ?? "report this as a fault of krun";
 }

@@ -124,8 +124,9 @@ async function waysIn(run: Run): Promise<WaysIn | undefined> {
 async function debugServer(run: Run, { processes, metadata }: { processes: Processes; metadata: Env | undefined }) {
   const { settings: { ssh }, plan: { cluster, planned }, mounted } = run;
   const container = podContainers(mounted.pod).find(({ name }) => name === planned.program);
-  const mayOpen = ssh.authorizedKeys !== undefined || ssh.rbac || cluster !== undefined;
-  if (ssh.off || !mayOpen || !container) return undefined;
+  // Who asks for a server that nobody may log in to is told so.
+  const isWanted = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac || cluster !== undefined;
+  if (ssh.off || !isWanted || !container) return undefined;
   const { DebugServer } = await import("./debug_server.ts");
   return new DebugServer(run, { processes, container, env: () => containerEnvironment(run, container, metadata) });
 }

@@ -5,6 +5,7 @@
  */
 import { sshPort, type SshSettings } from "../core/ssh_settings.ts";
 import { loadLibc } from "../pod/libc.ts";
+import { addressText } from "./listen_address.ts";
 
 /** Where a server of these settings listens. Whoever comes through the mesh or a tunnel comes by 127.0.0.1. */
 export function sshAddresses(
@@ -25,5 +26,13 @@ function hasBothFamilies(): boolean {
 
 /** Addresses as a person writes them. */
 export function addressesText(addresses: readonly { readonly hostname: string; readonly port: number }[]): string {
-  return addresses.map(({ hostname, port }) => `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`).join();
+  return addresses.map(addressText).join();
+}
+
+/** What to do where the server cannot listen; `undefined`: it is no matter of the address. */
+export function sshAddressHint(cause: unknown): string | undefined {
+  if (cause instanceof Deno.errors.AddrInUse) return "end what has it, or set KRUN_SSH to a port that is free";
+  if (cause instanceof Deno.errors.AddrNotAvailable) return "set KRUN_SSH to an address of this machine";
+  if (cause instanceof Deno.errors.PermissionDenied) return "set KRUN_SSH to a port that krun may have, from 1024 on";
+  return undefined;
 }

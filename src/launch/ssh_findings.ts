@@ -6,7 +6,7 @@
  */
 import type { V1Secret } from "@kubernetes/client-node";
 import { KrunError } from "../core/errors.ts";
-import type { Settings } from "../core/settings.ts";
+import type { ListenAddress, Settings } from "../core/settings.ts";
 import { type SshAuthorities, sshAuthorities } from "../core/ssh_authorities.ts";
 import { limitsInWords } from "../core/ssh_key_options.ts";
 import { sshFingerprint } from "../core/ssh_public_key.ts";
@@ -19,16 +19,18 @@ import { loadSsh2 } from "../ssh/ssh2.ts";
 import { sshAudience } from "../ssh/token_login.ts";
 import { type HostKey, readHostKey } from "../ssh/transport.ts";
 import type { Finding } from "./check_report.ts";
+import { holderOfPort } from "./interception.ts";
 import { keptText } from "./kept_file.ts";
+import { checkAddress } from "./listen_address.ts";
 import type { Plan } from "./plan.ts";
-import { addressesText, sshAddresses } from "./ssh_addresses.ts";
+import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** What is found. */
 export interface SshFindings {
   readonly findings: readonly Finding[];
   readonly warnings: readonly string[];
-  /** None of them keeps the program from starting. */
+  /** None of them keeps the program from starting, but nobody could come in, or not all who may. */
   readonly failures: readonly StartFailure[];
 }
 
@@ -81,7 +83,7 @@ export async function sshFindings(
       ...keyFindings.length > 0 ? keyFindings : [none],
     ],
     warnings: [...warnings, ...unused],
-    failures: ssh.rbac ? await tokenFailures(plan) : [],
+    failures: [...addressFailures(ssh, addresses), ...ssh.rbac ? await tokenFailures(plan) : []],
   };
 }
 
@@ -132,6 +134,27 @@ async function hostKeys(
   const kept = keptText(join(plan.base, STATE_FOLDER, SSH_HOST_KEY), self.uid, { isSecret: true });
   const own = kept === undefined ? undefined : readHostKey(ssh2, kept);
   return { keys: own !== undefined && typeof own !== "string" ? [own] : [], unused };
+}
+
+/** Why the server could not listen now. */
+function addressFailures(ssh: Settings["ssh"], addresses: readonly ListenAddress[]): StartFailure[] {
+  const askedBy = ssh.listen
+    ? "KRUN_SSH"
+    : ssh.authorizedKeys !== undefined
+    ? "SSH_AUTH"
+    : ssh.rbac
+    ? "KRUN_SSH_RBAC"
+    : `Secret ${SSH_SECRET}`;
+  const hint = (cause: unknown) => sshAddressHint(cause) ?? "set KRUN_SSH to a free address of this machine";
+  return addresses.flatMap((address) => {
+    try {
+      checkAddress(address, { setting: askedBy, hint, holder: holderOfPort });
+      return [];
+    } catch (error) {
+      if (!(error instanceof KrunError)) throw error;
+      return [{ error, askedBy }];
+    }
+  });
 }
 
 /** Why krun could not have a token reviewed: seen with one that is none. */

@@ -4,12 +4,11 @@
  * @module
  */
 import { AnySignal } from "../core/any_signal.ts";
-import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ListenAddress } from "../core/settings.ts";
-import type { SettingName } from "../core/settings_table.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { systemClock } from "../pod/clock.ts";
+import { cannotListen } from "./listen_address.ts";
 import { metricsText, type RunState } from "./metrics.ts";
 
 /** Options of {@linkcode serveStatus}. */
@@ -54,12 +53,15 @@ function listen(options: StatusServerOptions, signal: AbortSignal): OneServer {
   const { hostname, port } = options;
   // Deno.serve never lets go of its signal, and there may be many servers one after the other.
   const until = new AnySignal([signal]);
-  const { addr, finished } = listening(options, () =>
-    Deno.serve(
+  try {
+    const { addr, finished } = Deno.serve(
       { hostname, port, onListen: () => {}, signal: until.signal },
       (request) => answer(new URL(request.url).pathname, options),
-    ));
-  return { port: addr.port, finished: finished.finally(() => until[Symbol.dispose]()) };
+    );
+    return { port: addr.port, finished: finished.finally(() => until[Symbol.dispose]()) };
+  } catch (cause) {
+    throw cannotListen({ hostname, port }, { setting: "KRUN_STATUS", cause });
+  }
 }
 
 /** Serves until the signal aborts, anew after each failure. Never rejects: the program must not suffer for a status page. */
@@ -82,27 +84,6 @@ const ANEW_MS = 1000;
 
 /** How long clients may take for what they have asked for when the server ends. */
 const LAST_ANSWERS_MS = 200;
-
-/** Makes sure that somebody could listen there now, as a setting asks for. @throws {KrunError} `AddressInUse` */
-export function checkAddress({ hostname, port }: ListenAddress, setting: SettingName): void {
-  listening({ hostname, port, setting }, () => Deno.listen({ hostname, port }).close());
-}
-
-function listening<Result>(
-  { hostname, port, setting = "KRUN_STATUS" }: ListenAddress & { readonly setting?: SettingName },
-  listen: () => Result,
-): Result {
-  try {
-    return listen();
-  } catch (cause) {
-    throw new KrunError(
-      "AddressInUse",
-      `Cannot listen on ${hostname}:${port} for ${setting}: ${readFailure(cause)}`,
-      "choose a free address of this machine",
-      { cause },
-    );
-  }
-}
 
 function answer(path: string, { ready, state }: StatusServerOptions): Response {
   switch (path) {

@@ -3,16 +3,15 @@
  *
  * @module
  */
+import { SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
 import {
   parseInfoResponse,
   parseUserauthRequest,
-  SSH_MESSAGE,
-  sshMessage,
   userauthFailure,
   userauthInfoRequest,
   userauthPkOk,
   type UserauthRequest,
-} from "../core/ssh_messages.ts";
+} from "../core/ssh_userauth.ts";
 import { SshFormatError } from "../core/ssh_wire.ts";
 
 /** What becomes of a try to log in. */

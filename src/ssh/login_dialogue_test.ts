@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { settle } from "../../tests/fake_clock.ts";
-import { SSH_MESSAGE, type UserauthRequest } from "../core/ssh_messages.ts";
+import { SSH_MESSAGE } from "../core/ssh_messages.ts";
+import type { UserauthRequest } from "../core/ssh_userauth.ts";
 import { concatBytes, SshFormatError, sshString, sshUint32 } from "../core/ssh_wire.ts";
 import { LoginDialogue, type LoginVerdict } from "./login_dialogue.ts";
 

@@ -11,7 +11,7 @@ import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeLogin, judgeOffer, type LoginIdentity, type LoginQuestion } from "../core/ssh_login.ts";
 import { type LoginRights, rightsOfKey } from "../core/ssh_login_rights.ts";
 import { NO_KEY_OPTIONS } from "../core/ssh_key_options.ts";
-import type { UserauthRequest } from "../core/ssh_messages.ts";
+import type { UserauthRequest } from "../core/ssh_userauth.ts";
 import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginJudge, LoginVerdict } from "./login_dialogue.ts";
 import { judgeToken, sshAudience, type TokenLoginOptions } from "./token_login.ts";

@@ -4,7 +4,7 @@ import { RecordingLog } from "../../tests/recording_log.ts";
 import { softwareKey } from "../../tests/ssh_keys.ts";
 import { KrunError } from "../core/errors.ts";
 import { sshAuthorities } from "../core/ssh_authorities.ts";
-import type { UserauthRequest } from "../core/ssh_messages.ts";
+import type { UserauthRequest } from "../core/ssh_userauth.ts";
 import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginVerdict } from "./login_dialogue.ts";
 import { createLoginJudge, type LoginJudgeOptions, type SshLogin } from "./login_judge.ts";

@@ -13,9 +13,6 @@ import type { Logger } from "../core/log.ts";
 import { AcceptedEnv, type Account, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
 import type { SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
 import type { Env } from "../core/pod_inputs.ts";
-import { resolve } from "../core/posix_path.ts";
-import { parseScpCommand, type ScpCommand } from "../core/scp_command.ts";
-import { searchPath } from "../core/search_path.ts";
 import { signalName, signalNumber } from "../core/signals.ts";
 import type { SessionRequest } from "../core/ssh_messages.ts";
 import type { UserFiles } from "../core/user_files.ts";
@@ -24,6 +21,7 @@ import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
 import { budgetedFiles, budgetedStarter } from "./descriptor_budget.ts";
 import { drain, feed, HANG_UP_MS } from "./program_streams.ts";
+import { type FileSession, ownScp, serveSessionScp, serveSessionSftp } from "./session_files.ts";
 
 /** The world of the workload's program. */
 export interface SessionWorld {
@@ -183,15 +181,8 @@ export class Session implements SessionHandler {
   }
 
   async #serveFiles(): Promise<void> {
-    const { channel, world: { account, accounts }, clock, log } = this.#options;
-    const { serveSftp } = await import("./sftp_server.ts");
-    log.info("ssh session", { runs: "sftp" });
-    const end = await serveSftp(channel, {
-      ...{ files: this.#files, accounts, clock, home: account?.home || "/", userName: account?.name },
-      audit: ({ level, event, fields }) => log[level](event, fields),
-    });
-    if (end.kind === "malformed") log.warn("ssh client breaks the rules of SFTP", { reason: end.why });
-    this.#end({ kind: "exited", code: end.kind === "malformed" ? 1 : 0 }, "sftp");
+    this.#options.log.info("ssh session", { runs: "sftp" });
+    this.#end(await serveSessionSftp(this.#fileSession), "sftp");
   }
 
   async #run({ command, original }: { command: string | undefined; original: string | undefined }): Promise<void> {
@@ -201,16 +192,21 @@ export class Session implements SessionHandler {
       ...{ world: world.env(), account: world.account, accepted: this.#env.values, ends, shell },
       ...{ term: this.#terminal?.term, originalCommand: original },
     });
-    const scp = command === undefined ? undefined : this.#ownScp(command, env);
+    const scp = command === undefined || this.#terminal ? undefined : ownScp(command, { world, env });
     const builtIn = scp && "scp";
     log.info("ssh session", { runs: command ?? "shell", terminal: this.#terminal !== undefined, builtIn });
-    if (scp) return await this.#serveScp(scp, env);
+    if (scp) return this.#end(await serveSessionScp(this.#fileSession, { command: scp, home: env.HOME }), "scp");
     const process = shell === undefined
       ? await this.#startByName(command, env)
       : this.#startProgram(command === undefined ? [shell] : [shell, "-c", command], env);
     if (!process) return await this.#runWithoutShell(command, env);
     this.#process = process;
     this.#end(await this.#carry(process), command ?? "shell");
+  }
+
+  get #fileSession(): FileSession {
+    const { channel, world, clock, log } = this.#options;
+    return { channel, files: this.#files, account: world.account, accounts: world.accounts, clock, log };
   }
 
   #startProgram(argv: readonly [string, ...string[]], env: Env): SessionProcess {
@@ -228,24 +224,6 @@ export class Session implements SessionHandler {
       if (cause instanceof KrunError && cause.code === "ProgramNotFound") return undefined;
       throw cause;
     }
-  }
-
-  /** What a client of scp's legacy protocol asks for, where the image has no program for that. */
-  #ownScp(command: string, env: Env): ScpCommand | undefined {
-    const { world: { cwd, isExecutable } } = this.#options;
-    const scp = this.#terminal ? undefined : parseScpCommand(command);
-    return scp && !searchPath(env).some((folder) => isExecutable(resolve(cwd, `${folder}/scp`))) ? scp : undefined;
-  }
-
-  async #serveScp(command: ScpCommand, env: Env): Promise<void> {
-    const { channel, world: { accounts }, clock, log } = this.#options;
-    const { serveScp } = await import("./scp_server.ts");
-    const end = await serveScp(channel, {
-      ...{ command, files: this.#files, clock, home: (user) => user === "" ? env.HOME : accounts.home(user) },
-      audit: ({ level, event, fields }) => log[level](event, fields),
-    });
-    if (end.kind === "malformed") log.warn("ssh client breaks the rules of scp", { reason: end.why });
-    this.#end({ kind: "exited", code: end.kind === "ended" ? end.status : 1 }, "scp");
   }
 
   async #runWithoutShell(command: string | undefined, env: Env): Promise<void> {

@@ -7,7 +7,6 @@
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
 import { DescriptorShares, type TakeDescriptor } from "../core/descriptor_shares.ts";
-import { parseIp } from "../core/ip_address.ts";
 import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
@@ -16,6 +15,7 @@ import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeProven } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
+import { acceptAll, type Caller, listenAt } from "./callers.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
@@ -84,17 +84,7 @@ const LOOK_MS = 5_000;
 
 /** Listens. @throws {Error} of Deno's, when one of the addresses cannot be had */
 export function serveSsh(options: SshServerOptions): SshServer {
-  using listening = new DisposableStack();
-  const listeners: Deno.TcpListener[] = [];
-  for (const { hostname, port } of options.addresses) {
-    // A port that is any free one is the same everywhere.
-    const found = port || (listeners[0]?.addr as Deno.NetAddr | undefined)?.port;
-    const listener = Deno.listen({ hostname, port: found ?? 0 });
-    listening.defer(() => listener.close());
-    listeners.push(listener);
-  }
-  listening.move();
-  return new Server(options, listeners);
+  return new Server(options, listenAt(options.addresses));
 }
 
 /** A connection and what belongs to it. */
@@ -126,7 +116,8 @@ class Server implements SshServer {
     this.#listeners = listeners;
     this.#descriptors = new DescriptorShares(options.mostDescriptors);
     this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
-    this.#running = [...listeners.map((listener) => this.#accept(listener)), this.#watch()];
+    const accepting = { admit: (caller: Caller) => this.#admit(caller), over: this.#over.signal, ...options };
+    this.#running = [...listeners.map((listener) => acceptAll(listener, accepting)), this.#watch()];
   }
 
   judgeAgain(): void {
@@ -166,31 +157,8 @@ class Server implements SshServer {
     await Promise.all(this.#running);
   }
 
-  async #accept(listener: Deno.TcpListener): Promise<void> {
-    const { log } = this.#options;
-    while (!this.#over.signal.aborted) {
-      try {
-        this.#admit(await listener.accept());
-      } catch (cause) {
-        if (this.#over.signal.aborted) return;
-        // Whoever connected may be gone already, and anybody may do that: it keeps nobody else waiting.
-        if (!isShortage(cause)) {
-          await this.#options.clock.turn();
-          continue;
-        }
-        log.warn("ssh server cannot accept a connection", { reason: (cause as Error).message });
-        // It gets better when a connection ends.
-        await this.#options.clock.sleep(1_000, this.#over.signal);
-      }
-    }
-  }
-
-  #admit(socket: Deno.TcpConn): void {
+  #admit({ socket, ends }: Caller): void {
     const { log, clock } = this.#options;
-    const ends = {
-      client: endOf(socket.remoteAddr),
-      server: endOf(socket.localAddr),
-    };
     const isPenalized = this.#penalties.isRefused(ends.client.address, clock.elapsedMs());
     if (isPenalized || this.#isStopping || this.#clients.size >= MOST_CONNECTIONS) {
       log.debug("ssh connection refused", { from: ends.client.address, penalized: isPenalized });
@@ -317,14 +285,4 @@ class Server implements SshServer {
     if (sessions.size === 0) goodbye();
     else void this.#options.clock.sleep(SHOW_MS, connection.over).then(goodbye);
   }
-}
-
-/** Whether a call has failed since there are too many of something on this machine. */
-function isShortage(cause: unknown): boolean {
-  return ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes((cause as { code?: string }).code ?? "");
-}
-
-/** One end of a connection. To a listener of `::` IPv4 comes as IPv6; a log and SSH_CONNECTION have it as people write it. */
-function endOf({ hostname, port }: Deno.NetAddr): { address: string; port: number } {
-  return { address: parseIp(hostname)?.text ?? hostname, port };
 }

@@ -169,31 +169,46 @@ Deno.test("the HBONE endpoint gives way to whoever has port 15008, and says so",
   assert.deepEqual([code, got], [0, digest(sent)], stderr);
 });
 
-Deno.test("ssh reaches the program's world by HBONE, through krun --connect and krun's own ssh server", async () => {
+Deno.test("ssh reaches the program's world by HBONE, through krun --connect and krun's own ssh server", async (t) => {
   await using client = await Caller.start(lab, "client");
   const host = await lab.network.host("web3");
   const folder = await Deno.makeTempDir({ prefix: "krun-ssh-" });
   await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
-  const key = await makeKey(folder, "own");
+  const [own, near, far] = [await makeKey(folder, "own"), await makeKey(folder, "near"), await makeKey(folder, "far")];
+  const line = (key: string) => Deno.readTextFile(`${key}.pub`);
+  const SSH_AUTH = [
+    await line(own),
+    `from="127.0.0.1" ${await line(near)}`,
+    // Where the caller really is, which does not count.
+    `from="${client.host.address},10.0.0.0/8" ${await line(far)}`,
+  ].join("");
   // Not reached but by HBONE: it listens on 127.0.0.1 alone.
-  const env = { SSH_AUTH: await Deno.readTextFile(`${key}.pub`), KRUN_SSH: "127.0.0.1:15022", GREETING: "hello" };
+  const env = { SSH_AUTH, KRUN_SSH: "127.0.0.1:15022", GREETING: "hello" };
   await using web = await lab.workload(host, server({ ...MODES.proxy, env }));
   await web.krun.sees("stderr", /ssh server listens addresses=127\.0\.0\.1:15022 /);
+  await web.krun.sees("stderr", /hbone endpoint listens/);
   const { argv, env: ofCaller } = await client.connectArgv("%h:%p");
   const assigned = Object.entries(ofCaller).map(([name, value]) => `${name}=${value}`);
   const proxy = `ProxyCommand=${["env", ...assigned, ...argv].join(" ")}`;
-  const options = [
-    proxy,
-    "BatchMode=yes",
-    "StrictHostKeyChecking=no",
-    "UserKnownHostsFile=/dev/null",
-    "LogLevel=ERROR",
-  ];
-  const args = ["-F", "none", "-i", key, ...options.flatMap((option) => ["-o", option])];
-  const command = 'echo "$GREETING from $(hostname -I)"; exit 7';
-  const { code, stdout, stderr } = await runClient(["ssh", ...args, `ann@${host.address}`, command]);
-  assert.equal(code, 7, stderr);
-  assert.match(stdout, new RegExp(`^hello from .*\\b${host.address.replaceAll(".", "\\.")}\\b`));
+  const alone = ["BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "LogLevel=ERROR"];
+  const options = [proxy, ...alone, "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
+  const ssh = (key: string, command: string) => {
+    const args = ["-F", "none", "-i", key, ...options.flatMap((option) => ["-o", option])];
+    return runClient(["ssh", ...args, `ann@${host.address}`, command]);
+  };
+  await t.step("in the program's network", async () => {
+    const { code, stdout, stderr } = await ssh(own, 'echo "$GREETING from $(hostname -I)"; exit 7');
+    assert.equal(code, 7, stderr);
+    assert.match(stdout, new RegExp(`^hello from .*\\b${host.address.replaceAll(".", "\\.")}\\b`));
+  });
+  await t.step("from= of a key sees 127.0.0.1, and nobody else", async () => {
+    const admitted = await ssh(near, "echo in");
+    assert.deepEqual([admitted.code, admitted.stdout], [0, "in\n"], admitted.stderr);
+    const refused = await ssh(far, "echo in");
+    assert.deepEqual([refused.code, refused.stdout], [255, ""]);
+    assert.match(refused.stderr, /Permission denied/);
+    await web.krun.sees("stderr", /ssh login refused from="127\.0\.0\.1 \d+" .*reason=.*, not from 127\.0\.0\.1"/);
+  });
 });
 
 Deno.test("certificates are changed under an HBONE endpoint that is in use", async () => {

@@ -219,6 +219,7 @@ Deno.test("what is revoked is refused, and whoever is in by it is put out", asyn
     "its id, KRL": [() => krl("id: id of good"), /the certificate's id .*id of good.* is revoked/],
     "its CA, text": [() => publicLine(ca), /the certificate's CA SHA256:\S+ is revoked/],
     "its CA, KRL": [async () => await krl(await publicLine(ca)), /the certificate's CA SHA256:\S+ is revoked/],
+    "a KRL that is cut short": [async () => (await krl("serial: 900")).subarray(0, -1), /revoked keys cannot be read/],
     "a list that cannot be read": [() => Promise.resolve("serial: seven\n"), /the list of revoked keys cannot be read/],
   };
   for (const [name, [list, reason]] of Object.entries(LISTS)) {

@@ -1,6 +1,7 @@
 /** From where the debug SSH server can be reached, and what an address pays that fails again and again. In a network of its own. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { runKrun } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { NetworkNamespace } from "./network_namespace.ts";
 import { isIn, publicLine } from "./ssh_attempts.ts";
@@ -73,6 +74,24 @@ Deno.test("KRUN_SSH is another place, with the same port of 127.0.0.1; and KRUN_
       assert.equal(await isReachable("inner", "127.0.0.1:2222"), false, "all of the addresses, or none");
     },
   );
+  await t.step("a port below 1024 that krun may not have: --check says so", async () => {
+    const folder = await Deno.makeTempDir({ prefix: "krun-ssh-check-" });
+    const lacking = ["setpriv", "--bounding-set=-net_bind_service"];
+    const key = await publicLine(await makeKey(folder, "key"));
+    const env = { KRUN_SSH: "10.9.0.2:22", SSH_AUTH: key, MESH_BASE_DIR: "/tmp" };
+    const under = net.argv("inner", lacking);
+    const { code, stdout, stderr } = await runKrun({ args: ["--check", "--", "/bin/true"], cwd: "/tmp", under, env });
+    assert.equal(code, 1, stdout + stderr);
+    for (const address of ["10.9.0.2", "127.0.0.1"]) {
+      assert.ok(
+        stdout.includes(
+          `Cannot listen on ${address}:22 for KRUN_SSH: permission denied; set KRUN_SSH to a port that krun may have`,
+        ),
+        stdout,
+      );
+    }
+    await Deno.remove(folder, { recursive: true });
+  });
   await t.step("-", async () => {
     await using rig = await start("inner", { env: { KRUN_SSH: "-" }, waits: false });
     await audited(rig, /program started/);

@@ -8,10 +8,11 @@ import type { Logger } from "../core/log.ts";
 import { SSH_MESSAGE } from "../core/ssh_messages.ts";
 import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
 import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
+import type { HostKey } from "./host_key.ts";
 import { LoginDialogue, type LoginJudge } from "./login_dialogue.ts";
 import { OutputQueue } from "./output_queue.ts";
 import type { Ssh2 } from "./ssh2.ts";
-import { DISCONNECT, type HostKey, SshTransport } from "./transport.ts";
+import { DISCONNECT, SshTransport } from "./transport.ts";
 
 /** Options of {@linkcode SshConnection}. */
 export interface SshConnectionOptions<Login> {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type ClientOffer, plainPacket, SshClientTransport } from "../../tests/ssh_client_transport.ts";
 import { concatBytes, sshString } from "../core/ssh_wire.ts";
+import { makeHostKey } from "./host_key.ts";
 import { loadSsh2 } from "./ssh2.ts";
-import { makeHostKey, readHostKey, SshTransport, type SshTransportOptions } from "./transport.ts";
+import { SshTransport, type SshTransportOptions } from "./transport.ts";
 
 const ssh2 = await loadSsh2();
-const { key: hostKey, text: hostKeyText } = makeHostKey(ssh2);
-const hostKeys = [hostKey];
+const hostKeys = [makeHostKey(ssh2).key];
 const CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"];
 const MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"];
 const EXCHANGES = ["curve25519-sha256", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"];
@@ -250,34 +250,10 @@ Deno.test("receive() refuses every packet that was changed on its way", () => {
   }
 });
 
-Deno.test("readHostKey() takes private keys alone", () => {
-  assert.equal(hostKey.type, "ssh-ed25519");
-  assert.match(readHostKey(ssh2, "no key") as string, /no private key/);
-  assert.match(
-    readHostKey(ssh2, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1cGkHMoq2ZMOCyW9bAPGHrKuxTL7kvZjVSK3B6vXTe") as string,
-    /no private key/,
-  );
-});
-
 Deno.test("receive() goes on with a client that waits for what is offered before it says what it has", async () => {
   const version = Promise.withResolvers<string>();
   const server = serverTransport({ onVersion: version.resolve });
   server.receive(new TextEncoder().encode("SSH-2.0-patient\r\n"));
   assert.equal(await version.promise, "patient");
   server.close();
-});
-
-Deno.test("makeHostKey() makes another key where ssh2 has made one that it cannot read", () => {
-  const unreadable = `-----BEGIN OPENSSH PRIVATE KEY-----
-b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMgAAAAtz
-c2gtZWQyNTUxOQAAAB8qnuhaJHQV/9OjxcnqwilouxzyO28yzw6f7FlggxxkAAAA
-iI+pzgGPqc4BAAAAC3NzaC1lZDI1NTE5AAAAHyqe6FokdBX/06PFyerCKWi7HPI7
-bzLPDp/sWWCDHGQAAAA/dcDaEmupmjSpNRZiKhvEMHs7ifCHhGiy+nrKLvBuVCwq
-nuhaJHQV/9OjxcnqwilouxzyO28yzw6f7FlggxxkAAAAAAECAwQFBgc=
------END OPENSSH PRIVATE KEY-----
-`;
-  const made = [unreadable, hostKeyText];
-  const generateKeyPairSync = () => ({ private: made.shift()! });
-  assert.equal(typeof readHostKey(ssh2, unreadable), "string", "ssh2 has been mended: makeHostKey() can go");
-  assert.equal(makeHostKey({ parseKey: ssh2.parseKey, generateKeyPairSync }).text, hostKeyText);
 });

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { SSH_MESSAGE, sshMessage } from "../../src/core/ssh_messages.ts";
 import { concatBytes, sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
+import { type HostKey, readHostKey } from "../../src/ssh/host_key.ts";
 import { loadSsh2 } from "../../src/ssh/ssh2.ts";
-import { DISCONNECT, type HostKey, readHostKey, SshTransport } from "../../src/ssh/transport.ts";
+import { DISCONNECT, SshTransport } from "../../src/ssh/transport.ts";
 import { plainPacket, SshClientTransport } from "../ssh_client_transport.ts";
 import { waitFor } from "../wait.ts";
 import { holdsAgain, residentBytes, steadyFootprint } from "./footprint.ts";

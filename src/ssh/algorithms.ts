@@ -26,7 +26,7 @@ const MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"];
 export const SIGNATURES: readonly string[] = [...new Set(SSH_ALGORITHMS.map(({ signature }) => signature))];
 
 /**
- * What a client is offered, in ssh2's form. From the server GCM is the faster one (gcm_output.ts), but a client takes the first of its
+ * What a client is offered, in ssh2's form. GCM is the faster one both ways (gcm_input.ts, gcm_output.ts), but a client takes the first of its
  * own list, which OpenSSH's CTR was until 10.0: who has GCM is offered nothing else.
  *
  * @param client unset: it has not said what it has
@@ -39,5 +39,5 @@ export function offerTo(
     cipher: has.some((cipher) => GCM.includes(cipher)) ? GCM : CIPHERS,
     ...{ mac: MACS, compress: ["none"], lang: [] },
   });
-  return new KexInit({ kex: KEX, serverHostKey, cs: direction(), sc: direction(client?.fromServer) });
+  return new KexInit({ kex: KEX, serverHostKey, cs: direction(client?.toServer), sc: direction(client?.fromServer) });
 }

@@ -55,6 +55,7 @@ export class SshConnection<Login> {
   #silences = 0;
   #wakers: (() => void)[] = [];
   #software = "";
+  #isBroken = false;
 
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
     this.#socket = socket;
@@ -68,6 +69,7 @@ export class SshConnection<Login> {
       onService: (service) => this.#serve(service),
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),
+      onFault: (cause) => this.#broken(cause),
       onKeys: () => this.#wake(),
     });
     this.#dialogue = new LoginDialogue(options.judge, {
@@ -122,11 +124,8 @@ export class SshConnection<Login> {
     try {
       await this.#read();
     } catch (cause) {
-      if (!this.over.aborted) {
-        this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
-        this.end(DISCONNECT.protocolError);
-        await aborted(this.over);
-      }
+      this.#broken(cause);
+      await aborted(this.over);
     }
     clearInterval(alive);
     this.cut();
@@ -158,6 +157,7 @@ export class SshConnection<Login> {
 
   #welcome(login: Login): void {
     const services = this.#options.welcome(login, this);
+    this.#transport.workAhead();
     this.#channels = new ChannelTable({
       send: (head, body) => {
         if (!this.over.aborted) this.#transport.send(head, body);
@@ -165,6 +165,14 @@ export class SshConnection<Login> {
       room: () => this.#hasRoom ? undefined : this.#room(),
       used: () => void (this.#lastUsedMs = performance.now()),
     }, services);
+  }
+
+  /** Once: the client is told no more than one goodbye. */
+  #broken(cause: unknown): void {
+    if (this.over.aborted || this.#isBroken) return;
+    this.#isBroken = true;
+    this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
+    this.end(DISCONNECT.protocolError);
   }
 
   get #hasRoom(): boolean {
@@ -194,7 +202,7 @@ export class SshConnection<Login> {
       const count = await this.#socket.read(buffer);
       if (count === null || this.over.aborted) return;
       this.#silences = 0;
-      this.#transport.receive(buffer.subarray(0, count));
+      await this.#transport.receive(buffer.subarray(0, count));
       if (this.#transport.waitingBytes > MAX_BACKLOG_BYTES) {
         throw new SshFormatError("the client does not exchange keys");
       }

@@ -12,17 +12,18 @@ import { disconnectMessage, extInfo } from "../core/ssh_messages.ts";
 import type { ClientCiphers } from "../core/ssh_kexinit.ts";
 import { offerTo, SIGNATURES } from "./algorithms.ts";
 import { type Begun, ClientBeginning } from "./client_beginning.ts";
+import { GcmInput } from "./gcm_input.ts";
 import { GcmOutput } from "./gcm_output.ts";
 import { type HostKey, hostKeyTable } from "./host_key.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
 import { PAYLOAD_AT, sharedPacket } from "./packet_room.ts";
-import type { Ssh2, Ssh2Protocol } from "./ssh2.ts";
+import type { Ssh2, Ssh2Decipher, Ssh2GcmDecipher, Ssh2Protocol } from "./ssh2.ts";
 
 /** Options of {@linkcode SshTransport}. None of the functions may throw, but `onPayload`, which then ends the connection. */
 export interface SshTransportOptions {
   readonly ssh2: Ssh2;
   readonly hostKeys: readonly HostKey[];
-  /** Bytes for the client. */
+  /** Bytes for the client; good until it returns. */
   onWrite(bytes: Uint8Array): void;
   /** What the client calls itself, as `OpenSSH_9.2p1 Debian-2`. */
   onVersion(software: string): void;
@@ -32,6 +33,8 @@ export interface SshTransportOptions {
   onPayload(payload: Uint8Array): void;
   /** The client says goodbye, in its own words. */
   onDisconnect(reason: number, words: string): void;
+  /** The client has broken the protocol, with bytes that were taken before: the connection is to be ended. Called once at most. */
+  onFault(cause: unknown): void;
   /** Keys were exchanged, for the first time or anew. */
   onKeys?(): void;
   /** How many bytes of either side keys last. @default {1 GiB} */
@@ -57,13 +60,17 @@ const KEYS_LAST_BYTES = 2 ** 30;
 export class SshTransport {
   readonly #protocol: Ssh2Protocol;
   readonly #options: SshTransportOptions;
-  readonly #gcm: GcmOutput;
+  readonly #output: GcmOutput;
+  /** Where the client's cipher is GCM. */
+  #input: GcmInput | undefined;
+  #worksAhead = false;
   /** Payloads that wait for the end of a key exchange. */
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   readonly #beginning = new ClientBeginning((begun) => this.#beginFirst(begun));
   readonly #offerTo: (client: ClientCiphers | undefined) => object;
-  #fault: Error | undefined;
+  #fault: { readonly cause: unknown } | undefined;
+  #hasSaidGoodbye = false;
   #hasKeys = false;
   #isClosed = false;
   /** Bytes of this side and of the client's under the keys that are in force. */
@@ -79,7 +86,7 @@ export class SshTransport {
       this.#used.out += bytes.length;
       onWrite(bytes);
     };
-    this.#gcm = new GcmOutput(write, (cause) => void (this.#fault ??= cause as Error));
+    this.#output = new GcmOutput(write, (cause) => this.#fail(cause));
     this.#protocol = new Protocol({
       server: true,
       hostKeys: keys,
@@ -87,7 +94,11 @@ export class SshTransport {
       ident: "OpenSSH_compatible_krun",
       offer: this.#offerTo(undefined),
       onWrite: write,
-      onError: (error) => void (this.#fault ??= error),
+      onError: (error) => {
+        // ssh2 has said goodbye already.
+        this.#hasSaidGoodbye = true;
+        this.#fail(error);
+      },
       onHeader: ({ versions: { software }, comments }) => onVersion(comments ? `${software} ${comments}` : software),
       onHandshakeComplete: () => this.#exchanged(),
       messageHandlers: {
@@ -98,7 +109,7 @@ export class SshTransport {
     const below = this.#protocol._onPayload;
     this.#protocol._onPayload = (payload) => {
       const isAbove = payload.length > 0 && payload[0]! >= FIRST_ABOVE;
-      return isAbove ? options.onPayload(payload) : below(payload);
+      return isAbove ? void options.onPayload(payload) : below(payload);
     };
     this.#tellSignatures();
     this.#protocol.start?.();
@@ -111,17 +122,17 @@ export class SshTransport {
 
   /** Whether it takes another packet now. */
   get hasRoom(): boolean {
-    return this.#gcm.hasRoom;
+    return this.#output.hasRoom;
   }
 
   /** Resolves when it takes another packet, or fewer than `most` are on their way. */
   room(most?: number): Promise<void> {
-    return this.#gcm.room(most);
+    return this.#output.room(most);
   }
 
   /** Resolves when all that was sent was given to `onWrite`. */
   emptied(): Promise<void> {
-    return this.#gcm.emptied();
+    return this.#output.emptied();
   }
 
   /** Whether nothing of what it is given is looked at once it has returned. */
@@ -129,13 +140,22 @@ export class SshTransport {
     return this.#hasKeys && !this.isExchanging;
   }
 
-  /** Takes bytes of the client. @throws {Error} when they break the protocol: the connection is to be ended */
-  receive(bytes: Uint8Array): void {
+  /** From now on packets may be held for the client, while others of it are decrypted. */
+  workAhead(): void {
+    this.#worksAhead = true;
+  }
+
+  /**
+   * Takes bytes of the client. Where it has no room for them now, it resolves when all were taken; the next ones have to wait for that.
+   *
+   * @throws {Error} when they break the protocol: the connection is to be ended
+   */
+  receive(bytes: Uint8Array): Promise<void> | undefined {
     // It may keep a view of them.
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     if (this.#beginning.isOver) return this.#parse(chunk);
     const begun = this.#beginning.take(chunk);
-    if (begun) this.#begin(begun);
+    return begun && this.#begin(begun);
   }
 
   /** How much memory takes what waits for the end of a key exchange, bytes. */
@@ -179,8 +199,10 @@ export class SshTransport {
     if (this.#hasKeys && !this.#isClosed && !this.isExchanging) this.#protocol.rekey();
   }
 
-  /** Says goodbye, and why in a few words, if the connection still stands. */
+  /** Says goodbye, and why in a few words, if the connection still stands and has not heard one. */
   disconnect(reason: number, words = ""): void {
+    if (this.#hasSaidGoodbye) return;
+    this.#hasSaidGoodbye = true;
     try {
       // ssh2 has no words for it; but it may say it in the middle of an exchange of keys.
       if (this.#hasKeys && !this.isExchanging) this.send(disconnectMessage(reason, words));
@@ -216,7 +238,8 @@ export class SshTransport {
   #exchanged(): void {
     if (this.#inForce) endCiphers(this.#inForce);
     this.#inForce = { _cipher: this.#protocol._cipher, _decipher: this.#protocol._decipher };
-    void this.#gcm.takeOver(this.#protocol._cipher);
+    void this.#output.takeOver(this.#protocol._cipher);
+    this.#takeInput();
     this.#hasKeys = true;
     this.#used = { out: 0, in: 0 };
     const waiting = this.#waiting;
@@ -231,9 +254,9 @@ export class SshTransport {
     if (Math.max(this.#used.out, this.#used.in) >= keysLastBytes) this.rekey();
   }
 
-  #begin({ bytes, ciphers }: Begun): void {
+  #begin({ bytes, ciphers }: Begun): Promise<void> | undefined {
     if (ciphers) this.#protocol._offer = this.#offerTo(ciphers);
-    this.#parse(bytes);
+    return this.#parse(bytes);
   }
 
   /** The client waits for what is offered before it says what it has. */
@@ -245,12 +268,45 @@ export class SshTransport {
     }
   }
 
-  #parse(chunk: Buffer): void {
-    this.#used.in += chunk.length;
-    this.#protocol.parse(chunk, 0, chunk.length);
-    if (this.#fault) throw this.#fault;
+  #parse(chunk: Buffer): Promise<void> | undefined {
+    try {
+      if (!this.#fault) this.#protocol.parse(chunk, 0, chunk.length);
+    } catch (cause) {
+      this.#fault ??= { cause };
+    }
+    if (this.#fault) throw this.#fault.cause;
+    const rest = this.#input?.takeRest();
+    this.#used.in += chunk.length - (rest?.length ?? 0);
     this.#renewKeys();
+    return rest && this.#parseLater(rest, this.#input!);
   }
+
+  async #parseLater(rest: Buffer, input: GcmInput): Promise<void> {
+    await input.room();
+    if (!this.#isClosed) await this.#parse(rest);
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#fault || this.#isClosed) return;
+    this.#fault = { cause };
+    this.#options.onFault(cause);
+  }
+
+  #takeInput(): void {
+    const decipher = this.#protocol._decipher!;
+    this.#input = isGcm(decipher)
+      ? new GcmInput(decipher, {
+        isExchanging: () => this.isExchanging,
+        mayWorkAhead: () => this.#worksAhead,
+        onFault: (cause) => this.#fail(cause),
+      })
+      : undefined;
+    if (this.#input) this.#protocol._decipher = this.#input;
+  }
+}
+
+function isGcm(decipher: Ssh2Decipher): decipher is Ssh2GcmDecipher {
+  return "_decipherKey" in decipher && "_decipherIV" in decipher;
 }
 
 /** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */

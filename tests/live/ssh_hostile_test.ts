@@ -33,7 +33,13 @@ async function handshake(): Promise<Uint8Array> {
   const key = readHostKey(ssh2, ssh2.generateKeyPairSync("ed25519").private) as HostKey;
   const [said, answers]: [Uint8Array[], Uint8Array[]] = [[], []];
   const nothing = () => {};
-  const others = { onVersion: nothing, onService: nothing, onPayload: nothing, onDisconnect: nothing };
+  const others = {
+    onVersion: nothing,
+    onService: nothing,
+    onPayload: nothing,
+    onDisconnect: nothing,
+    onFault: nothing,
+  };
   const server = new SshTransport({
     ssh2,
     hostKeys: [key],

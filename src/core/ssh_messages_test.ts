@@ -7,6 +7,7 @@ import {
   exitMessage,
   extInfo,
   forwardedChannelOpen,
+  isSshMessage,
   parseChannelOpen,
   parseChannelRequest,
   parseGlobalRequest,
@@ -41,6 +42,11 @@ function userauth(
   const words = [user, "ssh-connection", method].map((word) => sshString(word));
   return concatBytes(byte(SSH_MESSAGE.userauthRequest), ...words, ...rest);
 }
+
+Deno.test("isSshMessage() knows what krun reads and writes, and no other number", () => {
+  assert.deepEqual([50, 80, 94, 100].map(isSshMessage), [true, true, true, true]);
+  assert.deepEqual([0, 62, 79, 83, 101, 192, 255].filter(isSshMessage), []);
+});
 
 Deno.test("no message of a stranger makes a parser throw anything but SshFormatError", () => {
   const type = fc.constantFrom(

@@ -5,14 +5,15 @@
  * @module
  */
 import type { Logger } from "../core/log.ts";
-import { SSH_MESSAGE } from "../core/ssh_messages.ts";
+import { DISCONNECT } from "../core/ssh_disconnect.ts";
+import { isSshMessage, SSH_MESSAGE } from "../core/ssh_messages.ts";
 import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
 import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
 import type { HostKey } from "./host_key.ts";
 import { LoginDialogue, type LoginJudge } from "./login_dialogue.ts";
 import { OutputQueue } from "./output_queue.ts";
 import type { Ssh2 } from "./ssh2.ts";
-import { DISCONNECT, SshTransport } from "./transport.ts";
+import { SshTransport } from "./transport.ts";
 
 /** Options of {@linkcode SshConnection}. */
 export interface SshConnectionOptions<Login> {
@@ -224,7 +225,9 @@ export class SshConnection<Login> {
 
   #receive(payload: Uint8Array): void {
     if (this.over.aborted) return;
-    if (payload[0]! < SSH_MESSAGE.globalRequest) this.#dialogue.receive(payload);
+    const type = payload[0]!;
+    if (!isSshMessage(type)) this.#transport.unimplemented();
+    else if (type < SSH_MESSAGE.globalRequest) this.#dialogue.receive(payload);
     else if (this.#channels) this.#channels.receive(payload);
     else throw new SshFormatError("the client has not logged in");
   }

@@ -216,6 +216,11 @@ export class GcmInput implements Ssh2Decipher {
   }
 }
 
+/** Whether a decipher of ssh2's is one for AES-GCM. */
+export function isGcmDecipher(decipher: Ssh2Decipher): decipher is Ssh2GcmDecipher {
+  return "_decipherKey" in decipher && "_decipherIV" in decipher;
+}
+
 /** Of the packet as a whole. @throws {SshFormatError} when no packet is so long */
 function packetLength(bytes: Buffer): number {
   const length = bytes.readUInt32BE();

@@ -132,3 +132,14 @@ export async function loadSsh2(): Promise<Ssh2> {
   await init;
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
 }
+
+/** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */
+export function endCiphers({ _cipher, _decipher }: Pick<Ssh2Protocol, "_cipher" | "_decipher">): void {
+  for (const cipher of [_cipher._cipherInstance, _decipher?._decipherInstance]) {
+    try {
+      cipher?.final();
+    } catch {
+      // It has ended already, or was in the middle of a packet.
+    }
+  }
+}

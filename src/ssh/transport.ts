@@ -8,16 +8,17 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { disconnectMessage, extInfo } from "../core/ssh_messages.ts";
+import { DISCONNECT, disconnectMessage } from "../core/ssh_disconnect.ts";
+import { extInfo, SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
 import type { ClientCiphers } from "../core/ssh_kexinit.ts";
 import { offerTo, SIGNATURES } from "./algorithms.ts";
 import { type Begun, ClientBeginning } from "./client_beginning.ts";
-import { GcmInput } from "./gcm_input.ts";
+import { GcmInput, isGcmDecipher } from "./gcm_input.ts";
 import { GcmOutput } from "./gcm_output.ts";
 import { type HostKey, hostKeyTable } from "./host_key.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
 import { PAYLOAD_AT, sharedPacket } from "./packet_room.ts";
-import type { Ssh2, Ssh2Decipher, Ssh2GcmDecipher, Ssh2Protocol } from "./ssh2.ts";
+import { endCiphers, type Ssh2, type Ssh2Protocol } from "./ssh2.ts";
 
 /** Options of {@linkcode SshTransport}. None of the functions may throw, but `onPayload`, which then ends the connection. */
 export interface SshTransportOptions {
@@ -29,7 +30,7 @@ export interface SshTransportOptions {
   onVersion(software: string): void;
   /** The client wants to log in, or another service, which is refused. */
   onService(service: string): void;
-  /** A message of the layers above; good until it returns. */
+  /** A message of the layers above, of one byte at least; good until it returns. */
   onPayload(payload: Uint8Array): void;
   /** The client says goodbye, in its own words. */
   onDisconnect(reason: number, words: string): void;
@@ -41,17 +42,8 @@ export interface SshTransportOptions {
   readonly keysLastBytes?: number;
 }
 
-/** Reasons of SSH_MSG_DISCONNECT. */
-export const DISCONNECT = {
-  protocolError: 2,
-  serviceNotAvailable: 7,
-  byApplication: 11,
-  tooManyConnections: 12,
-  noMoreMethods: 14,
-} as const;
-
-/** Layers above the transport begin here. */
-const FIRST_ABOVE = 50;
+/** Layers above the transport begin here; of those below the messages that ssh2 knows while no keys are exchanged. */
+const FIRST_ABOVE = 50, BELOW: ReadonlySet<number | undefined> = new Set([1, 2, 3, 4, 5, 6, 7, 20]);
 
 /** After so many bytes of either side keys are exchanged anew (RFC 4253, 9); of packets that is fewer than RFC 4344, 3.1 has. */
 const KEYS_LAST_BYTES = 2 ** 30;
@@ -108,8 +100,9 @@ export class SshTransport {
     });
     const below = this.#protocol._onPayload;
     this.#protocol._onPayload = (payload) => {
-      const isAbove = payload.length > 0 && payload[0]! >= FIRST_ABOVE;
-      return isAbove ? void options.onPayload(payload) : below(payload);
+      const [type] = payload;
+      if (type !== undefined && type >= FIRST_ABOVE) return void options.onPayload(payload);
+      return type === undefined || BELOW.has(type) ? below(payload) : this.unimplemented();
     };
     this.#tellSignatures();
     this.#protocol.start?.();
@@ -181,17 +174,18 @@ export class SshTransport {
       this.#waiting.push(payload);
       return;
     }
-    const packet = this.#packet(head.length + (body?.length ?? 0));
+    const length = head.length + (body?.length ?? 0);
+    const packet = (this.#hasKeys && sharedPacket(length)) || this.#protocol._cipher.allocPacket(length);
     packet.set(head, PAYLOAD_AT);
     if (body) packet.set(body, PAYLOAD_AT + head.length);
     this.#protocol._cipher.encrypt(packet);
     this.#renewKeys();
   }
 
-  /** Room for a packet, with its lengths and its padding. */
-  #packet(payloadLength: number): Buffer {
-    const shared = this.#hasKeys ? sharedPacket(payloadLength) : undefined;
-    return shared ?? this.#protocol._cipher.allocPacket(payloadLength);
+  /** Tells the client that nobody knows the message that is being handed up (RFC 4253, 11.4). */
+  unimplemented(): void {
+    const number = (this.#protocol._decipher!.inSeqno - 1) >>> 0;
+    this.send(sshMessage(SSH_MESSAGE.unimplemented, number));
   }
 
   /** Exchanges keys anew, if there are some and none are being exchanged. */
@@ -294,7 +288,7 @@ export class SshTransport {
 
   #takeInput(): void {
     const decipher = this.#protocol._decipher!;
-    this.#input = isGcm(decipher)
+    this.#input = isGcmDecipher(decipher)
       ? new GcmInput(decipher, {
         isExchanging: () => this.isExchanging,
         mayWorkAhead: () => this.#worksAhead,
@@ -302,20 +296,5 @@ export class SshTransport {
       })
       : undefined;
     if (this.#input) this.#protocol._decipher = this.#input;
-  }
-}
-
-function isGcm(decipher: Ssh2Decipher): decipher is Ssh2GcmDecipher {
-  return "_decipherKey" in decipher && "_decipherIV" in decipher;
-}
-
-/** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */
-function endCiphers({ _cipher, _decipher }: Pick<Ssh2Protocol, "_cipher" | "_decipher">): void {
-  for (const cipher of [_cipher._cipherInstance, _decipher?._decipherInstance]) {
-    try {
-      cipher?.final();
-    } catch {
-      // It has ended already, or was in the middle of a packet.
-    }
   }
 }

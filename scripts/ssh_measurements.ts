@@ -323,13 +323,16 @@ function forwardTripMs(servers: Servers, target: Target): Promise<number> {
   });
 }
 
-/** What each session adds to the server's proportional memory; the programs in them are the same for both. */
+/**
+ * What each session adds to the server's proportional memory; the programs in them are the same for both. They end with their input: sshd
+ * tells a program without a terminal nothing when its client has gone.
+ */
 async function idleMb(servers: Servers, target: Target): Promise<number> {
   const before = proportionalMb(target);
-  const args = [...clientArgs(servers, target), HOST, "echo here; exec sleep 1000"];
+  const args = [...clientArgs(servers, target), HOST, "echo here; exec cat"];
   const clients = Array.from(
     { length: IDLE },
-    () => new Deno.Command("ssh", { args, stdin: "null", stdout: "piped", stderr: "null" }).spawn(),
+    () => new Deno.Command("ssh", { args, stdin: "piped", stdout: "piped", stderr: "null" }).spawn(),
   );
   try {
     await Promise.all(clients.map(async ({ stdout }) => {
@@ -339,7 +342,7 @@ async function idleMb(servers: Servers, target: Target): Promise<number> {
     }));
     return (proportionalMb(target) - before) / IDLE;
   } finally {
-    for (const child of clients) child.kill();
+    await Promise.all(clients.map(({ stdin }) => stdin.close()));
     await Promise.all(clients.map(({ status }) => status));
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { SSH_MESSAGE } from "../src/core/ssh_messages.ts";
 import { concatBytes } from "../src/core/ssh_wire.ts";
 import { loadSsh2, type Ssh2Cipher } from "../src/ssh/ssh2.ts";
 
@@ -20,6 +21,8 @@ export interface ClientTransportOptions {
   onWrite(bytes: Uint8Array): void;
   onPayload?(payload: Uint8Array): void;
   onDisconnect?(reason: number): void;
+  /** The server does not know the message of that number. */
+  onUnimplemented?(number: number): void;
 }
 
 /** As far as ssh2's class is used here. */
@@ -59,7 +62,7 @@ export class SshClientTransport {
   #inForce: Ssh2Cipher[] = [];
   #accepted: (() => void) | undefined;
 
-  constructor({ offer = {}, onWrite, onPayload, onDisconnect }: ClientTransportOptions) {
+  constructor({ offer = {}, onWrite, onPayload, onDisconnect, onUnimplemented }: ClientTransportOptions) {
     const ssh2 = Protocol as unknown as new (config: object) => ClientProtocol;
     this.#protocol = new ssh2({
       ident: "test",
@@ -73,7 +76,10 @@ export class SshClientTransport {
       },
     });
     const below = this.#protocol._onPayload;
-    this.#protocol._onPayload = (payload) => payload[0]! >= FIRST_ABOVE ? onPayload?.(payload) : below(payload);
+    this.#protocol._onPayload = (payload) => {
+      if (payload[0] === SSH_MESSAGE.unimplemented) onUnimplemented?.(Buffer.from(payload).readUInt32BE(1));
+      return payload[0]! >= FIRST_ABOVE ? onPayload?.(payload) : below(payload);
+    };
   }
 
   /** Says its version. */

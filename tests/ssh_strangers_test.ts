@@ -4,7 +4,7 @@ import { sshAuthorities } from "../src/core/ssh_authorities.ts";
 import { SSH_MESSAGE } from "../src/core/ssh_messages.ts";
 import { loadSsh2 } from "../src/ssh/ssh2.ts";
 import { serveSsh, type SshServer, type SshServerOptions } from "../src/ssh/ssh_server.ts";
-import { type HostKey, readHostKey } from "../src/ssh/transport.ts";
+import { type HostKey, readHostKey } from "../src/ssh/host_key.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { RecordingLog } from "./recording_log.ts";
 import { softwareKey } from "./ssh_keys.ts";

@@ -9,6 +9,14 @@ import { SshFormatError, SshReader } from "./ssh_wire.ts";
 /** SSH_MSG_KEXINIT, and the longest packet that everybody must take (RFC 4253, 6.1). */
 const KEXINIT = 20, LONGEST_PACKET = 35_000;
 
+/** The ciphers that a client has, in its order. */
+export interface ClientCiphers {
+  /** For what it sends. */
+  readonly toServer: readonly string[];
+  /** For what it gets. */
+  readonly fromServer: readonly string[];
+}
+
 /** Whether the packet is there as a whole. @throws {SshFormatError} when it can be none */
 export function hasFirstPacket(bytes: Uint8Array): boolean {
   if (bytes.length < 4) return false;
@@ -17,14 +25,14 @@ export function hasFirstPacket(bytes: Uint8Array): boolean {
   return bytes.length >= 4 + length;
 }
 
-/** The ciphers that a client has for what comes from the server, in its order. @throws {SshFormatError} when it is no such packet */
-export function ciphersFromServer(packet: Uint8Array): string[] {
+/** The ciphers that a client has, of each direction. @throws {SshFormatError} when it is no such packet */
+export function clientCiphers(packet: Uint8Array): ClientCiphers {
   const COOKIE_BYTES = 16;
   const reader = new SshReader(packet);
   reader.uint32();
   reader.uint8();
   if (reader.uint8() !== KEXINIT) throw new SshFormatError("the client does not begin with its algorithms");
   reader.bytes(COOKIE_BYTES);
-  const [_kex, _hostKey, _toServer, fromServer] = Array.from({ length: 4 }, () => reader.text());
-  return fromServer!.split(",");
+  const [_kex, _hostKey, toServer, fromServer] = Array.from({ length: 4 }, () => reader.text().split(","));
+  return { toServer: toServer!, fromServer: fromServer! };
 }

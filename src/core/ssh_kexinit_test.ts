@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ciphersFromServer, hasFirstPacket } from "./ssh_kexinit.ts";
+import { clientCiphers, hasFirstPacket } from "./ssh_kexinit.ts";
 import { concatBytes, SshFormatError, sshString, sshUint32 } from "./ssh_wire.ts";
 
 /** A first packet whose lists are these, in the order of RFC 4253, 7.1. */
@@ -22,9 +22,10 @@ const LISTS = [
   "none",
 ];
 
-Deno.test("ciphersFromServer() is the fourth list of the packet", () => {
-  assert.deepEqual(ciphersFromServer(packet(LISTS)), ["aes128-ctr", "aes256-gcm@openssh.com"]);
-  assert.throws(() => ciphersFromServer(packet(LISTS, { message: 21 })), SshFormatError);
+Deno.test("clientCiphers() are the third and the fourth list of the packet", () => {
+  const fromServer = ["aes128-ctr", "aes256-gcm@openssh.com"];
+  assert.deepEqual(clientCiphers(packet(LISTS)), { toServer: ["aes128-ctr"], fromServer });
+  assert.throws(() => clientCiphers(packet(LISTS, { message: 21 })), SshFormatError);
 });
 
 Deno.test("hasFirstPacket() is true from its last byte on, and a length that no packet has is refused", () => {
@@ -34,10 +35,10 @@ Deno.test("hasFirstPacket() is true from its last byte on, and a length that no 
   assert.throws(() => hasFirstPacket(sshUint32(35_001)), SshFormatError);
 });
 
-Deno.test("ciphersFromServer() throws SshFormatError and nothing else", () => {
+Deno.test("clientCiphers() throws SshFormatError and nothing else", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
     try {
-      ciphersFromServer(bytes);
+      clientCiphers(bytes);
     } catch (error) {
       assert.ok(error instanceof SshFormatError, String(error));
     }

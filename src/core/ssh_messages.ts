@@ -12,6 +12,7 @@ import { concatBytes, SshReader, sshString, sshUint32 } from "./ssh_wire.ts";
 
 /** Numbers of messages. */
 export const SSH_MESSAGE = {
+  unimplemented: 3,
   extInfo: 7,
   userauthRequest: 50,
   userauthFailure: 51,
@@ -34,6 +35,13 @@ export const SSH_MESSAGE = {
   channelSuccess: 99,
   channelFailure: 100,
 } as const;
+
+const KNOWN: ReadonlySet<number> = new Set(Object.values(SSH_MESSAGE));
+
+/** Whether a number is that of a message which krun knows, whoever may send it. */
+export function isSshMessage(number: number): boolean {
+  return KNOWN.has(number);
+}
 
 /** Why a channel is not opened (RFC 4254, 5.1). */
 export const CHANNEL_REFUSAL = { prohibited: 1, connectFailed: 2, unknownType: 3, shortage: 4 } as const;
@@ -257,10 +265,4 @@ export function exitMessage(
     sshString(""),
     sshString(""),
   );
-}
-
-/** SSH_MSG_DISCONNECT (RFC 4253, 11.1). */
-export function disconnectMessage(reason: number, words: string): Uint8Array<ArrayBuffer> {
-  const DISCONNECT = 1;
-  return concatBytes(sshMessage(DISCONNECT, reason), sshString(words), sshString(""));
 }

@@ -8,6 +8,7 @@ import {
   exitMessage,
   extInfo,
   forwardedChannelOpen,
+  isSshMessage,
   parseChannelOpen,
   parseChannelRequest,
   parseGlobalRequest,
@@ -28,6 +29,11 @@ const PARSERS = {
   parseInfoResponse,
   parseUserauthRequest,
 };
+
+Deno.test("isSshMessage() knows what krun reads and writes, and no other number", () => {
+  assert.deepEqual([50, 80, 94, 100].map(isSshMessage), [true, true, true, true]);
+  assert.deepEqual([0, 62, 79, 83, 101, 192, 255].filter(isSshMessage), []);
+});
 
 Deno.test("no message of a stranger makes a parser throw anything but SshFormatError", () => {
   const type = fc.constantFrom(

@@ -18,9 +18,9 @@ import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
 import type { Processes } from "../pod/process.ts";
+import type { HostKey } from "../ssh/host_key.ts";
 import type { Ssh2 } from "../ssh/ssh2.ts";
 import type { SshServer } from "../ssh/ssh_server.ts";
-import type { HostKey } from "../ssh/transport.ts";
 import { keptText } from "./kept_file.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
@@ -189,7 +189,7 @@ export class DebugServer implements AsyncDisposable {
 
   /** Those of the Secret, else krun's own. */
   async #readHostKeys(): Promise<void> {
-    const [{ readHostKey }, ssh2] = await Promise.all([import("../ssh/transport.ts"), this.#loadSsh2()]);
+    const [{ readHostKey }, ssh2] = await Promise.all([import("../ssh/host_key.ts"), this.#loadSsh2()]);
     const keys: HostKey[] = [];
     for (const { name, text } of this.#authorities!.hostKeys) {
       const key = readHostKey(ssh2, text);
@@ -204,7 +204,7 @@ export class DebugServer implements AsyncDisposable {
     if (this.#ownKey) return this.#ownKey;
     const { base, outer } = this.#run;
     const [{ makeHostKey, readHostKey }, ssh2] = await Promise.all([
-      import("../ssh/transport.ts"),
+      import("../ssh/host_key.ts"),
       this.#loadSsh2(),
     ]);
     const kept = base && keptText(join(base.stateFolder, SSH_HOST_KEY), outer.self.uid, { isSecret: true });

@@ -11,6 +11,8 @@ export interface ByteSource {
   readonly broken: AbortSignal;
   /** The next bytes; `undefined` once the far side has ended its half in order. Rejects when the stream was cut. */
   read(): Promise<Uint8Array | undefined>;
+  /** Tells that nobody looks any more at what {@linkcode read} gave, so that its memory is given back at once. Need not be called. */
+  done?(bytes: Uint8Array): void;
 }
 
 /** What bytes are written to, one write at a time. */
@@ -54,7 +56,10 @@ export async function relay(near: Channel, far: Channel): Promise<RelayEnd> {
 /** Carries bytes to their end, and ends the sink then. False, with the sink open, when either side was cut. Never rejects. */
 export async function carry(from: ByteSource, to: ByteSink): Promise<boolean> {
   try {
-    for (let bytes; (bytes = await from.read()) !== undefined;) await to.write(bytes);
+    for (let bytes; (bytes = await from.read()) !== undefined;) {
+      await to.write(bytes);
+      from.done?.(bytes);
+    }
   } catch {
     return false;
   }

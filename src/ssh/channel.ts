@@ -7,6 +7,7 @@
 import { exitMessage, SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
 import { SshFormatError } from "../core/ssh_wire.ts";
 import type { ByteSink, Channel } from "../net/channel.ts";
+import { giveBack } from "../net/given_back.ts";
 
 /** The connection, as its channels need it. */
 export interface ChannelCarrier {
@@ -106,6 +107,10 @@ export class SshChannel implements Channel {
       if (this.broken.aborted) throw new Error("the channel was closed");
       await new Promise<void>((resolve) => this.#wakeReader = resolve);
     }
+  }
+
+  done(bytes: Uint8Array): void {
+    giveBack(bytes);
   }
 
   async write(bytes: Uint8Array): Promise<void> {

@@ -5,13 +5,15 @@
  * @module
  */
 import type { Logger } from "../core/log.ts";
-import { SSH_MESSAGE } from "../core/ssh_messages.ts";
+import { DISCONNECT } from "../core/ssh_disconnect.ts";
+import { isSshMessage, SSH_MESSAGE } from "../core/ssh_messages.ts";
 import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
 import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
+import type { HostKey } from "./host_key.ts";
 import { LoginDialogue, type LoginJudge } from "./login_dialogue.ts";
 import { OutputQueue } from "./output_queue.ts";
 import type { Ssh2 } from "./ssh2.ts";
-import { DISCONNECT, type HostKey, SshTransport } from "./transport.ts";
+import { SshTransport } from "./transport.ts";
 
 /** Options of {@linkcode SshConnection}. */
 export interface SshConnectionOptions<Login> {
@@ -54,6 +56,7 @@ export class SshConnection<Login> {
   #silences = 0;
   #wakers: (() => void)[] = [];
   #software = "";
+  #isBroken = false;
 
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
     this.#socket = socket;
@@ -67,6 +70,7 @@ export class SshConnection<Login> {
       onService: (service) => this.#serve(service),
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),
+      onFault: (cause) => this.#broken(cause),
       onKeys: () => this.#wake(),
     });
     this.#dialogue = new LoginDialogue(options.judge, {
@@ -121,11 +125,8 @@ export class SshConnection<Login> {
     try {
       await this.#read();
     } catch (cause) {
-      if (!this.over.aborted) {
-        this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
-        this.end(DISCONNECT.protocolError);
-        await aborted(this.over);
-      }
+      this.#broken(cause);
+      await aborted(this.over);
     }
     clearInterval(alive);
     this.cut();
@@ -157,6 +158,7 @@ export class SshConnection<Login> {
 
   #welcome(login: Login): void {
     const services = this.#options.welcome(login, this);
+    this.#transport.workAhead();
     this.#channels = new ChannelTable({
       send: (head, body) => {
         if (!this.over.aborted) this.#transport.send(head, body);
@@ -164,6 +166,14 @@ export class SshConnection<Login> {
       room: () => this.#hasRoom ? undefined : this.#room(),
       used: () => void (this.#lastUsedMs = performance.now()),
     }, services);
+  }
+
+  /** Once: the client is told no more than one goodbye. */
+  #broken(cause: unknown): void {
+    if (this.over.aborted || this.#isBroken) return;
+    this.#isBroken = true;
+    this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
+    this.end(DISCONNECT.protocolError);
   }
 
   get #hasRoom(): boolean {
@@ -193,7 +203,7 @@ export class SshConnection<Login> {
       const count = await this.#socket.read(buffer);
       if (count === null || this.over.aborted) return;
       this.#silences = 0;
-      this.#transport.receive(buffer.subarray(0, count));
+      await this.#transport.receive(buffer.subarray(0, count));
       if (this.#transport.waitingBytes > MAX_BACKLOG_BYTES) {
         throw new SshFormatError("the client does not exchange keys");
       }
@@ -215,7 +225,9 @@ export class SshConnection<Login> {
 
   #receive(payload: Uint8Array): void {
     if (this.over.aborted) return;
-    if (payload[0]! < SSH_MESSAGE.globalRequest) this.#dialogue.receive(payload);
+    const type = payload[0]!;
+    if (!isSshMessage(type)) this.#transport.unimplemented();
+    else if (type < SSH_MESSAGE.globalRequest) this.#dialogue.receive(payload);
     else if (this.#channels) this.#channels.receive(payload);
     else throw new SshFormatError("the client has not logged in");
   }

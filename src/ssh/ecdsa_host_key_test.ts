@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { concatBytes, sshString, sshUint32 } from "../core/ssh_wire.ts";
 import { mpint } from "../../tests/ssh_keys.ts";
 import { loadSsh2 } from "./ssh2.ts";
-import { readHostKey } from "./transport.ts";
+import { readHostKey } from "./host_key.ts";
 
 const CURVES = { 256: "sha256", 384: "sha384", 521: "sha512" } as const;
 

@@ -5,17 +5,26 @@
  *
  * @module
  */
-import { bytesOfText } from "../core/byte_text.ts";
 import { parseIp } from "../core/ip_address.ts";
 import type { TakeDescriptor } from "../core/descriptor_shares.ts";
 import type { LogFields, Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
-import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
-import { type Channel, relay } from "../net/channel.ts";
+import type { UserSockets } from "../core/user_sockets.ts";
+import { relay } from "../net/channel.ts";
 import { ConnChannel } from "../net/conn_channel.ts";
 import { lookUpName } from "../net/name_lookup.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
+import {
+  closeAll,
+  type Far,
+  type Forwarded,
+  type Listening,
+  listenOnLoopback,
+  tcpListening,
+  unixListening,
+  unixName,
+} from "./forward_listeners.ts";
 import { Turns } from "./turns.ts";
 import { UserChannel } from "./user_channel.ts";
 
@@ -49,21 +58,6 @@ const MOST_LOOK_UPS = 2;
 
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
-
-/** How long nothing is accepted where that has failed, milliseconds. */
-const ACCEPT_AGAIN_MS = 200;
-
-/** The other end of a forward. */
-type Far = Channel & { close(): void };
-
-/** What the client is told of a connection. */
-type Forwarded = Parameters<ChannelTable["openForwarded"]>[0];
-
-/** Listeners of one forward: what each gives is a connection, and what the client is told of it. */
-interface Listening {
-  accept(): Promise<{ readonly near: Far; readonly forwarded: Forwarded } | undefined>;
-  close(): void;
-}
 
 /** The forwards of one connection. */
 export class Forwards {
@@ -139,6 +133,7 @@ export class Forwards {
     return new ConnChannel(conn);
   }
 
+  /** One address of the host after the other, until one takes the connection. */
   async #connectTcp({ host, port }: { host: string; port: number }, limit: AbortSignal): Promise<Deno.TcpConn> {
     const faults: unknown[] = [];
     for (const hostname of parseIp(host) ? [host] : await this.#addressesOf(host)) {
@@ -256,66 +251,6 @@ export class Forwards {
     this.#options.log.info("ssh remote forward over", { at });
     return true;
   }
-}
-
-/** One address of the host after the other, until one takes the connection. */
-/** Whatever address is asked for: others reach no forward of a workload. */
-function listenOnLoopback(port: number): Deno.TcpListener[] {
-  const first = Deno.listen({ hostname: "127.0.0.1", port });
-  const found = (first.addr as Deno.NetAddr).port;
-  try {
-    return [first, Deno.listen({ hostname: "::1", port: found })];
-  } catch {
-    return [first]; // There is no IPv6, or something else has that port there.
-  }
-}
-
-/** No address and port can be its name. */
-function unixName(path: string): string {
-  return `unix ${path}`;
-}
-
-function tcpListening(listener: Deno.TcpListener, at: { address: string; port: number }): Listening {
-  return {
-    accept: async () => {
-      const conn = await acceptLater(listener);
-      if (!conn) return undefined;
-      const { hostname: originHost, port: originPort } = conn.remoteAddr;
-      conn.setNoDelay(true);
-      return { near: new ConnChannel(conn), forwarded: { kind: "tcpip", ...at, originHost, originPort } };
-    },
-    close: () => listener.close(),
-  };
-}
-
-/** `undefined` once it is closed. */
-async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | undefined> {
-  for (;;) {
-    try {
-      return await listener.accept();
-    } catch (cause) {
-      if (cause instanceof Deno.errors.BadResource || cause instanceof Deno.errors.Interrupted) return undefined;
-      // Whoever connected may have gone, which keeps nobody else waiting.
-      const { code = "" } = cause as { code?: string };
-      const waitMs = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes(code) ? ACCEPT_AGAIN_MS : 0;
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
-  }
-}
-
-function unixListening(listener: UserListener, path: string): Listening {
-  return {
-    accept: async () => {
-      const connection: UserConnection | undefined = await listener.accept();
-      const forwarded = { kind: "streamlocal", path: bytesOfText(path) } as const;
-      return connection && { near: new UserChannel(connection), forwarded };
-    },
-    close: () => listener.close(),
-  };
-}
-
-function closeAll(listeners: readonly Listening[]): void {
-  for (const listener of listeners) listener.close();
 }
 
 function rejectAfter(limit: AbortSignal): Promise<never> {

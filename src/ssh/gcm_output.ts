@@ -8,6 +8,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { importGcmKey, LARGE_BYTES, LENGTH_FIELD, nextInvocation } from "./gcm.ts";
+import { giveBack } from "../net/given_back.ts";
 import type { Ssh2Protocol } from "./ssh2.ts";
 
 type Ssh2Cipher = Ssh2Protocol["_cipher"];
@@ -20,13 +22,8 @@ interface GcmCipher extends Ssh2Cipher {
   outSeqno: number;
 }
 
-/** From here on a packet is encrypted beside the main thread, bytes. */
-const LARGE_BYTES = 4096;
-
 /** So many packets may be under way: more of them only take memory. */
 const MOST_UNDER_WAY = 16;
-
-const LENGTH_FIELD = 4;
 
 /** The way out of one connection. */
 export class GcmOutput {
@@ -37,7 +34,10 @@ export class GcmOutput {
   #underWay = 0;
   #wakers: (() => void)[] = [];
 
-  /** @param onFault called where a packet cannot be encrypted: the connection is to end */
+  /**
+   * @param onWrite given bytes that are good until it returns
+   * @param onFault called where a packet cannot be encrypted: the connection is to end
+   */
   constructor(onWrite: (bytes: Uint8Array) => void, onFault: (cause: unknown) => void) {
     this.#onWrite = onWrite;
     this.#onFault = onFault;
@@ -59,7 +59,7 @@ export class GcmOutput {
         this.#after(() => encrypt(copy));
       } else encrypt(packet);
     };
-    if (isGcm(cipher)) key = await importKey(cipher._encKey);
+    if (isGcm(cipher)) key = await importGcmKey(cipher._encKey, "encrypt");
   }
 
   /** Whether there is room for another packet. */
@@ -80,7 +80,10 @@ export class GcmOutput {
   #send(pieces: Promise<readonly Uint8Array[]>): void {
     pieces.catch(() => {}); // It is heard in its turn.
     this.#after(async () => {
-      for (const piece of await pieces) this.#onWrite(piece);
+      for (const piece of await pieces) {
+        this.#onWrite(piece);
+        giveBack(piece);
+      }
     });
   }
 
@@ -110,18 +113,6 @@ async function encrypted(
   return [length, new Uint8Array(await crypto.subtle.encrypt(algorithm, key, content))];
 }
 
-function importKey(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
-  return crypto.subtle.importKey("raw", key, "AES-GCM", false, ["encrypt"]);
-}
-
 function isGcm(cipher: Ssh2Cipher): cipher is GcmCipher {
   return "_encKey" in cipher && "_encIV" in cipher;
-}
-
-/** The invocation counter is the last 64 of the 96 bits, big-endian (RFC 5647, 7.1). */
-function nextInvocation(iv: Uint8Array): void {
-  for (let at = 11; at >= 4; at--) {
-    iv[at]!++;
-    if (iv[at] !== 0) return;
-  }
 }

@@ -6,7 +6,54 @@
  */
 import { Buffer } from "node:buffer";
 import { sshFingerprint } from "../core/ssh_public_key.ts";
-import type { HostKey } from "./transport.ts";
+import { ecdsaHostKey } from "./ecdsa_host_key.ts";
+import type { Ssh2, Ssh2Key } from "./ssh2.ts";
+
+/** A key that the server proves to be its own by. */
+export interface HostKey {
+  /** As `ssh-ed25519`. */
+  readonly type: string;
+  /** Its public part, as SSH has it. */
+  readonly publicBlob: Uint8Array;
+  readonly parsed: Ssh2Key;
+}
+
+/** Makes a key of type ed25519; `text` is its private half in OpenSSH's form. */
+export function makeHostKey(ssh2: Pick<Ssh2, "parseKey" | "generateKeyPairSync">): { key: HostKey; text: string } {
+  for (;;) {
+    const text = ssh2.generateKeyPairSync("ed25519").private;
+    const key = readHostKey(ssh2, text);
+    // ssh2 cuts zeros from the beginning of the public half: one key in 256 is none.
+    if (typeof key !== "string") return { key, text };
+  }
+}
+
+/** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
+export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
+  try {
+    const read = parseKey(text);
+    if (read instanceof Error) return "it is no private key, or has a passphrase";
+    const key = Array.isArray(read) ? read[0] : read;
+    if (!key?.isPrivateKey()) return "it is no private key";
+    if (key.type === "ssh-dss") return "DSA is not secure any more";
+    const parsed = key.type.startsWith("ecdsa-") ? ecdsaHostKey(key) : key;
+    const probe = parsed.sign(Buffer.from("a probe"), key.type === "ssh-rsa" ? "sha512" : undefined);
+    if (probe instanceof Error) return `it does not sign: ${probe.message}`;
+    return { type: key.type, publicBlob: key.getPublicSSH(), parsed };
+  } catch (cause) {
+    // Of ssh2, or of Deno's crypto: neither says what it takes.
+    return `it is none that can be used, which ssh-keygen -p may change: ${(cause as Error).message}`;
+  }
+}
+
+/** The keys by the algorithms that they sign with: of several keys of one kind the first. */
+export function hostKeyTable(hostKeys: readonly HostKey[]): { serverHostKey: string[]; keys: Record<string, Ssh2Key> } {
+  const keys: Record<string, Ssh2Key> = {};
+  for (const { type, parsed } of hostKeys) {
+    for (const algorithm of type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]) keys[algorithm] ??= parsed;
+  }
+  return { serverHostKey: Object.keys(keys), keys };
+}
 
 /** `SHA256:...`, as ssh(1) shows it at the first login. */
 export function hostKeyFingerprint({ publicBlob }: HostKey): string {

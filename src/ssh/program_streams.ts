@@ -10,9 +10,15 @@ import type { ByteSource } from "../net/channel.ts";
 export const HANG_UP_MS = 2_000;
 
 /** Gives a program what its client sends, to the end. Never rejects: a program whose client is gone is hung up by others. */
-export async function feed(from: Pick<ByteSource, "read">, { input }: Pick<SessionProcess, "input">): Promise<void> {
+export async function feed(
+  from: Pick<ByteSource, "read" | "done">,
+  { input }: Pick<SessionProcess, "input">,
+): Promise<void> {
   try {
-    for (let bytes; (bytes = await from.read());) if (!await input.write(bytes)) break;
+    for (let bytes; (bytes = await from.read());) {
+      if (!await input.write(bytes)) break;
+      from.done?.(bytes);
+    }
     // What the program does not read any more is taken and dropped: the client must be able to end.
     while (await from.read());
     input.end();

@@ -52,13 +52,14 @@ class SftpLoop {
   }
 
   async run(): Promise<SftpEnd> {
-    for (;;) {
+    for (let bytes: Uint8Array | undefined | "cut" = new Uint8Array();;) {
       for (let packet; (packet = this.#framing.next()) !== undefined;) {
         const answer = await this.#answer(packet);
         if (!await this.#send(answer)) return { kind: "cut" };
         await this.#turns.carried(packet.length + answer.length);
       }
-      const bytes = await this.#receive();
+      this.#channel.done?.(bytes);
+      bytes = await this.#receive();
       if (bytes === "cut") return { kind: "cut" };
       this.#turns.begin();
       if (bytes === undefined) return this.#ended();

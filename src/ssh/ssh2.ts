@@ -3,7 +3,6 @@
  *
  * @module
  */
-import crypto from "node:crypto";
 import type { Buffer } from "node:buffer";
 
 /** A private key as ssh2 has it. */
@@ -20,6 +19,25 @@ export interface Ssh2Key {
 /** A cipher of node's that is at work. */
 export interface Ssh2Cipher {
   final(): unknown;
+}
+
+/** What decrypts a client's packets under one key. */
+export interface Ssh2Decipher {
+  /** The number of the next packet; ssh2 sets it where keys are changed. */
+  inSeqno: number;
+  /** Set by ssh2 while keys are exchanged. Returns `false` where another decipher takes what follows, and a number where none does. */
+  _onPayload(payload: Uint8Array): unknown;
+  /** Takes the bytes from `from` to `to`. Returns where another one goes on; `undefined`: it has taken all. */
+  decrypt(bytes: Buffer, from: number, to: number): number | undefined;
+  free(): void;
+  /** node's; not of GCM, which has one for each packet. */
+  readonly _decipherInstance?: Ssh2Cipher;
+}
+
+/** ssh2's for AES-GCM. */
+export interface Ssh2GcmDecipher extends Ssh2Decipher {
+  readonly _decipherKey: Uint8Array<ArrayBuffer>;
+  readonly _decipherIV: Uint8Array<ArrayBuffer>;
 }
 
 /** One connection's transport. */
@@ -40,8 +58,8 @@ export interface Ssh2Protocol {
     /** node's; not of GCM, which has one for each packet. */
     readonly _cipherInstance?: Ssh2Cipher;
   };
-  /** Set once the client has said its version. */
-  readonly _decipher: { readonly _decipherInstance?: Ssh2Cipher } | undefined;
+  /** Set once the client has said its version; ssh2's own, or another in its place. */
+  _decipher: Ssh2Decipher | undefined;
   readonly _kex: {
     readonly sessionID: Uint8Array;
     /** The client takes SSH_MSG_EXT_INFO, and ssh2 sends its own. */
@@ -100,8 +118,6 @@ export interface Ssh2 {
 export async function loadSsh2(): Promise<Ssh2> {
   // In krun's binary its files lie in no folder.
   (globalThis as { __dirname?: string }).__dirname ??= "/";
-  // It takes node's functions when it is loaded.
-  using _changed = withoutPaddingOfGcm();
   const modules = await Promise.all([
     import("ssh2/lib/protocol/crypto.js"),
     import("ssh2/lib/protocol/kex.js"),
@@ -117,13 +133,13 @@ export async function loadSsh2(): Promise<Ssh2> {
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
 }
 
-/** The binary's Deno, 2.6, does not end a GCM decipher whose padding ssh2 has turned off. GCM has none. */
-function withoutPaddingOfGcm(): Disposable {
-  const { createDecipheriv } = crypto;
-  crypto.createDecipheriv = ((...args: Parameters<typeof createDecipheriv>) => {
-    const decipher = createDecipheriv(...args);
-    if (args[0].endsWith("-gcm")) decipher.setAutoPadding = () => decipher;
-    return decipher;
-  }) as typeof createDecipheriv;
-  return { [Symbol.dispose]: () => void (crypto.createDecipheriv = createDecipheriv) };
+/** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */
+export function endCiphers({ _cipher, _decipher }: Pick<Ssh2Protocol, "_cipher" | "_decipher">): void {
+  for (const cipher of [_cipher._cipherInstance, _decipher?._decipherInstance]) {
+    try {
+      cipher?.final();
+    } catch {
+      // It has ended already, or was in the middle of a packet.
+    }
+  }
 }

@@ -25,7 +25,7 @@ import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts
 import { Session, type SessionWorld } from "./session.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
-import type { HostKey } from "./transport.ts";
+import type { HostKey } from "./host_key.ts";
 import { Turns } from "./turns.ts";
 
 /** Options of {@linkcode serveSsh}. */

@@ -8,133 +8,61 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { randomFillSync } from "node:crypto";
-import { SSH_ALGORITHMS } from "../core/ssh_algorithm.ts";
-import { ciphersFromServer, hasFirstPacket } from "../core/ssh_kexinit.ts";
-import { disconnectMessage, extInfo } from "../core/ssh_messages.ts";
-import { SshFormatError } from "../core/ssh_wire.ts";
-import { MAX_PACKET } from "./channel.ts";
+import { DISCONNECT, disconnectMessage } from "../core/ssh_disconnect.ts";
+import { extInfo, SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
+import type { ClientCiphers } from "../core/ssh_kexinit.ts";
+import { offerTo, SIGNATURES } from "./algorithms.ts";
+import { type Begun, ClientBeginning } from "./client_beginning.ts";
+import { GcmInput, isGcmDecipher } from "./gcm_input.ts";
 import { GcmOutput } from "./gcm_output.ts";
+import { type HostKey, hostKeyTable } from "./host_key.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
-import { ecdsaHostKey } from "./ecdsa_host_key.ts";
-import type { Ssh2, Ssh2Key, Ssh2Protocol } from "./ssh2.ts";
-
-/** A key that the server proves to be its own by. */
-export interface HostKey {
-  /** As `ssh-ed25519`. */
-  readonly type: string;
-  /** Its public part, as SSH has it. */
-  readonly publicBlob: Uint8Array;
-  readonly parsed: Ssh2Key;
-}
+import { PAYLOAD_AT, sharedPacket } from "./packet_room.ts";
+import { endCiphers, type Ssh2, type Ssh2Protocol } from "./ssh2.ts";
 
 /** Options of {@linkcode SshTransport}. None of the functions may throw, but `onPayload`, which then ends the connection. */
 export interface SshTransportOptions {
   readonly ssh2: Ssh2;
   readonly hostKeys: readonly HostKey[];
-  /** Bytes for the client. */
+  /** Bytes for the client; good until it returns. */
   onWrite(bytes: Uint8Array): void;
   /** What the client calls itself, as `OpenSSH_9.2p1 Debian-2`. */
   onVersion(software: string): void;
   /** The client wants to log in, or another service, which is refused. */
   onService(service: string): void;
-  /** A message of the layers above; good until it returns. */
+  /** A message of the layers above, of one byte at least; good until it returns. */
   onPayload(payload: Uint8Array): void;
   /** The client says goodbye, in its own words. */
   onDisconnect(reason: number, words: string): void;
+  /** The client has broken the protocol, with bytes that were taken before: the connection is to be ended. Called once at most. */
+  onFault(cause: unknown): void;
   /** Keys were exchanged, for the first time or anew. */
   onKeys?(): void;
   /** How many bytes of either side keys last. @default {1 GiB} */
   readonly keysLastBytes?: number;
 }
 
-/** Reasons of SSH_MSG_DISCONNECT. */
-export const DISCONNECT = {
-  protocolError: 2,
-  serviceNotAvailable: 7,
-  byApplication: 11,
-  tooManyConnections: 12,
-  noMoreMethods: 14,
-} as const;
-
-/**
- * What OpenSSH of the last ten years, Go's and Python's libraries have, without SHA-1, CBC and compression. Not ecdh-sha2-nistp521:
- * Deno has no exchange of keys on that curve.
- */
-const ALGORITHMS = {
-  kex: [
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "kex-strict-s-v00@openssh.com",
-  ],
-  cipher: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"],
-  // From the server it is the faster one (gcm_output.ts), but a client takes the first of its own list, which OpenSSH's CTR was until 10.0:
-  // who has GCM is offered nothing else.
-  gcm: ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
-  mac: ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"],
-  compress: ["none"],
-} as const;
-
-/** Algorithms of a login's signature. */
-const SIGNATURES = [...new Set(SSH_ALGORITHMS.map(({ signature }) => signature))];
-
-/** Layers above the transport begin here. */
-const FIRST_ABOVE = 50;
-
-/** The longest line with which a client may begin, bytes (RFC 4253, 4.2). */
-const LONGEST_VERSION = 255;
+/** Layers above the transport begin here; of those below the messages that ssh2 knows while no keys are exchanged. */
+const FIRST_ABOVE = 50, BELOW: ReadonlySet<number | undefined> = new Set([1, 2, 3, 4, 5, 6, 7, 20]);
 
 /** After so many bytes of either side keys are exchanged anew (RFC 4253, 9); of packets that is fewer than RFC 4344, 3.1 has. */
 const KEYS_LAST_BYTES = 2 ** 30;
-
-const LINE_FEED = 10;
-
-/** How long a client may wait for what is offered before it says what it has: either may begin (RFC 4253, 7.1). Milliseconds. */
-const PATIENCE_MS = 1_000;
-
-/** Makes a key of type ed25519; `text` is its private half in OpenSSH's form. */
-export function makeHostKey(ssh2: Pick<Ssh2, "parseKey" | "generateKeyPairSync">): { key: HostKey; text: string } {
-  for (;;) {
-    const text = ssh2.generateKeyPairSync("ed25519").private;
-    const key = readHostKey(ssh2, text);
-    // ssh2 cuts zeros from the beginning of the public half: one key in 256 is none.
-    if (typeof key !== "string") return { key, text };
-  }
-}
-
-/** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
-export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
-  try {
-    const read = parseKey(text);
-    if (read instanceof Error) return "it is no private key, or has a passphrase";
-    const key = Array.isArray(read) ? read[0] : read;
-    if (!key?.isPrivateKey()) return "it is no private key";
-    if (key.type === "ssh-dss") return "DSA is not secure any more";
-    const parsed = key.type.startsWith("ecdsa-") ? ecdsaHostKey(key) : key;
-    const probe = parsed.sign(Buffer.from("a probe"), key.type === "ssh-rsa" ? "sha512" : undefined);
-    if (probe instanceof Error) return `it does not sign: ${probe.message}`;
-    return { type: key.type, publicBlob: key.getPublicSSH(), parsed };
-  } catch (cause) {
-    // Of ssh2, or of Deno's crypto: neither says what it takes.
-    return `it is none that can be used, which ssh-keygen -p may change: ${(cause as Error).message}`;
-  }
-}
 
 /** One connection's transport, the server's side. */
 export class SshTransport {
   readonly #protocol: Ssh2Protocol;
   readonly #options: SshTransportOptions;
-  readonly #gcm: GcmOutput;
+  readonly #output: GcmOutput;
+  /** Where the client's cipher is GCM. */
+  #input: GcmInput | undefined;
+  #worksAhead = false;
   /** Payloads that wait for the end of a key exchange. */
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
-  /** What there is of the client's version and first packet; `undefined` once ssh2 has them. */
-  #begun: Buffer | undefined = Buffer.alloc(0);
-  #patience: ReturnType<typeof setTimeout> | undefined;
-  readonly #offerTo: (cipher: readonly string[]) => object;
-  #fault: Error | undefined;
+  readonly #beginning = new ClientBeginning((begun) => this.#beginFirst(begun));
+  readonly #offerTo: (client: ClientCiphers | undefined) => object;
+  #fault: { readonly cause: unknown } | undefined;
+  #hasSaidGoodbye = false;
   #hasKeys = false;
   #isClosed = false;
   /** Bytes of this side and of the client's under the keys that are in force. */
@@ -145,22 +73,24 @@ export class SshTransport {
     this.#options = options;
     const { ssh2: { KexInit, Protocol }, hostKeys, onWrite, onVersion, onService, onDisconnect } = options;
     const { serverHostKey, keys } = hostKeyTable(hostKeys);
-    const both = { mac: ALGORITHMS.mac, compress: ALGORITHMS.compress, lang: [] };
-    const cs = { ...both, cipher: ALGORITHMS.cipher };
-    this.#offerTo = (cipher) => new KexInit({ kex: ALGORITHMS.kex, serverHostKey, cs, sc: { ...both, cipher } });
+    this.#offerTo = (client) => offerTo(client, { KexInit, serverHostKey });
     const write = (bytes: Uint8Array) => {
       this.#used.out += bytes.length;
       onWrite(bytes);
     };
-    this.#gcm = new GcmOutput(write, (cause) => void (this.#fault ??= cause as Error));
+    this.#output = new GcmOutput(write, (cause) => this.#fail(cause));
     this.#protocol = new Protocol({
       server: true,
       hostKeys: keys,
       // To nobody else does OpenSSH's client say that its output was closed, as in `ssh HOST yes | head` (compat.c, SSH_NEW_OPENSSH).
       ident: "OpenSSH_compatible_krun",
-      offer: this.#offerTo(ALGORITHMS.cipher),
+      offer: this.#offerTo(undefined),
       onWrite: write,
-      onError: (error) => void (this.#fault ??= error),
+      onError: (error) => {
+        // ssh2 has said goodbye already.
+        this.#hasSaidGoodbye = true;
+        this.#fail(error);
+      },
       onHeader: ({ versions: { software }, comments }) => onVersion(comments ? `${software} ${comments}` : software),
       onHandshakeComplete: () => this.#exchanged(),
       messageHandlers: {
@@ -170,8 +100,9 @@ export class SshTransport {
     });
     const below = this.#protocol._onPayload;
     this.#protocol._onPayload = (payload) => {
-      const isAbove = payload.length > 0 && payload[0]! >= FIRST_ABOVE;
-      return isAbove ? options.onPayload(payload) : below(payload);
+      const [type] = payload;
+      if (type !== undefined && type >= FIRST_ABOVE) return void options.onPayload(payload);
+      return type === undefined || BELOW.has(type) ? below(payload) : this.unimplemented();
     };
     this.#tellSignatures();
     this.#protocol.start?.();
@@ -184,17 +115,17 @@ export class SshTransport {
 
   /** Whether it takes another packet now. */
   get hasRoom(): boolean {
-    return this.#gcm.hasRoom;
+    return this.#output.hasRoom;
   }
 
   /** Resolves when it takes another packet, or fewer than `most` are on their way. */
   room(most?: number): Promise<void> {
-    return this.#gcm.room(most);
+    return this.#output.room(most);
   }
 
   /** Resolves when all that was sent was given to `onWrite`. */
   emptied(): Promise<void> {
-    return this.#gcm.emptied();
+    return this.#output.emptied();
   }
 
   /** Whether nothing of what it is given is looked at once it has returned. */
@@ -202,15 +133,22 @@ export class SshTransport {
     return this.#hasKeys && !this.isExchanging;
   }
 
-  /** Takes bytes of the client. @throws {Error} when they break the protocol: the connection is to be ended */
-  receive(bytes: Uint8Array): void {
+  /** From now on packets may be held for the client, while others of it are decrypted. */
+  workAhead(): void {
+    this.#worksAhead = true;
+  }
+
+  /**
+   * Takes bytes of the client. Where it has no room for them now, it resolves when all were taken; the next ones have to wait for that.
+   *
+   * @throws {Error} when they break the protocol: the connection is to be ended
+   */
+  receive(bytes: Uint8Array): Promise<void> | undefined {
     // It may keep a view of them.
-    const chunk = this.#beginning(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-    if (!chunk) return;
-    this.#used.in += chunk.length;
-    this.#protocol.parse(chunk, 0, chunk.length);
-    if (this.#fault) throw this.#fault;
-    this.#renewKeys();
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (this.#beginning.isOver) return this.#parse(chunk);
+    const begun = this.#beginning.take(chunk);
+    return begun && this.#begin(begun);
   }
 
   /** How much memory takes what waits for the end of a key exchange, bytes. */
@@ -236,18 +174,18 @@ export class SshTransport {
       this.#waiting.push(payload);
       return;
     }
-    const PAYLOAD = 5;
-    const packet = this.#packet(head.length + (body?.length ?? 0));
-    packet.set(head, PAYLOAD);
-    if (body) packet.set(body, PAYLOAD + head.length);
+    const length = head.length + (body?.length ?? 0);
+    const packet = (this.#hasKeys && sharedPacket(length)) || this.#protocol._cipher.allocPacket(length);
+    packet.set(head, PAYLOAD_AT);
+    if (body) packet.set(body, PAYLOAD_AT + head.length);
     this.#protocol._cipher.encrypt(packet);
     this.#renewKeys();
   }
 
-  /** Room for a packet, with its lengths and its padding. */
-  #packet(payloadLength: number): Buffer {
-    const isLarge = payloadLength >= LARGE_BYTES && payloadLength <= MAX_PACKET + MAX_HEAD;
-    return this.#hasKeys && isLarge ? sharedPacket(payloadLength) : this.#protocol._cipher.allocPacket(payloadLength);
+  /** Tells the client that nobody knows the message that is being handed up (RFC 4253, 11.4). */
+  unimplemented(): void {
+    const number = (this.#protocol._decipher!.inSeqno - 1) >>> 0;
+    this.send(sshMessage(SSH_MESSAGE.unimplemented, number));
   }
 
   /** Exchanges keys anew, if there are some and none are being exchanged. */
@@ -255,8 +193,10 @@ export class SshTransport {
     if (this.#hasKeys && !this.#isClosed && !this.isExchanging) this.#protocol.rekey();
   }
 
-  /** Says goodbye, and why in a few words, if the connection still stands. */
+  /** Says goodbye, and why in a few words, if the connection still stands and has not heard one. */
   disconnect(reason: number, words = ""): void {
+    if (this.#hasSaidGoodbye) return;
+    this.#hasSaidGoodbye = true;
     try {
       // ssh2 has no words for it; but it may say it in the middle of an exchange of keys.
       if (this.#hasKeys && !this.isExchanging) this.send(disconnectMessage(reason, words));
@@ -269,7 +209,7 @@ export class SshTransport {
   /** Lets go of what it holds. */
   close(): void {
     this.#isClosed = true;
-    this.#endBeginning();
+    this.#beginning.close();
     this.#protocol.cleanup();
     endCiphers(this.#protocol);
   }
@@ -292,7 +232,8 @@ export class SshTransport {
   #exchanged(): void {
     if (this.#inForce) endCiphers(this.#inForce);
     this.#inForce = { _cipher: this.#protocol._cipher, _decipher: this.#protocol._decipher };
-    void this.#gcm.takeOver(this.#protocol._cipher);
+    void this.#output.takeOver(this.#protocol._cipher);
+    this.#takeInput();
     this.#hasKeys = true;
     this.#used = { out: 0, in: 0 };
     const waiting = this.#waiting;
@@ -307,86 +248,53 @@ export class SshTransport {
     if (Math.max(this.#used.out, this.#used.in) >= keysLastBytes) this.rekey();
   }
 
-  /**
-   * The client's version and its first packet, as a whole: ssh2 loses what comes after the second piece of a version, and offers what it
-   * has as soon as that is there. Undefined: there is more to come.
-   */
-  #beginning(chunk: Buffer): Buffer | undefined {
-    if (!this.#begun) return chunk;
-    const all = this.#begun = Buffer.concat([this.#begun, chunk]);
-    const end = all.indexOf(LINE_FEED);
-    if (end >= LONGEST_VERSION || (end < 0 && all.length >= LONGEST_VERSION)) {
-      throw new SshFormatError("the client's version is too long");
-    }
-    if (end < 0) return undefined;
-    const packet = all.subarray(end + 1);
-    if (all.toString("latin1", 0, 4) !== "SSH-") return this.#endBeginning();
-    if (!hasFirstPacket(packet)) {
-      this.#patience ??= setTimeout(() => this.#begin(), PATIENCE_MS);
-      return undefined;
-    }
-    if (ciphersFromServer(packet).some((cipher) => ALGORITHMS.gcm.some((gcm) => gcm === cipher))) {
-      this.#protocol._offer = this.#offerTo(ALGORITHMS.gcm);
-    }
-    return this.#endBeginning();
+  #begin({ bytes, ciphers }: Begun): Promise<void> | undefined {
+    if (ciphers) this.#protocol._offer = this.#offerTo(ciphers);
+    return this.#parse(bytes);
   }
 
   /** The client waits for what is offered before it says what it has. */
-  #begin(): void {
-    const all = this.#endBeginning()!;
+  #beginFirst(begun: Begun): void {
     try {
-      this.#protocol.parse(all, 0, all.length);
+      this.#begin(begun);
     } catch (cause) {
       this.#options.onDisconnect(DISCONNECT.protocolError, (cause as Error).message);
     }
   }
 
-  #endBeginning(): Buffer | undefined {
-    const all = this.#begun;
-    this.#begun = undefined;
-    clearTimeout(this.#patience);
-    return all;
-  }
-}
-
-/** From here on a packet is made in the shared buffer; beside what a channel sends at once there are at most so many bytes. */
-const LARGE_BYTES = 1024, MAX_HEAD = 64;
-
-let shared: Buffer | undefined;
-
-/**
- * As ssh2's `allocPacket`, for ciphers with blocks of 16 bytes whose length field is not encrypted, which all that are offered are. A packet
- * is encrypted before anything else happens, into bytes of its own, so that one buffer does for all: to allocate it costs as much as a
- * tenth of its encryption.
- */
-function sharedPacket(payloadLength: number): Buffer {
-  const BLOCK = 16, LEAST_PADDING = 4, LENGTH_FIELD = 4;
-  shared ??= Buffer.alloc(MAX_PACKET + MAX_HEAD + 2 * BLOCK + LENGTH_FIELD + 1);
-  let padding = BLOCK - (1 + payloadLength) % BLOCK;
-  if (padding < LEAST_PADDING) padding += BLOCK;
-  const packet = shared.subarray(0, LENGTH_FIELD + 1 + payloadLength + padding);
-  packet.writeUInt32BE(packet.length - LENGTH_FIELD);
-  packet[LENGTH_FIELD] = padding;
-  randomFillSync(packet, packet.length - padding, padding);
-  return packet;
-}
-
-/** The keys by the algorithms that they sign with: of several keys of one kind the first. */
-function hostKeyTable(hostKeys: readonly HostKey[]): { serverHostKey: string[]; keys: Record<string, Ssh2Key> } {
-  const keys: Record<string, Ssh2Key> = {};
-  for (const { type, parsed } of hostKeys) {
-    for (const algorithm of type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]) keys[algorithm] ??= parsed;
-  }
-  return { serverHostKey: Object.keys(keys), keys };
-}
-
-/** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */
-function endCiphers({ _cipher, _decipher }: Pick<Ssh2Protocol, "_cipher" | "_decipher">): void {
-  for (const cipher of [_cipher._cipherInstance, _decipher?._decipherInstance]) {
+  #parse(chunk: Buffer): Promise<void> | undefined {
     try {
-      cipher?.final();
-    } catch {
-      // It has ended already, or was in the middle of a packet.
+      if (!this.#fault) this.#protocol.parse(chunk, 0, chunk.length);
+    } catch (cause) {
+      this.#fault ??= { cause };
     }
+    if (this.#fault) throw this.#fault.cause;
+    const rest = this.#input?.takeRest();
+    this.#used.in += chunk.length - (rest?.length ?? 0);
+    this.#renewKeys();
+    return rest && this.#parseLater(rest, this.#input!);
+  }
+
+  async #parseLater(rest: Buffer, input: GcmInput): Promise<void> {
+    await input.room();
+    if (!this.#isClosed) await this.#parse(rest);
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#fault || this.#isClosed) return;
+    this.#fault = { cause };
+    this.#options.onFault(cause);
+  }
+
+  #takeInput(): void {
+    const decipher = this.#protocol._decipher!;
+    this.#input = isGcmDecipher(decipher)
+      ? new GcmInput(decipher, {
+        isExchanging: () => this.isExchanging,
+        mayWorkAhead: () => this.#worksAhead,
+        onFault: (cause) => this.#fail(cause),
+      })
+      : undefined;
+    if (this.#input) this.#protocol._decipher = this.#input;
   }
 }

@@ -42,6 +42,8 @@ export class RawSshClient implements AsyncDisposable {
   readonly received: Uint8Array[] = [];
   /** The reason of krun's goodbye. */
   goodbye: number | undefined;
+  /** Numbers of the packets whose messages krun does not know, as it says. */
+  readonly unimplemented: number[] = [];
   isOver = false;
   readonly #conn: Deno.Conn;
   #writing: Promise<unknown> = Promise.resolve();
@@ -57,6 +59,7 @@ export class RawSshClient implements AsyncDisposable {
       onWrite: (bytes) => this.write(bytes.slice()),
       onPayload: (payload) => void this.received.push(payload.slice()),
       onDisconnect: (reason) => this.goodbye = reason,
+      onUnimplemented: (number) => void this.unimplemented.push(number),
     });
   }
 

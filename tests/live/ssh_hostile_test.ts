@@ -1,9 +1,11 @@
 /** The debug SSH server under attack, before and after a login: it serves on, its memory stays, and its log has no error. */
 import assert from "node:assert/strict";
+import { DISCONNECT } from "../../src/core/ssh_disconnect.ts";
 import { SSH_MESSAGE, sshMessage } from "../../src/core/ssh_messages.ts";
 import { concatBytes, sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
+import { type HostKey, readHostKey } from "../../src/ssh/host_key.ts";
 import { loadSsh2 } from "../../src/ssh/ssh2.ts";
-import { DISCONNECT, type HostKey, readHostKey, SshTransport } from "../../src/ssh/transport.ts";
+import { SshTransport } from "../../src/ssh/transport.ts";
 import { plainPacket, SshClientTransport } from "../ssh_client_transport.ts";
 import { waitFor } from "../wait.ts";
 import { holdsAgain, residentBytes, steadyFootprint } from "./footprint.ts";
@@ -38,7 +40,13 @@ async function handshake(): Promise<Uint8Array> {
   const key = readHostKey(ssh2, ssh2.generateKeyPairSync("ed25519").private) as HostKey;
   const [said, answers]: [Uint8Array[], Uint8Array[]] = [[], []];
   const nothing = () => {};
-  const others = { onVersion: nothing, onService: nothing, onPayload: nothing, onDisconnect: nothing };
+  const others = {
+    onVersion: nothing,
+    onService: nothing,
+    onPayload: nothing,
+    onDisconnect: nothing,
+    onFault: nothing,
+  };
   const server = new SshTransport({
     ssh2,
     hostKeys: [key],
@@ -235,6 +243,31 @@ Deno.test("who breaks the protocol is told goodbye, before and after a login, an
     ];
     for (const parts of short) await isEnded(rig, (client) => client.send(...parts));
   });
+  await t.step("a packet that is none, while others are under way", async () => {
+    await isEnded(rig, async (client) => {
+      const sleeping = await client.exec("sleep 60");
+      for (let sent = 0; sent < 8; sent++) client.data(sleeping, new Uint8Array(32_000));
+      client.write(new Uint8Array(40_000).fill(255));
+    });
+    await isEnded(rig, async (client) => {
+      const sleeping = await client.exec("sleep 60");
+      for (let sent = 0; sent < 4; sent++) client.data(sleeping, new Uint8Array(32_000));
+      client.write(concatBytes(sshUint32(32_000), new Uint8Array(80_000)));
+    });
+  });
+  await t.step("messages that nobody knows end nothing: krun says so, before and after a login", async () => {
+    await using client = await RawSshClient.connect(rig.port);
+    // Packets are counted from the change of keys on: the first one asks for the service.
+    await client.transport.service("ssh-userauth");
+    for (const type of [9, 70, 85, 200, 255]) client.send(Uint8Array.of(type));
+    await waitFor("the answers", () => client.unimplemented.length === 5);
+    client.send(signedRequest(client.transport.sessionId, await Deno.readTextFile(rig.key)));
+    await client.take(SSH_MESSAGE.userauthSuccess);
+    for (const type of [49, 79, 101, 192]) client.send(Uint8Array.of(type), sshString("x"));
+    await client.exec("exit 4");
+    assert.deepEqual(await client.exited(), { status: 4 });
+    assert.deepEqual(client.unimplemented, [1, 2, 3, 4, 5, 7, 8, 9, 10]);
+  });
   await t.step("the others go on", async () => {
     witness.data(session, "still here");
     await waitFor("an answer", () => witness.output === "still here");
@@ -287,6 +320,20 @@ Deno.test("a client that has logged in and floods krun takes little of its memor
       await standsAfter(rig);
       flat();
     });
+    flat();
+  });
+  await t.step("packets as large as they may be", async () => {
+    await using client = await login();
+    const large = sshString(new Uint8Array(33_000));
+    await flood(client, 5000, Uint8Array.of(globalRequest), sshString("nobody@example.com"), Uint8Array.of(0), large);
+    await client.flushed();
+    await standsAfter(rig);
+    flat();
+  });
+  await t.step("messages that nobody knows", async () => {
+    await using client = await login();
+    await flood(client, 20_000, Uint8Array.of(200));
+    await waitFor("the answers", () => client.unimplemented.length === 20_000);
     flat();
   });
   await t.step("requests of a channel", async () => {

@@ -9,7 +9,7 @@ import type { ConnectionServices } from "../../src/ssh/channel_table.ts";
 import { SshConnection } from "../../src/ssh/connection.ts";
 import { createLoginJudge, type SshLogin } from "../../src/ssh/login_judge.ts";
 import { loadSsh2, type Ssh2 } from "../../src/ssh/ssh2.ts";
-import { type HostKey, readHostKey } from "../../src/ssh/transport.ts";
+import { type HostKey, readHostKey } from "../../src/ssh/host_key.ts";
 import { RecordingLog } from "../recording_log.ts";
 import { runProgram } from "../ssh_keygen.ts";
 import { freePort, type ServerProcess, startProcess, untilReady } from "./server_process.ts";

@@ -1,0 +1,91 @@
+/**
+ * Where -R listens for a client: a port on loopback, or a socket of the workload. In: where. Out: connections, and what the client is told of
+ * each.
+ *
+ * @module
+ */
+import { bytesOfText } from "../core/byte_text.ts";
+import type { UserConnection, UserListener } from "../core/user_sockets.ts";
+import type { Channel } from "../net/channel.ts";
+import { ConnChannel } from "../net/conn_channel.ts";
+import type { ChannelTable } from "./channel_table.ts";
+import { UserChannel } from "./user_channel.ts";
+
+/** How long nothing is accepted where that has failed, milliseconds. */
+const ACCEPT_AGAIN_MS = 200;
+
+/** The other end of a forward. */
+export type Far = Channel & { close(): void };
+
+/** What the client is told of a connection. */
+export type Forwarded = Parameters<ChannelTable["openForwarded"]>[0];
+
+/** Listeners of one forward: what each gives is a connection, and what the client is told of it. */
+export interface Listening {
+  /** `undefined` once it is closed. */
+  accept(): Promise<{ readonly near: Far; readonly forwarded: Forwarded } | undefined>;
+  /** Ends it; connections stay. */
+  close(): void;
+}
+
+/** Opens a port, whatever address is asked for: others reach no forward of a workload. @throws {Error} */
+export function listenOnLoopback(port: number): Deno.TcpListener[] {
+  const first = Deno.listen({ hostname: "127.0.0.1", port });
+  const found = (first.addr as Deno.NetAddr).port;
+  try {
+    return [first, Deno.listen({ hostname: "::1", port: found })];
+  } catch {
+    return [first]; // There is no IPv6, or something else has that port there.
+  }
+}
+
+/** What a socket is called among the listeners: no address and port can be its name. */
+export function unixName(path: string): string {
+  return `unix ${path}`;
+}
+
+/** On a port that is open, for the client that has asked for it by this address. */
+export function tcpListening(listener: Deno.TcpListener, at: { address: string; port: number }): Listening {
+  return {
+    accept: async () => {
+      const conn = await acceptLater(listener);
+      if (!conn) return undefined;
+      const { hostname: originHost, port: originPort } = conn.remoteAddr;
+      conn.setNoDelay(true);
+      return { near: new ConnChannel(conn), forwarded: { kind: "tcpip", ...at, originHost, originPort } };
+    },
+    close: () => listener.close(),
+  };
+}
+
+/** `undefined` once it is closed. */
+async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | undefined> {
+  for (;;) {
+    try {
+      return await listener.accept();
+    } catch (cause) {
+      if (cause instanceof Deno.errors.BadResource || cause instanceof Deno.errors.Interrupted) return undefined;
+      // Whoever connected may have gone, which keeps nobody else waiting.
+      const { code = "" } = cause as { code?: string };
+      const waitMs = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes(code) ? ACCEPT_AGAIN_MS : 0;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+  }
+}
+
+/** On a socket of the workload. */
+export function unixListening(listener: UserListener, path: string): Listening {
+  return {
+    accept: async () => {
+      const connection: UserConnection | undefined = await listener.accept();
+      const forwarded = { kind: "streamlocal", path: bytesOfText(path) } as const;
+      return connection && { near: new UserChannel(connection), forwarded };
+    },
+    close: () => listener.close(),
+  };
+}
+
+/** Ends all of them. */
+export function closeAll(listeners: readonly Listening[]): void {
+  for (const listener of listeners) listener.close();
+}

@@ -42,6 +42,9 @@ const LONGEST_PACKET = 35_000;
 
 const BLOCK = 16, LEAST_PADDING = 4;
 
+/** The messages below are ssh2's, which takes them as Buffers. */
+const FIRST_ABOVE = 50;
+
 /** The way in of one connection under one key. */
 export class GcmInput implements Ssh2Decipher {
   inSeqno: number;
@@ -52,9 +55,9 @@ export class GcmInput implements Ssh2Decipher {
   /** Of the Web's crypto, once it is there. */
   #key: CryptoKey | undefined;
   /** A packet, or its length, that has not come as a whole. */
-  #begun: { readonly bytes: Buffer; length: number } | undefined;
+  #begun: { readonly bytes: Uint8Array; length: number } | undefined;
   readonly #ahead: Ahead[] = [];
-  #rest: Buffer | undefined;
+  #rest: Uint8Array | undefined;
   /** Nothing that comes is taken any more. */
   #isDeaf = false;
   #wakers: (() => void)[] = [];
@@ -70,15 +73,17 @@ export class GcmInput implements Ssh2Decipher {
   }
 
   /** What it had no room for; once {@linkcode room} has resolved it is to be given again, to whoever is in its place then. */
-  takeRest(): Buffer | undefined {
+  takeRest(): Uint8Array | undefined {
     const rest = this.#rest;
     this.#rest = undefined;
     return rest;
   }
 
-  /** Resolves when it takes another packet, or never will. */
+  /** Resolves when it takes some packets again, or never will. */
   async room(): Promise<void> {
-    while (this.#isFull) await new Promise<void>((resolve) => this.#wakers.push(resolve));
+    // Not for each one: to begin again costs as much as a packet.
+    const most = () => this.#options.isExchanging() ? 0 : MOST_UNDER_WAY / 2;
+    while (this.#ahead.length > most()) await new Promise<void>((resolve) => this.#wakers.push(resolve));
   }
 
   /**
@@ -89,7 +94,8 @@ export class GcmInput implements Ssh2Decipher {
    */
   decrypt(data: Buffer, from: number, to: number): number | undefined {
     try {
-      return this.#takeAll(data, { from, to });
+      // Views of a Buffer are Buffers, which take much longer to make.
+      return this.#takeAll(new Uint8Array(data.buffer, data.byteOffset, data.length), { from, to });
     } catch (cause) {
       this.#isDeaf = true;
       if (this.#ahead.length === 0) throw cause;
@@ -110,7 +116,7 @@ export class GcmInput implements Ssh2Decipher {
     return underWay >= MOST_UNDER_WAY || (underWay > 0 && this.#options.isExchanging());
   }
 
-  #takeAll(data: Buffer, { from, to }: { from: number; to: number }): number | undefined {
+  #takeAll(data: Uint8Array, { from, to }: { from: number; to: number }): number | undefined {
     for (let at = from; at < to && !this.#isDeaf;) {
       if (this.#isFull) {
         this.#rest = data.subarray(at, to);
@@ -126,22 +132,23 @@ export class GcmInput implements Ssh2Decipher {
   }
 
   /** The packet that the bytes begin or go on with, once it is there as a whole, and how many of them it took. */
-  #next(bytes: Buffer): { packet?: Uint8Array; taken: number } {
+  #next(bytes: Uint8Array): { packet?: Uint8Array; taken: number } {
     if (!this.#begun && bytes.length >= LENGTH_FIELD) {
       const taken = packetLength(bytes);
       if (taken <= bytes.length) return { packet: bytes.subarray(0, taken), taken };
     }
-    const begun = this.#begun ??= { bytes: Buffer.alloc(LENGTH_FIELD), length: 0 };
-    const taken = bytes.copy(begun.bytes, begun.length);
+    const begun = this.#begun ??= { bytes: new Uint8Array(LENGTH_FIELD), length: 0 };
+    const taken = Math.min(bytes.length, begun.bytes.length - begun.length);
+    begun.bytes.set(bytes.subarray(0, taken), begun.length);
     begun.length += taken;
     if (begun.length < begun.bytes.length) return { taken };
     if (begun.length > LENGTH_FIELD) {
       this.#begun = undefined;
       return { packet: begun.bytes, taken };
     }
-    const bytesOfAll = Buffer.alloc(packetLength(begun.bytes));
-    bytesOfAll.set(begun.bytes);
-    this.#begun = { bytes: bytesOfAll, length: LENGTH_FIELD };
+    const whole = new Uint8Array(packetLength(begun.bytes));
+    whole.set(begun.bytes);
+    this.#begun = { bytes: whole, length: LENGTH_FIELD };
     return { taken };
   }
 
@@ -198,10 +205,13 @@ export class GcmInput implements Ssh2Decipher {
   }
 
   #handUp(content: Uint8Array): unknown {
-    const [padding = 0] = content;
+    const padding = content[0]!;
     if (padding < LEAST_PADDING || padding >= content.length) throw new SshFormatError("a packet has a bad padding");
     this.inSeqno = (this.inSeqno + 1) >>> 0;
-    return this._onPayload(Buffer.from(content.buffer, content.byteOffset + 1, content.length - 1 - padding));
+    const { buffer, byteOffset, length } = content;
+    const view = [buffer, byteOffset + 1, length - 1 - padding] as const;
+    const isAbove = content.length > 1 && content[1]! >= FIRST_ABOVE;
+    return this._onPayload(isAbove ? new Uint8Array(...view) : Buffer.from(...view));
   }
 
   #end(cause: unknown): void {
@@ -222,8 +232,8 @@ export function isGcmDecipher(decipher: Ssh2Decipher): decipher is Ssh2GcmDeciph
 }
 
 /** Of the packet as a whole. @throws {SshFormatError} when no packet is so long */
-function packetLength(bytes: Buffer): number {
-  const length = bytes.readUInt32BE();
+function packetLength({ buffer, byteOffset }: Uint8Array): number {
+  const length = new DataView(buffer, byteOffset).getUint32(0);
   const whole = LENGTH_FIELD + length + TAG;
   if (length < BLOCK || length % BLOCK !== 0 || whole > LONGEST_PACKET) {
     throw new SshFormatError("a packet has a bad length");

@@ -272,7 +272,7 @@ export class SshTransport {
     const rest = this.#input?.takeRest();
     this.#used.in += chunk.length - (rest?.length ?? 0);
     this.#renewKeys();
-    return rest && this.#parseLater(rest, this.#input!);
+    return rest && this.#parseLater(Buffer.from(rest.buffer, rest.byteOffset, rest.length), this.#input!);
   }
 
   async #parseLater(rest: Buffer, input: GcmInput): Promise<void> {

@@ -324,11 +324,18 @@ function forwardTripMs(servers: Servers, target: Target): Promise<number> {
 }
 
 /**
- * What each session adds to the server's proportional memory; the programs in them are the same for both. They end with their input: sshd
- * tells a program without a terminal nothing when its client has gone.
+ * What each session adds to the server's proportional memory, which is warm: what V8 still holds of earlier streams it would give back
+ * while the sessions are opened. The programs in them are the same for both. They end with their input: sshd tells a program without a
+ * terminal nothing when its client has gone.
  */
 async function idleMb(servers: Servers, target: Target): Promise<number> {
+  await openSessions(servers, target);
   const before = proportionalMb(target);
+  return (await openSessions(servers, target) - before) / IDLE;
+}
+
+/** Opens sessions, and ends them again. Resolves to the memory of the server while they were open. */
+async function openSessions(servers: Servers, target: Target): Promise<number> {
   const args = [...clientArgs(servers, target), HOST, "echo here; exec cat"];
   const clients = Array.from(
     { length: IDLE },
@@ -340,7 +347,7 @@ async function idleMb(servers: Servers, target: Target): Promise<number> {
       await reader.read();
       await reader.cancel();
     }));
-    return (proportionalMb(target) - before) / IDLE;
+    return proportionalMb(target);
   } finally {
     await Promise.all(clients.map(({ stdin }) => stdin.close()));
     await Promise.all(clients.map(({ status }) => status));

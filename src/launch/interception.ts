@@ -91,6 +91,9 @@ async function networkFacts(
   }
 }
 
+/** How often, and after how many milliseconds, it is looked again whose the network namespace is where a killed krun left something. */
+const MOST_LOOKS = 4, LOOK_AGAIN_MS = 50;
+
 /** Whose the network namespace is, once what killed kruns left in it is gone. */
 async function scopeOf(
   proc: ProcReader,
@@ -101,8 +104,13 @@ async function scopeOf(
   // Nearly always there is no such process, and no program has to be asked.
   if (scope.scope === "own" || !anyMarked()) return scope;
   const dead = await deadRuns(proc, programs(path));
-  const leftovers = [...ofBase, ...dead.flatMap((run) => findSurvivors({ programs: [], run }))];
-  return networkScope(proc, pid, { leftovers });
+  for (let looks = 1;; looks++) {
+    const leftovers = [...ofBase, ...dead.flatMap((run) => findSurvivors({ programs: [], run }))];
+    const found = networkScope(proc, pid, { leftovers });
+    if (found.scope === "own" || dead.length === 0 || looks === MOST_LOOKS) return found;
+    // A child that a leftover has just started is not known yet, and of what is ending the socket stays longer than the holder.
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
 }
 
 /**

@@ -87,7 +87,8 @@ export async function applyInterception(
   for (const reason of [...args.notes, ...(leavesOut === undefined ? [] : [leavesOut])]) {
     log.warn("not all is intercepted", { reason });
   }
-  log.info("traffic is intercepted", { scope: plan.scope, backend: plan.backend.kind, ipv6: families.includes(6) });
+  const { scope, sharedWith, backend } = plan;
+  log.info("traffic is intercepted", { scope, sharedWith, backend: backend.kind, ipv6: families.includes(6) });
   return note;
 }
 

@@ -64,10 +64,30 @@ export function containerRunAs(container: V1Container, { pod, self, passwd, grou
   return { uid, gid, groups: [...new Set([...asked, ...merged])] };
 }
 
-function passwdEntry(passwd: string, uid: number): { name: string; gid: number } | undefined {
+/**
+ * The home folder of a program that may be another user than krun: that user's, as a container runtime has it, where `home` is the one
+ * that krun's own user has. A HOME that somebody has chosen stays.
+ */
+export function homeAs(
+  home: string | undefined,
+  { uid, self, passwd }: Pick<RunAsOptions, "passwd"> & { readonly uid: number; readonly self: Pick<RunAs, "uid"> },
+): string | undefined {
+  const homeOf = (user: number) => passwdEntry(passwd, user)?.home || "/";
+  const isChosen = home !== homeOf(self.uid) && !(self.uid === 0 && home === "/root");
+  return uid === self.uid || isChosen ? home : homeOf(uid);
+}
+
+interface PasswdEntry {
+  readonly name: string;
+  readonly gid: number;
+  /** Empty where the entry has none. */
+  readonly home: string;
+}
+
+function passwdEntry(passwd: string, uid: number): PasswdEntry | undefined {
   for (const line of passwd.split("\n")) {
-    const [name, , id, gid] = line.split(":");
-    if (name && Number(id) === uid && id !== "" && /^\d+$/.test(gid ?? "")) return { name, gid: Number(gid) };
+    const [name, , id, gid, , home = ""] = line.split(":");
+    if (name && Number(id) === uid && id !== "" && /^\d+$/.test(gid ?? "")) return { name, gid: Number(gid), home };
   }
   return undefined;
 }

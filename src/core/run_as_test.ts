@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { V1Container, V1Pod } from "@kubernetes/client-node";
 import { KrunError } from "./errors.ts";
-import { containerRunAs, type RunAs } from "./run_as.ts";
+import { containerRunAs, homeAs, type RunAs } from "./run_as.ts";
 
 const ROOT: RunAs = { uid: 0, gid: 0, groups: [0, 1] };
 const USER: RunAs = { uid: 1000, gid: 1000, groups: [1000, 27] };
@@ -33,6 +33,17 @@ Deno.test("containerRunAs() lists fsGroup, then supplementalGroups, then /etc/gr
   const shared = { runAsUser: 1000, runAsGroup: 1, fsGroup: 2000, supplementalGroups: [3000, 27] };
   assert.deepEqual(as(ROOT, undefined, shared).groups, [2000, 3000, 27, 44]);
   assert.deepEqual(as(ROOT, undefined, { ...shared, supplementalGroupsPolicy: "Strict" }).groups, [2000, 3000, 27]);
+});
+
+Deno.test("homeAs() is the other user's home, else /, where krun's is what krun's own user has", () => {
+  const home = (given: string | undefined, uid: number, { self = ROOT, passwd = PASSWD } = {}) =>
+    homeAs(given, { uid, self, passwd });
+  assert.deepEqual([home("/root", 1000), home("/root", 4000)], ["/home/alice", "/"]);
+  assert.deepEqual([home("/", 1000, { self: { ...USER, uid: 4000 } })], ["/home/alice"]);
+  // An image without /etc/passwd.
+  assert.deepEqual([home("/root", 1000, { passwd: "" }), home("/", 1000, { passwd: "" })], ["/", "/"]);
+  // Somebody has chosen it; nobody has; it is krun's own user.
+  assert.deepEqual([home("/data", 1000), home(undefined, 1000), home("/root", 0)], ["/data", undefined, "/root"]);
 });
 
 Deno.test("containerRunAs() refuses root under runAsNonRoot", () => {

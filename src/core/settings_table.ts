@@ -176,7 +176,8 @@ export const SETTINGS = [
     group: "program",
     unit: "uid[:gid]",
     unset: "krun's own user",
-    says: "User and group of the program; without a gid the user's own group",
+    says:
+      "User and group of the program; without a gid the user's own group. HOME becomes that user's in /etc/passwd, else /, unless it was set to something else than krun's own user has",
     example: "1000:1000",
     seenBy: "krun",
   },

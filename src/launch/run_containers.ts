@@ -19,7 +19,7 @@ import { Processes } from "../pod/process.ts";
 import { releaseCode } from "../pod/resident_code.ts";
 import { Supervisor } from "../pod/supervisor.ts";
 import { ChangeReaction } from "./change_reaction.ts";
-import { machineRunAs } from "./machine_run_as.ts";
+import { machineHome, machineRunAs } from "./machine_run_as.ts";
 import type { MeshHealth } from "./mesh_health.ts";
 import type { ProxyRun } from "./mesh_proxy.ts";
 import type { Run } from "./run.ts";
@@ -180,7 +180,9 @@ const OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
  * krun itself has added: what it was given, and nothing else, be it krun's, the program's or a Service's.
  */
 export function containerEnvironment(
-  { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & { mounted: Pick<MountedPod, "env"> },
+  { outer, mounted, plan, settings }: Pick<Run, "outer" | "plan" | "settings"> & {
+    mounted: Pick<MountedPod, "env" | "pod">;
+  },
   container: V1Container,
   metadataEnv: Env = {},
 ): Env {
@@ -190,7 +192,9 @@ export function containerEnvironment(
     const given = Object.entries(mounted.env(container.name)).filter(([name]) => names.has(name));
     return { PATH: OWN_PATH, ...Object.fromEntries(given) };
   }
-  return programEnv({ ...outer.env, ...metadataEnv }, mounted.env(container.name), {
+  const home = machineHome(container, { pod: mounted.pod, self: outer.self, home: outer.env.HOME });
+  const own = home === undefined ? outer.env : { ...outer.env, HOME: home };
+  return programEnv({ ...own, ...metadataEnv }, mounted.env(container.name), {
     passEnv: settings.passEnv,
     ownsKubernetesEnv,
     references: references?.variables ?? [],

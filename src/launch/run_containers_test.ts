@@ -42,6 +42,7 @@ function environments(mode: MeshMode): Map<string, Env> {
     node: NODE,
   };
   const mounted = {
+    pod,
     env: (name: string) =>
       containerEnv(podContainers(pod).find((container) => container.name === name)!, { pod, inputs }),
   };

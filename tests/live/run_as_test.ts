@@ -73,6 +73,20 @@ Deno.test("KRUN_RUN_AS decides user, group and groups of the program, who can re
   });
 });
 
+Deno.test("KRUN_RUN_AS gives the program its user's home, and keeps one that was chosen", async () => {
+  await using workspace = await Workspace.create();
+  const homeOf = async (env: Record<string, string>) => {
+    const { code, stdout, stderr } = await workspace.run({ args: sh("echo $HOME"), env });
+    assert.equal(code, 0, stderr);
+    return stdout.trim();
+  };
+  assert.equal(await homeOf({ HOME: "/root", KRUN_RUN_AS: "54321" }), "/");
+  assert.equal(await homeOf({ HOME: "/root", KRUN_RUN_AS: `${NOBODY}` }), "/nonexistent");
+  assert.equal(await homeOf({ HOME: "/srv", KRUN_RUN_AS: "54321" }), "/srv");
+  assert.equal(await homeOf({ HOME: "/root" }), "/root");
+  assert.equal(await homeOf({ HOME: "/root", KRUN_RUN_AS: "54321", KRUN_REFRESH: "never" }), "/", "krun is gone");
+});
+
 Deno.test("KRUN_RUN_AS lets kubectl below another base work as the service account, by files of that user alone", async () => {
   await using shop = await Shop.create(server);
   for (const folder of [shop.root, shop.base]) await Deno.chmod(folder, 0o755);

@@ -158,7 +158,10 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
     assert.equal((await listening("listen", free)).stdout, "in\n");
     await audited(
       rig,
-      new RegExp(`info ssh remote forward user=\\S+ key=\\S+ comment=listen at=localhost:${free}$`, "m"),
+      new RegExp(
+        `info ssh remote forward user=\\S+ key=\\S+ comment=listen at=127\\.0\\.0\\.1:${free}(?:,\\[::1\\]:${free})?$`,
+        "m",
+      ),
     );
     const other = await listening("listen", freePort());
     assert.deepEqual([other.code, other.stdout], [255, ""]);

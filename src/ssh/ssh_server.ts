@@ -181,12 +181,12 @@ class Server implements SshServer {
     const { ssh2, clock } = this.#options;
     const from = `${ends.client.address} ${ends.client.port}`;
     const log = withFields(this.#options.log, { from });
+    const { signal: over } = this.#over;
     const judge = createLoginJudge({
       ...this.#options,
       peerAddress: ends.client.address,
-      tokens: this.#options.tokens && { ...this.#options.tokens, signal: this.#over.signal, turns: this.#reviews },
-      log,
-      over: this.#over.signal,
+      tokens: this.#options.tokens && { ...this.#options.tokens, signal: over, turns: this.#reviews, clock },
+      ...{ log, over },
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
       ssh2,

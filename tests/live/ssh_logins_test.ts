@@ -181,7 +181,10 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
   await t.step("whose time ends while they are in is put out", async () => {
     const { code, stdout } = await soon;
     assert.deepEqual([code, stdout], [255, "in\n"]);
-    await audited(rig, /info ssh connection ended user=soon key=\S+ comment=soon reason="what let it in has expired"/);
+    await audited(
+      rig,
+      /info ssh connection ended user=soon key=\S+ comment=soon reason="the line of the key has expired at \S+"/,
+    );
     await audited(rig, /info ssh logout from="127.0.0.1 \d+" user=soon key=/);
   });
   target.close();

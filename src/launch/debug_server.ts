@@ -116,7 +116,8 @@ export class DebugServer implements AsyncDisposable {
 
   /** Nobody new is let in, and whoever is in is told. */
   stop(): void {
-    this.#server?.stop();
+    const isAsked = this.#run.control.stop.aborted;
+    this.#server?.stop(isAsked ? "the program is being stopped" : "the program has ended");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -155,13 +156,13 @@ export class DebugServer implements AsyncDisposable {
       if (this.#isNews(warning)) log.warn("an ssh key is not used", { reason: warning });
     }
     const { cluster, identity: { namespace } } = this.#run.plan;
+    // Whoever has to go does not stay for what comes after.
+    this.#server?.judgeAgain();
     const takesTokens = ssh.rbac && cluster !== undefined && namespace !== undefined;
     if (this.#authorities.authorized.length === 0 && !takesTokens) {
       this.#tellNobody();
       return await this.#close();
     }
-    // Whoever has to go does not stay for what comes after.
-    this.#server?.judgeAgain();
     const before = this.#hostKeys;
     await this.#readHostKeys();
     if (!this.#server) return this.#over.signal.aborted ? undefined : await this.#open();
@@ -183,7 +184,7 @@ export class DebugServer implements AsyncDisposable {
     const server = this.#server;
     if (!server) return;
     this.#server = undefined;
-    await server[Symbol.asyncDispose]();
+    await server.end("nobody may log in any more");
     this.#run.log.info("ssh server closed: nobody may log in any more");
   }
 

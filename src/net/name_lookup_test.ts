@@ -1,10 +1,22 @@
 import assert from "node:assert/strict";
-import { limitedLookup, lookUpName } from "./name_lookup.ts";
+import { limitedLookup, lookUpName, lookupWithLocalhost } from "./name_lookup.ts";
 
 Deno.test("lookUpName() gives addresses of names, and of addresses themselves", async () => {
   assert.ok((await lookUpName("localhost")).some((address) => ["127.0.0.1", "::1"].includes(address)));
   assert.deepEqual(await lookUpName("127.0.0.1"), ["127.0.0.1"]);
   await assert.rejects(lookUpName("no.such.host.invalid"));
+});
+
+Deno.test("lookupWithLocalhost() has localhost be loopback where nobody else knows it, and no other name", async () => {
+  const nobody = lookupWithLocalhost((host) => Promise.reject(new Error(`getaddrinfo ENOTFOUND ${host}`)));
+  for (const host of ["localhost", "LocalHost", "localhost.", "app.localhost", "a.b.localhost."]) {
+    assert.deepEqual(await nobody(host), ["127.0.0.1", "::1"], host);
+  }
+  for (const host of ["", ".localhost", "mylocalhost", "localhost.example", "localhost..", "localhost\n"]) {
+    await assert.rejects(nobody(host), /ENOTFOUND/, host);
+  }
+  const hosts = lookupWithLocalhost(() => Promise.resolve(["::1"]));
+  assert.deepEqual(await hosts("localhost"), ["::1"]);
 });
 
 Deno.test("limitedLookup() lets so many be under way, in the order of their coming, also after one that fails", async () => {

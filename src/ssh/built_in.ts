@@ -35,6 +35,9 @@ export interface Surroundings {
   readonly clock: Clock;
 }
 
+/** What env(1) ends with when it is at fault itself. */
+const CANNOT_RUN = 125;
+
 /** Where the output of a command goes. */
 export interface CommandOutput {
   /** Whether control characters are taken out of names. */
@@ -66,7 +69,7 @@ type Command = (call: CommandCall) => Promise<number>;
 const COMMANDS: Readonly<Record<string, Command>> = {
   ls: list,
   cat: concatenate,
-  env: ({ place, output }) => lines(output, Object.entries(place.world.env).map(([name, value]) => `${name}=${value}`)),
+  env: showEnvironment,
   ps: ({ place, output }) => lines(output, processes(place.world)),
   pwd: ({ place, output }) => lines(output, [place.cwd]),
   cd: changeFolder,
@@ -238,6 +241,19 @@ async function concatenate(call: CommandCall): Promise<number> {
       file.close();
     }
   });
+}
+
+/** The environment of what is run in a place, where PWD is what a shell would make it (POSIX, section 2.5.3). */
+export function environmentAt({ world, cwd }: WorkingPlace): Env {
+  return { ...world.env, PWD: cwd };
+}
+
+async function showEnvironment({ args, place, output }: CommandCall): Promise<number> {
+  if (args.length === 0) {
+    return await lines(output, Object.entries(environmentAt(place)).map(([name, value]) => `${name}=${value}`));
+  }
+  await complain(output, "env: this one shows the environment, and sets and runs nothing");
+  return CANNOT_RUN;
 }
 
 async function changeFolder({ args: [name], place, output }: CommandCall): Promise<number> {

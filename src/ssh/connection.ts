@@ -80,7 +80,7 @@ export class SshConnection<Login> {
       onTooMany: () => this.end(DISCONNECT.noMoreMethods, "Too many authentication failures"),
       onFault: (cause) => {
         options.log.warn("ssh login failed", { reason: (cause as Error).message });
-        this.end();
+        this.end(undefined, "a fault of krun's; see its log");
       },
     });
   }
@@ -173,7 +173,7 @@ export class SshConnection<Login> {
     if (this.over.aborted || this.#isBroken) return;
     this.#isBroken = true;
     this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
-    this.end(DISCONNECT.protocolError);
+    this.end(DISCONNECT.protocolError, cause instanceof SshFormatError ? cause.message : "");
   }
 
   get #hasRoom(): boolean {
@@ -220,7 +220,7 @@ export class SshConnection<Login> {
 
   #serve(service: string): void {
     if (service === "ssh-userauth") this.#transport.acceptService(service);
-    else this.end(DISCONNECT.serviceNotAvailable);
+    else this.end(DISCONNECT.serviceNotAvailable, "there is no such service");
   }
 
   #receive(payload: Uint8Array): void {

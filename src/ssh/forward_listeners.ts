@@ -22,6 +22,8 @@ export type Forwarded = Parameters<ChannelTable["openForwarded"]>[0];
 
 /** Listeners of one forward: what each gives is a connection, and what the client is told of it. */
 export interface Listening {
+  /** Where it listens, for the log. */
+  readonly at: string;
   /** `undefined` once it is closed. */
   accept(): Promise<{ readonly near: Far; readonly forwarded: Forwarded } | undefined>;
   /** Ends it; connections stay. */
@@ -46,7 +48,9 @@ export function unixName(path: string): string {
 
 /** On a port that is open, for the client that has asked for it by this address. */
 export function tcpListening(listener: Deno.TcpListener, at: { address: string; port: number }): Listening {
+  const { hostname, port } = listener.addr;
   return {
+    at: `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`,
     accept: async () => {
       const conn = await acceptLater(listener);
       if (!conn) return undefined;
@@ -76,6 +80,7 @@ async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | u
 /** On a socket of the workload. */
 export function unixListening(listener: UserListener, path: string): Listening {
   return {
+    at: unixName(path),
     accept: async () => {
       const connection: UserConnection | undefined = await listener.accept();
       const forwarded = { kind: "streamlocal", path: bytesOfText(path) } as const;
@@ -83,6 +88,17 @@ export function unixListening(listener: UserListener, path: string): Listening {
     },
     close: () => listener.close(),
   };
+}
+
+/** Where all of them listen, and what was asked for where it is somewhere else; for the log. */
+export function listenFields(
+  asked: string,
+  listeners: readonly Listening[],
+): { at: string; asked: string | undefined } {
+  const places = listeners.map(({ at }) => at);
+  // What it is called where nobody has named an address (ssh(1), -R).
+  const isThere = places.includes(asked) || asked.startsWith("localhost:");
+  return { at: places.join(), asked: isThere ? undefined : asked };
 }
 
 /** Ends all of them. */

@@ -19,6 +19,7 @@ import {
   closeAll,
   type Far,
   type Forwarded,
+  listenFields,
   type Listening,
   listenOnLoopback,
   tcpListening,
@@ -222,10 +223,11 @@ export class Forwards {
     return false;
   }
 
-  #serve(at: string, listeners: readonly Listening[]): void {
-    this.#options.log.info("ssh remote forward", { at });
-    this.#listeners.set(at, listeners);
+  #serve(asked: string, listeners: readonly Listening[]): void {
+    this.#options.log.info("ssh remote forward", listenFields(asked, listeners));
+    this.#listeners.set(asked, listeners);
     for (const listener of listeners) {
+      const { at } = listener;
       void (async () => {
         for (let found; (found = await listener.accept());) void this.#toClient(at, found);
       })().catch((cause) => this.#refused(at, (cause as Error).message));
@@ -243,12 +245,12 @@ export class Forwards {
     near.close();
   }
 
-  #cancel(at: string): boolean {
-    const listeners = this.#listeners.get(at);
+  #cancel(asked: string): boolean {
+    const listeners = this.#listeners.get(asked);
     if (!listeners) return false;
-    this.#listeners.delete(at);
+    this.#listeners.delete(asked);
     closeAll(listeners);
-    this.#options.log.info("ssh remote forward over", { at });
+    this.#options.log.info("ssh remote forward over", listenFields(asked, listeners));
     return true;
   }
 }

@@ -137,12 +137,13 @@ function askForToken(
   user: string,
   { options, begun = "" }: { options: JudgeOptions; begun?: string },
 ): LoginVerdict<SshLogin> {
-  const audience = sshAudience(options.tokens!.namespace);
+  const { namespace } = options.tokens!;
+  const audience = sshAudience(namespace);
   const isFirst = begun === "";
   return {
     kind: "asked",
     instruction: isFirst
-      ? `krun: a token of audience ${audience}, as of kubectl create token NAME --audience=${audience}`
+      ? `krun: a token of audience ${audience}, as of kubectl -n ${namespace} create token NAME --audience=${audience}`
       : `krun: only the first ${begun.length} characters have come`,
     prompt: isFirst ? "Token: " : `Token, from character ${begun.length + 1} on: `,
     answered: (answer) => {

@@ -38,6 +38,7 @@ function tokens(reviewToken: TokenLoginOptions["cluster"]["reviewToken"]): Token
     namespace: "shop",
     signal: new AbortController().signal,
     turns: new Turns(1),
+    clock: new FakeClock(),
   };
 }
 

@@ -29,7 +29,7 @@ class Scene implements Disposable {
     for (const name of ["etc/a b", "etc"]) Deno.utimeSync(join(this.folder, name), NOW, NOW);
     const world: Surroundings = {
       files: userFiles(libc, { user: ownUser(libc), cwd: this.folder }),
-      env: { HOME: "/home/bob", "COLOR": "red" },
+      env: { HOME: "/home/bob", COLOR: "red", PWD: "/of/krun's/caller" },
       home: this.folder,
       user: { uid: 7, gid: 8, groups: [9] },
       accounts: accountNames({ passwd: "bob:x:7:8::/home/bob:\n", group: "staff:x:8:\n" }),
@@ -101,7 +101,14 @@ Deno.test("runCommandLine() shows files, and goes on after one that cannot be re
 
 Deno.test("runCommandLine() tells of the environment, processes, the user and the folder", async () => {
   using scene = new Scene();
-  assert.deepEqual(await scene.run("env"), [0, "HOME=/home/bob\nCOLOR=red\n", ""]);
+  assert.deepEqual(await scene.run("env"), [0, `HOME=/home/bob\nCOLOR=red\nPWD=${scene.folder}\n`, ""]);
+  for (const line of ["env FOO=1 server", "env -i", "env ls"]) {
+    assert.deepEqual(await scene.run(line), [
+      125,
+      "",
+      "env: this one shows the environment, and sets and runs nothing\n",
+    ]);
+  }
   assert.deepEqual(await scene.run("ps aux"), [
     0,
     "USER         PID    PPID STAT       RSS COMMAND\nbob            5       1 S          12K /app -v\n",
@@ -163,6 +170,7 @@ Deno.test("lookAround() ends at Ctrl-D, with the status of the last command; Ctr
 Deno.test("lookAround() without a terminal reads lines as a shell does, the last without its end", async () => {
   using scene = new Scene();
   assert.deepEqual(await session(scene, "pwd\nls etc", false), [0, "/f\na b\n"]);
+  assert.deepEqual(await session(scene, "cd etc\nenv", false), [0, "HOME=/home/bob\nCOLOR=red\nPWD=/f/etc\n"]);
 });
 
 Deno.test("lookAround() shows no control characters of others on a terminal", async () => {

@@ -4,42 +4,23 @@
  *
  * @module
  */
-import type { AccountNames } from "../core/account_names.ts";
 import type { Clock } from "../core/clock.ts";
 import type { TakeDescriptor } from "../core/descriptor_shares.ts";
 import { KrunError } from "../core/errors.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
 import type { Logger } from "../core/log.ts";
-import { AcceptedEnv, type Account, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
+import { AcceptedEnv, type ConnectionEnds, sessionEnv, sessionShell } from "../core/session_env.ts";
 import type { SessionProcess, SessionStarter, TerminalSpec } from "../core/session_process.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { signalName, signalNumber } from "../core/signals.ts";
 import type { SessionRequest } from "../core/ssh_messages.ts";
 import type { UserFiles } from "../core/user_files.ts";
-import type { ProcReader } from "./built_in.ts";
 import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
 import { budgetedFiles, budgetedStarter } from "./descriptor_budget.ts";
 import { drain, feed, HANG_UP_MS } from "./program_streams.ts";
 import { type FileSession, ownScp, serveSessionScp, serveSessionSftp } from "./session_files.ts";
-
-/** The world of the workload's program. */
-export interface SessionWorld {
-  /** The program's environment, as it would be started with now. */
-  env(): Env;
-  /** The program's working directory. */
-  readonly cwd: string;
-  /** The program's user, as /etc/passwd has it. */
-  readonly account: Account | undefined;
-  readonly accounts: AccountNames;
-  /** The program's user. */
-  readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
-  readonly proc: ProcReader;
-  readonly starter: SessionStarter;
-  readonly files: UserFiles;
-  /** Whether the program's user may execute a file. */
-  isExecutable(path: string): boolean;
-}
+import type { SessionWorld } from "./session_world.ts";
 
 /** What a login may do in a session. */
 export interface SessionRights {
@@ -76,6 +57,7 @@ export class Session implements SessionHandler {
   readonly #env = new AcceptedEnv();
   #terminal: { readonly term: string; readonly spec: TerminalSpec } | undefined;
   #isStarted = false;
+  #isTold = false;
   /** krun itself stands in for the shell that there is not. */
   #isShell = false;
   #process: SessionProcess | undefined;
@@ -85,9 +67,9 @@ export class Session implements SessionHandler {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    const { channel, world, takeDescriptor: take, log, onOver } = options;
-    this.#files = budgetedFiles(world.files, take);
-    this.#starter = budgetedStarter(world.starter, { take, log });
+    const { channel, world: { files, starter }, takeDescriptor: take, log, onOver } = options;
+    this.#files = budgetedFiles(files, take);
+    this.#starter = budgetedStarter(starter, { take, log });
     channel.gone.addEventListener("abort", () => {
       if (this.#isStarted) return;
       // Nobody will ever read what it has sent.
@@ -125,8 +107,16 @@ export class Session implements SessionHandler {
 
   /** Shows a line on the terminal, where there is one. */
   tell(text: string): void {
-    if (this.#isShell ? !this.#terminal : !this.#process?.terminalPath) return;
-    this.#options.channel.error.write(new TextEncoder().encode(`\r\nkrun: ${text}\r\n`)).catch(() => {});
+    if (!this.#terminal) return;
+    this.#isTold = true;
+    this.#say(text);
+  }
+
+  /** Beside what the program says; nothing where files are served. */
+  #say(text: string): void {
+    if (!this.#isShell && !this.#process) return;
+    const line = this.#terminal ? `\r\nkrun: ${text}\r\n` : `krun: ${text}\n`;
+    this.#options.channel.error.write(new TextEncoder().encode(line)).catch(() => {});
   }
 
   /** Serves no file any more. A program is not touched. */
@@ -134,8 +124,12 @@ export class Session implements SessionHandler {
     if (!this.#process) this.#options.channel.reset();
   }
 
-  /** Ends what runs in the session: SIGHUP, then SIGKILL. Resolves when it is over, and the client was told. */
-  async hangUp(): Promise<void> {
+  /**
+   * Ends what runs in the session: SIGHUP, then SIGKILL, after a line that says why where the terminal, if it is one, has none yet.
+   * Resolves when it is over, and the client was told.
+   */
+  async hangUp(words?: string): Promise<void> {
+    if (words !== undefined && !this.#isTold) this.#say(words);
     if (this.#process) this.#hangUp(this.#process);
     else if (this.#isShell) this.#isHungUp.resolve();
     else return;
@@ -164,19 +158,16 @@ export class Session implements SessionHandler {
     if (forcedFiles?.groups?.options !== undefined) return this.#refuse("internal-sftp takes no options here");
     const isFiles = forcedCommand === undefined ? subsystem !== undefined : forcedFiles !== null;
     const original = command ?? subsystem;
-    const run = isFiles ? this.#serveFiles() : this.#run({
-      command: forcedCommand ?? command,
-      original: forcedCommand === undefined ? undefined : original,
-    });
+    const forced = forcedCommand === undefined ? undefined : original;
+    const run = isFiles ? this.#serveFiles() : this.#run({ command: forcedCommand ?? command, original: forced });
     this.#running = run.catch((cause) => this.#failed(cause)).finally(() => this.#options.onOver());
     return true;
   }
 
   /** Nothing is run. */
-  #refuse(words: string): false {
-    const { log, onOver } = this.#options;
-    log.warn("ssh session refused", { reason: words });
-    onOver();
+  #refuse(reason: string): false {
+    this.#options.log.warn("ssh session refused", { reason });
+    this.#options.onOver();
     return false;
   }
 
@@ -228,8 +219,8 @@ export class Session implements SessionHandler {
 
   async #runWithoutShell(command: string | undefined, env: Env): Promise<void> {
     const { channel, world, clock } = this.#options;
-    const { account, accounts, user, proc, cwd } = world;
     const { runWithoutShell } = await import("./without_shell.ts");
+    const { account, accounts, user, proc, cwd } = world;
     const surroundings = { files: this.#files, env, home: account?.home || "/", user, accounts, proc, clock };
     this.#isShell = true;
     const served = runWithoutShell(channel, {
@@ -267,9 +258,9 @@ export class Session implements SessionHandler {
   #end(end: ChildEnd | undefined, ran: string): void {
     const { channel, log } = this.#options;
     const gone = channel.gone.aborted || undefined;
-    log.info("ssh session over", { ran, ...(end ? endFields(end) : { goesOn: true }), gone });
-    if (end?.kind === "signaled") channel.exit({ signal: signalName(end.signal) });
-    else if (end) channel.exit({ status: end.kind === "exited" ? end.code : 127 });
+    const told = end && endFields(end);
+    log.info("ssh session over", { ran, ...(told ?? { goesOn: true }), gone });
+    if (told) channel.exit(told);
     channel.end();
     // Nobody reads any more.
     channel.reset();
@@ -287,7 +278,8 @@ export class Session implements SessionHandler {
   }
 }
 
-function endFields(end: ChildEnd): { status?: number; signal?: string } {
-  if (end.kind === "signaled") return { signal: signalName(end.signal) };
-  return { status: end.kind === "exited" ? end.code : 127 };
+function endFields(end: ChildEnd): { status: number } | { signal: string } {
+  return end.kind === "signaled"
+    ? { signal: signalName(end.signal) }
+    : { status: end.kind === "exited" ? end.code : 127 };
 }

@@ -43,16 +43,24 @@ export async function serveSessionSftp(
   return { kind: "exited", code: end.kind === "malformed" ? 1 : 0 };
 }
 
-/** What a client of scp's legacy protocol asks for, where the image has no program for that. */
+/**
+ * What a client of scp's legacy protocol asks for, where the image has no program for that, or OpenSSH's would end at once: it wants a user
+ * that /etc/passwd knows ("unknown user", scp.c).
+ */
 export function ownScp(
   command: string,
-  { world: { cwd, isExecutable }, env }: {
-    readonly world: { readonly cwd: string; isExecutable(path: string): boolean };
+  { world: { account, cwd, isExecutable }, env }: {
+    readonly world: {
+      readonly account: Account | undefined;
+      readonly cwd: string;
+      isExecutable(path: string): boolean;
+    };
     readonly env: Env;
   },
 ): ScpCommand | undefined {
   const scp = parseScpCommand(command);
-  return scp && !searchPath(env).some((folder) => isExecutable(resolve(cwd, `${folder}/scp`))) ? scp : undefined;
+  const hasProgram = searchPath(env).some((folder) => isExecutable(resolve(cwd, `${folder}/scp`)));
+  return account && hasProgram ? undefined : scp;
 }
 
 /** Serves it; `home` is the session's own home folder. Rejects only for a mistake of krun's. */

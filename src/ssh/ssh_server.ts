@@ -6,23 +6,25 @@
  */
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
-import { DescriptorShares, type TakeDescriptor } from "../core/descriptor_shares.ts";
+import { DescriptorShares } from "../core/descriptor_shares.ts";
 import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
 import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
-import { judgeProven } from "../core/ssh_login.ts";
+import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
+import { type Client, dismiss, putOut } from "./farewell.ts";
 import { forwardRights } from "./forward_rights.ts";
 import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
-import { Session, type SessionWorld } from "./session.ts";
+import { Session } from "./session.ts";
+import type { SessionWorld } from "./session_world.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
 import type { HostKey } from "./host_key.ts";
@@ -57,8 +59,10 @@ export interface SshServer extends AsyncDisposable {
   readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
   /** Who is authorized has changed: ends the connections of those who are not any more, or may do something else now. */
   judgeAgain(): void;
-  /** Lets nobody new in, and says so on every terminal. */
-  stop(): void;
+  /** Lets nobody new in, and says why on every terminal. The first reason counts, then for all of the end. */
+  stop(reason: string): void;
+  /** Ends every session, as disposing it does, and says why where no stop has said it. */
+  end(reason: string): Promise<void>;
 }
 
 /** Connections that have not logged in: for each one more one of them has to go. */
@@ -73,30 +77,12 @@ const MOST_REVIEWS = 4;
 /** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
 const LOGIN_MS = 120_000;
 
-/** How long a client may take to leave by itself when its last session is over at krun's end, milliseconds. */
-const LEAVE_MS = 500;
-
-/** How long a client may take to show why its connection ends, milliseconds. */
-const SHOW_MS = 100;
-
 /** How often connections are looked at that were idle too long, or whose key has ended, milliseconds. */
 const LOOK_MS = 5_000;
 
 /** Listens. @throws {Error} of Deno's, when one of the addresses cannot be had */
 export function serveSsh(options: SshServerOptions): SshServer {
   return new Server(options, listenAt(options.addresses));
-}
-
-/** A connection and what belongs to it. */
-interface Client {
-  readonly connection: SshConnection<SshLogin>;
-  readonly ends: ConnectionEnds;
-  readonly sessions: Set<Session>;
-  readonly takeDescriptor: TakeDescriptor;
-  forwards?: Forwards;
-  login?: SshLogin;
-  /** It has been told to go. */
-  isEnding?: boolean;
 }
 
 class Server implements SshServer {
@@ -109,7 +95,7 @@ class Server implements SshServer {
   readonly #running: Promise<void>[];
   readonly #descriptors: DescriptorShares;
   readonly #reviews = new Turns(MOST_REVIEWS);
-  #isStopping = false;
+  #stopReason: string | undefined;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
     this.#options = options;
@@ -122,38 +108,43 @@ class Server implements SshServer {
 
   judgeAgain(): void {
     for (const client of this.#clients) {
-      const { login, ends } = client;
-      if (!login?.offer) continue;
-      const question = loginQuestion({ ...this.#options, peerAddress: ends.client.address });
-      const verdict = judgeProven(login.offer, question);
-      if (!verdict.allowed) this.#end(client, verdict.reason);
+      const { login } = client;
+      const verdict = this.#judgeProven(client);
+      if (!login || !verdict) continue;
+      if (!verdict.allowed) this.#putOut(client, verdict.reason);
       // A session goes on with the rights that it has begun with.
-      else if (!sameRights(verdict.rights, login.rights)) this.#end(client, "what it may do has changed");
+      else if (!sameRights(verdict.rights, login.rights)) this.#putOut(client, "what it may do has changed");
     }
   }
 
-  stop(): void {
+  /** Of what somebody has logged in with; `undefined` for a token, which is not judged again. */
+  #judgeProven({ login, ends }: Client): LoginGrant | LoginRefusal | undefined {
+    const question = loginQuestion({ ...this.#options, peerAddress: ends.client.address });
+    return login?.offer && judgeProven(login.offer, question);
+  }
+
+  get #isStopping(): boolean {
+    return this.#stopReason !== undefined;
+  }
+
+  stop(reason: string): void {
     if (this.#isStopping) return;
-    this.#isStopping = true;
+    this.#stopReason = reason;
     for (const { sessions } of this.#clients) {
-      for (const session of sessions) session.tell("the program is being stopped");
+      for (const session of sessions) session.tell(reason);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.stop();
+    await this.end("the program has ended");
+  }
+
+  async end(why: string): Promise<void> {
+    const reason = this.#stopReason ??= why;
     this.#over.abort();
     for (const listener of this.#listeners) listener.close();
-    await Promise.all([...this.#clients].map(async ({ sessions, connection, forwards }) => {
-      connection.refuseNew();
-      forwards?.close();
-      for (const session of sessions) session.stopFiles();
-      const wasInUse = sessions.size > 0;
-      await Promise.all([...sessions].map((session) => session.hangUp()));
-      // A client that is told goodbye forgets how its program has ended.
-      if (wasInUse) await this.#options.clock.sleep(LEAVE_MS, connection.over);
-      connection.end();
-    }));
+    const { clock } = this.#options;
+    await Promise.all([...this.#clients].map((client) => dismiss(client, { reason, clock })));
     await Promise.all(this.#running);
   }
 
@@ -181,12 +172,12 @@ class Server implements SshServer {
     const { ssh2, clock } = this.#options;
     const from = `${ends.client.address} ${ends.client.port}`;
     const log = withFields(this.#options.log, { from });
+    const { signal: over } = this.#over;
     const judge = createLoginJudge({
       ...this.#options,
       peerAddress: ends.client.address,
-      tokens: this.#options.tokens && { ...this.#options.tokens, signal: this.#over.signal, turns: this.#reviews },
-      log,
-      over: this.#over.signal,
+      tokens: this.#options.tokens && { ...this.#options.tokens, signal: over, turns: this.#reviews, clock },
+      ...{ log, over },
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
       ssh2,
@@ -239,13 +230,16 @@ class Server implements SshServer {
     client: Client,
     { channel, login, world, log }: { channel: SshChannel; login: SshLogin; world: SessionWorld; log: Logger },
   ): Session {
-    if (this.#isStopping) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, "krun is being stopped");
+    if (this.#stopReason !== undefined) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, this.#stopReason);
     const all = [...this.#clients].reduce((sum, { sessions }) => sum + sessions.size, 0);
     if (client.sessions.size >= MOST_SESSIONS.each || all >= MOST_SESSIONS.all) {
       throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "there are too many sessions");
     }
     const { rights } = login;
-    const onOver = () => void client.sessions.delete(session);
+    const onOver = () => {
+      client.sessions.delete(session);
+      client.lastSessionMs = this.#options.clock.elapsedMs();
+    };
     const session: Session = new Session({
       ...{ channel, world, rights, ends: client.ends, clock: this.#options.clock, log, onOver },
       takeDescriptor: client.takeDescriptor,
@@ -262,27 +256,20 @@ class Server implements SshServer {
         const { login, connection: { lastUsedMs } } = client;
         if (!login) continue;
         const { expiresAtMs = Infinity } = login.rights;
-        if (clock.nowMs() > expiresAtMs) this.#end(client, "what let it in has expired");
+        if (clock.nowMs() > expiresAtMs) this.#expired(client);
         const idleMs = performance.now() - lastUsedMs;
-        if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs) this.#end(client, "it was idle too long");
+        if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs) this.#putOut(client, "it was idle too long");
       }
     }
   }
 
-  #end(client: Client, reason: string): void {
-    if (client.isEnding) return;
-    client.isEnding = true;
-    const { connection, sessions, login } = client;
-    this.#options.log.info("ssh connection ended", { ...login?.who, reason });
-    connection.refuseNew();
-    client.forwards?.close();
-    for (const session of sessions) {
-      session.tell(`this connection ends: ${reason}`);
-      session.stopFiles();
-    }
-    const goodbye = () => connection.end(undefined, reason);
-    // A client that is told goodbye shows nothing any more.
-    if (sessions.size === 0) goodbye();
-    else void this.#options.clock.sleep(SHOW_MS, connection.over).then(goodbye);
+  #expired(client: Client): void {
+    const verdict = this.#judgeProven(client);
+    this.#putOut(client, verdict?.allowed === false ? verdict.reason : "the token has expired");
+  }
+
+  #putOut(client: Client, reason: string): void {
+    const { clock, log } = this.#options;
+    putOut(client, { reason, clock, log });
   }
 }

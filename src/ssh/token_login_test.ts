@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
+import { FakeClock } from "../../tests/fake_clock.ts";
 import type { AccessVerdict, TokenVerdict } from "../core/cluster.ts";
 import { judgeToken, sshAudience } from "./token_login.ts";
 import { Turns } from "./turns.ts";
@@ -34,8 +35,8 @@ function token(claims: unknown): string {
 }
 
 function judge(text: string, by = cluster()) {
-  const turns = new Turns(1);
-  return judgeToken(text, { cluster: by, namespace: "shop", signal: new AbortController().signal, turns });
+  const { signal } = new AbortController();
+  return judgeToken(text, { cluster: by, namespace: "shop", signal, turns: new Turns(1), clock: new FakeClock() });
 }
 
 Deno.test("judgeToken() lets in whose token the cluster knows and who may create pods/exec in the namespace", async () => {
@@ -122,7 +123,10 @@ Deno.test("judgeToken() asks about so many tokens at once, and about none when k
     return verdict;
   };
   const over = new AbortController();
-  const options = { cluster: { ...by, reviewToken }, namespace: "shop", signal: over.signal, turns: new Turns(2) };
+  const options = {
+    ...{ cluster: { ...by, reviewToken }, namespace: "shop", signal: over.signal, turns: new Turns(2) },
+    clock: new FakeClock(),
+  };
   const shown = token({ aud: [AUDIENCE] });
   const all = await Promise.all(Array.from({ length: 10 }, () => judgeToken(shown, options)));
   assert.ok(all.every(({ allowed }) => allowed));
@@ -131,4 +135,34 @@ Deno.test("judgeToken() asks about so many tokens at once, and about none when k
   over.abort();
   await assert.rejects(judgeToken(shown, options), { name: "AbortError" });
   assert.equal(by.asked.length, length);
+});
+
+Deno.test("judgeToken() gives up an API server that does not answer, and whoever waits for their turn meanwhile", async () => {
+  const clock = new FakeClock();
+  const aborted: unknown[] = [];
+  const by = cluster();
+  let hangs = true;
+  const reviewToken: typeof by.reviewToken = (
+    text,
+    { signal, ...options }: { audience: string; signal?: AbortSignal },
+  ) => {
+    if (!hangs) return by.reviewToken(text, options);
+    return new Promise((_, reject) =>
+      signal!.addEventListener("abort", () => {
+        aborted.push(text);
+        reject(new Error("aborted"));
+      })
+    );
+  };
+  const { signal } = new AbortController();
+  const options = { cluster: { ...by, reviewToken }, namespace: "shop", signal, turns: new Turns(1), clock };
+  const shown = token({ aud: [AUDIENCE] });
+  const refused = [1, 2].map(() => assert.rejects(judgeToken(shown, options), { code: "ClusterUnreachable" }));
+  await clock.pass(4_999);
+  assert.deepEqual(aborted, []);
+  await clock.pass(1);
+  await Promise.all(refused);
+  assert.equal(aborted[0], shown);
+  hangs = false;
+  assert.equal((await judgeToken(shown, options)).allowed, true);
 });

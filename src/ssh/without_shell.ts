@@ -10,7 +10,7 @@ import { commandWords } from "../core/command_words.ts";
 import { KrunError } from "../core/errors.ts";
 import { exitStatus } from "../core/exit_status.ts";
 import type { SessionProcess, SessionStarter } from "../core/session_process.ts";
-import type { Surroundings } from "./built_in.ts";
+import { environmentAt, type Surroundings } from "./built_in.ts";
 import type { SshChannel } from "./channel.ts";
 import { isBuiltIn, lookAround, type ProgramCall, runCommandLine } from "./look_around.ts";
 import { drain, HANG_UP_MS } from "./program_streams.ts";
@@ -57,7 +57,7 @@ async function runProgram(
 ): Promise<number | undefined> {
   let program;
   try {
-    program = starter.start({ argv, env: world.env, cwd });
+    program = starter.start({ argv, env: environmentAt({ world, cwd }), cwd });
   } catch (cause) {
     if (!(cause instanceof KrunError)) throw cause;
     if (cause.code === "ProgramNotFound") return undefined;

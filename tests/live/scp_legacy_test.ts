@@ -12,17 +12,22 @@ import { audited, runClient, SshRig, type SshRigOptions } from "./ssh_rig.ts";
 /** nobody: OpenSSH's own scp wants a user that /etc/passwd knows. */
 const BOB = 65534;
 
+/** One that it does not know. */
+const UNKNOWN = 1234567;
+
 /** A server whose program is bob's and has no scp, and a folder of each side. */
 class Scene implements AsyncDisposable {
   private constructor(readonly rig: SshRig, readonly root: string) {}
 
-  static async start({ PATH, ...options }: SshRigOptions & { readonly PATH?: string } = {}): Promise<Scene> {
+  static async start(
+    { PATH, user = BOB, ...options }: SshRigOptions & { readonly PATH?: string; readonly user?: number } = {},
+  ): Promise<Scene> {
     const root = await Deno.makeTempDir({ prefix: "krun-scp-" });
     await Deno.chmod(root, 0o755);
     for (const name of ["bob", "client", "bin"]) await Deno.mkdir(join(root, name));
-    await Deno.chown(join(root, "bob"), BOB, BOB);
+    await Deno.chown(join(root, "bob"), user, user);
     await Deno.symlink("/bin/sleep", join(root, "bin", "sleep"));
-    const env = { KRUN_RUN_AS: `${BOB}:${BOB}`, KRUN_LOG: "debug", PATH: PATH ?? join(root, "bin") };
+    const env = { KRUN_RUN_AS: `${user}:${user}`, KRUN_LOG: "debug", PATH: PATH ?? join(root, "bin") };
     const rig = await SshRig.start({ ...options, env, cwd: join(root, "bob") });
     return new Scene(rig, root);
   }
@@ -231,6 +236,19 @@ Deno.test("the image's own scp is used where it has one", async () => {
   assert.equal(await Deno.readTextFile(scene.bob("a")), "hello");
   await audited(scene.rig, /info ssh session over .*ran="scp -t \."/);
   assert.doesNotMatch(scene.rig.krun.stderr, /scp file opened/);
+});
+
+Deno.test("krun's own scp is used where the user has no account, which the image's own does not serve", async () => {
+  const PATH = Deno.env.get("PATH") ?? "/usr/bin:/bin";
+  await using scene = await Scene.start({ PATH, user: UNKNOWN });
+  await Deno.writeTextFile(scene.client("a"), "hello");
+  await scene.scp(scene.client("a"), "$HOST:b");
+  await scene.scp("$HOST:b", scene.client("back"));
+  assert.deepEqual([(await Deno.stat(scene.bob("b"))).uid, await Deno.readTextFile(scene.client("back"))], [
+    UNKNOWN,
+    "hello",
+  ]);
+  await audited(scene.rig, /info ssh session .*runs="scp -t b" .*builtIn=scp/);
 });
 
 Deno.test("with a forced command it is that which counts: whoever may only give cannot take, nor give elsewhere", async () => {

@@ -64,6 +64,10 @@ Deno.test("the binary serves commands, terminals, files and forwards", async (t)
     }
   });
   assert.doesNotMatch(rig.krun.stderr, /__dirname|cannot be had|^\S+ error /m);
+  assert.deepEqual(
+    rig.krun.stderr.split("\n").filter((line) => line !== "" && !/^\d{4}-\d\d-\d\dT\S+Z? /.test(line)),
+    [],
+  );
 });
 
 Deno.test("an ordinary user's binary gives that user's sessions, terminals too", async () => {
@@ -91,8 +95,11 @@ Deno.test("in an image that holds nothing but the binary and its program, the se
   const options = [`Port=${port}`, "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
   const client = ["ssh", ...rig.clientArgs({ options }), "ann@127.0.0.1"];
   await using server = serveTcp(digestOf);
-  const { code, stderr } = await runClient([...client, "-W", `127.0.0.1:${server.port}`], { input: "hello" });
-  assert.equal(code, 0, stderr);
+  // There is no /etc/hosts.
+  for (const host of ["127.0.0.1", "localhost"]) {
+    const { code, stderr } = await runClient([...client, "-W", `${host}:${server.port}`], { input: "hello" });
+    assert.equal(code, 0, stderr);
+  }
   const { stdout } = await runClient([...client, "ls /"]);
   assert.match(stdout, /program/);
   assert.doesNotMatch(krun.stderr, /__dirname|cannot be had|^\S+ error /m);

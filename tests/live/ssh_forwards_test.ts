@@ -153,6 +153,10 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
       await asks(port);
       await hasNobody(Deno.connect({ hostname: other.address, port }));
       assert.ok(ssh);
+      // ssh(1) says "" for `*`.
+      const asked = `${address === "*" ? "" : address}:${port}`;
+      const line = await audited(rig, new RegExp(`ssh remote forward user=.* at=127\\.0\\.0\\.1:${port}.*$`, "m"));
+      assert.equal(line[0].split(" asked=").at(-1), asked);
     }
     // The control: what listens on all addresses is there.
     await using open = serveTcp(echo, { hostname: "0.0.0.0" });

@@ -140,3 +140,22 @@ Deno.test("a connection over which nothing goes is ended, after its terminal was
   await Promise.allSettled([idle, busy].map(({ stdin }) => stdin.close()));
   await holdsAgain(rig.krun.pid, before);
 });
+
+Deno.test("when the program ends clients are told so, and who has a status already keeps it", async () => {
+  await using rig = await SshRig.start({ env: BARE_HOME, program: ["sh", "-c", "mkfifo end && read line < end"] });
+  const forwarding = rig.spawn(["-N"]);
+  const sessions = [rig.spawn(["echo up; exec sleep 7500"]), rig.spawn(["-s", "sftp"])];
+  await waitFor("the sessions", () => rig.krun.stderr.match(/ssh session user/g)?.length === sessions.length);
+  await waitFor("all logins", () => rig.krun.stderr.match(/ssh login from/g)?.length === sessions.length + 1);
+  const last = await rig.ssh(['trap "exit 0" HUP; echo > end']);
+  assert.equal(last.code, 0, last.stderr);
+  const said = await Promise.all([forwarding, ...sessions].map(async (client) => {
+    const { stderr } = await client.output();
+    await client.stdin.close().catch(() => {});
+    return new TextDecoder().decode(stderr);
+  }));
+  assert.match(said[0]!, /^Received disconnect from 127\.0\.0\.1 port \d+:11: the program has ended\r?$/m);
+  assert.equal(said[1], "krun: this session ends: the program has ended\n");
+  assert.doesNotMatch(said[2]!, /krun:/);
+  assert.equal((await rig.krun.end).code, 0);
+});

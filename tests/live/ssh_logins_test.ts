@@ -158,7 +158,10 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
     assert.equal((await listening("listen", free)).stdout, "in\n");
     await audited(
       rig,
-      new RegExp(`info ssh remote forward user=\\S+ key=\\S+ comment=listen at=localhost:${free}$`, "m"),
+      new RegExp(
+        `info ssh remote forward user=\\S+ key=\\S+ comment=listen at=127\\.0\\.0\\.1:${free}(?:,\\[::1\\]:${free})?$`,
+        "m",
+      ),
     );
     const other = await listening("listen", freePort());
     assert.deepEqual([other.code, other.stdout], [255, ""]);
@@ -178,7 +181,10 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
   await t.step("whose time ends while they are in is put out", async () => {
     const { code, stdout } = await soon;
     assert.deepEqual([code, stdout], [255, "in\n"]);
-    await audited(rig, /info ssh connection ended user=soon key=\S+ comment=soon reason="what let it in has expired"/);
+    await audited(
+      rig,
+      /info ssh connection ended user=soon key=\S+ comment=soon reason="the line of the key has expired at \S+"/,
+    );
     await audited(rig, /info ssh logout from="127.0.0.1 \d+" user=soon key=/);
   });
   target.close();

@@ -99,14 +99,14 @@ Deno.test("each forwarded connection has its line at the beginning, and at the e
   })();
   const port = freePort();
   const client = rig.spawn(["-N", "-R", `${port}:127.0.0.1:${server.addr.port}`]);
-  await audited(rig, new RegExp(`ssh remote forward .* at=localhost:${port}`));
+  await audited(rig, new RegExp(`ssh remote forward .* at=127.0.0.1:${port}`));
   using conn = await Deno.connect({ hostname: "127.0.0.1", port });
   const buffer = new Uint8Array(16);
   assert.equal(await conn.read(buffer), 5);
   while (await conn.read(buffer) !== null);
-  await audited(rig, new RegExp(`ssh forward user=.* at=localhost:${port} from=127\\.0\\.0\\.1:\\d+$`, "m"));
+  await audited(rig, new RegExp(`ssh forward user=.* at=127.0.0.1:${port} from=127\\.0\\.0\\.1:\\d+$`, "m"));
   await conn.closeWrite();
-  await audited(rig, new RegExp(`ssh forward over .* at=localhost:${port} .*receivedBytes=5 sentBytes=0$`, "m"));
+  await audited(rig, new RegExp(`ssh forward over .* at=127.0.0.1:${port} .*receivedBytes=5 sentBytes=0$`, "m"));
   client.kill();
   await Promise.all([client.status, client.stdin.close(), client.stdout.cancel(), client.stderr.cancel()]);
   server.close();

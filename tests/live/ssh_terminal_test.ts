@@ -164,7 +164,8 @@ Deno.test("krun's stop tells every terminal, hangs up every session, and ends as
   assert.equal(await deaf.ended(), 255);
   reader.releaseLock();
   assert.equal((await piped.status).code, 4);
-  await Promise.all([piped.stdin.close(), piped.stdout.cancel(), piped.stderr.cancel()]);
+  assert.equal(await new Response(piped.stderr).text(), "krun: this session ends: the program is being stopped\n");
+  await Promise.all([piped.stdin.close(), piped.stdout.cancel()]);
   await audited(rig, /ssh session over .* status=3/);
   await audited(rig, /ssh session over .* goesOn=true/);
   assert.deepEqual(

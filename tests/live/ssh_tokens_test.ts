@@ -62,7 +62,7 @@ Deno.test.afterAll(async () => {
 /** A krun that takes tokens, with an askpass(1) for its clients. */
 async function startRig(): Promise<SshRig> {
   const env = { KUBECONFIG: kubeconfig, WORKLOAD_NAMESPACE: "shop", KRUN_SSH_RBAC: "true", KRUN_LOG: "debug" };
-  const rig = await SshRig.start({ env, sshAuth: "" });
+  const rig = await SshRig.start({ env });
   await Deno.writeTextFile(join(rig.folder, "askpass"), ASKPASS, { mode: 0o700 });
   return rig;
 }
@@ -140,7 +140,8 @@ Deno.test("logins with a Kubernetes identity", async (t) => {
   await t.step("a client that sends all of a long token at once is let in too, and told whose it must be", async () => {
     await using client = await LoginClient.connect(rig.port);
     client.request("keyboard-interactive", { rest: NO_LANGUAGE });
-    assert.match(new TextDecoder().decode(await client.next()), /kubectl create token NAME --audience=krun-ssh\/shop/);
+    const asked = /kubectl -n shop create token NAME --audience=krun-ssh\/shop/;
+    assert.match(new TextDecoder().decode(await client.next()), asked);
     client.answer(await tokenOf("ann", [AUDIENCE]));
     assert.equal((await client.next())[0], SSH_MESSAGE.userauthSuccess);
   });
@@ -185,6 +186,23 @@ Deno.test("logins with a Kubernetes identity", async (t) => {
     await server.create(DELEGATION);
     const late = await tokenOf("ann", [AUDIENCE]);
     await waitFor("the right to be there", async () => (await login(rig, { user: "late", token: late })).code === 0);
+  });
+
+  await t.step("an API server that does not answer lets nobody in, soon, and whoever has a key", async () => {
+    const [token, own] = [await tokenOf("ann", [AUDIENCE]), { options: ["PreferredAuthentications=publickey"] }];
+    server.freeze();
+    try {
+      const waiting = refused(
+        "ann",
+        token,
+        /reason="Cannot review a token: the API server has not answered within 5 s"/,
+      );
+      assert.equal((await rig.ssh(["echo in"], own)).stdout, "in\n");
+      await waiting;
+    } finally {
+      server.thaw();
+    }
+    assert.equal((await login(rig, { user: "ann", token })).code, 0);
   });
 
   await t.step("no token stands in the log, whatever became of it", () => {

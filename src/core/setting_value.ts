@@ -82,6 +82,9 @@ export function readListenAddress(
 ): { hostname: string; port: number } {
   const [, bracketed, plain, port] = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/[\]]+)):(\d{1,5})$/.exec(text) ?? [];
   const hostname = bracketed ?? plain;
+  if (hostname === "*") {
+    throw settingInvalid(env, `${quoted(text)} names no address; all of them are 0.0.0.0, or [::]`, `0.0.0.0:${port}`);
+  }
   if (hostname === undefined || Number(port) > 65535) {
     throw settingInvalid(env, `${quoted(text)} is not address:port`, example);
   }

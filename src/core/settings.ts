@@ -12,7 +12,6 @@ import { type LogFormat, type LogTrace, readTrace } from "./log_format.ts";
 import { type MeshSettings, readMesh } from "./mesh_settings.ts";
 import { isGoogleMount, isMountSetting, parseMountSetting } from "./mount_setting.ts";
 import type { MountSetting } from "./mount_setting.ts";
-import { nearestName } from "./nearest_name.ts";
 import { isLabelKey, isLabelValue } from "./object_name.ts";
 import type { Env } from "./pod_inputs.ts";
 import { readHttpProbe, readMainPort, readNamedPort, readTcpProbe } from "./port_setting.ts";
@@ -37,6 +36,7 @@ import { FORWARDED, signalName, signalNumber } from "./signals.ts";
 import { readSsh, type SshSettings } from "./ssh_settings.ts";
 import { isTrafficDirector } from "./traffic_director.ts";
 import { portsBehind, type TunnelSetting, undeclaredPort } from "./tunnel.ts";
+import { unknownSettings } from "./unknown_settings.ts";
 
 export { SETTINGS };
 
@@ -224,7 +224,7 @@ export function parseSettings(env: Env): Settings {
     ...answerReserved(text, passEnv),
     ...passEnvWarnings(passEnv, env),
     ...referenceWarnings(references, env),
-    ...unknownNames(variables.names),
+    ...unknownSettings(variables.names),
   );
   return { ...settings, warnings };
 }
@@ -417,35 +417,4 @@ function checkOneShot({ oneShot, onChange, status, tunnel, google, ssh }: Omit<S
     `Cannot do what ${other} says: with KRUN_REFRESH=never krun is gone once the program runs`,
     `unset ${other} or KRUN_REFRESH`,
   );
-}
-
-function unknownNames(names: readonly string[]): string[] {
-  return [...unknownOwn(names), ...SHARED.flatMap((prefix) => misspeltShared(names, prefix))];
-}
-
-/** Beginnings of names that programs have for themselves as well. */
-const SHARED = ["WORKLOAD_", "MESH_", "GCP_"];
-
-/** Every name that begins so is krun's. */
-function unknownOwn(names: readonly string[]): string[] {
-  const known = SETTINGS.map((setting) => setting.env).filter((env) => /^(K8S|KRUN)_/.test(env));
-  return names.filter((name) => /^(K8S|KRUN)_/.test(name) && !isOneOf(known, name)).map((name) => {
-    const nearest = nearestName(name, known);
-    return `${name} is not a setting of krun; ${nearest ? `the nearest is ${nearest}` : "krun --help lists them"}`;
-  });
-}
-
-/** A known name that ends in `<...>` stands for every one with that beginning. */
-function isOneOf(known: readonly string[], name: string): boolean {
-  return known.some((env) => env.includes("<") ? name.startsWith(env.split("<")[0]!) : name === env);
-}
-
-/** Programs have such names for themselves. The beginning, which is alike in all of them, must not count as nearness. */
-function misspeltShared(names: readonly string[], prefix: string): string[] {
-  const isShared = (name: string) => name.startsWith(prefix);
-  const known = SETTINGS.map((setting): string => setting.env).filter(isShared);
-  return names.filter((name) => isShared(name) && !isOneOf(known, name)).flatMap((name) => {
-    const nearest = nearestName(name.slice(prefix.length), known.map((env) => env.slice(prefix.length)));
-    return nearest ? [`${name} is not a setting of krun; the nearest is ${prefix}${nearest}`] : [];
-  });
 }

@@ -47,6 +47,27 @@ export function matchesAddressPatterns(list: string, peer: string): boolean {
   return isMatch;
 }
 
+/** What `from=` can let in at all. */
+export interface AddressPatternReach {
+  /** Whether any address matches an entry without `!`. */
+  readonly letsIn: boolean;
+  /** Entries that no address matches, as they are written: names of hosts. */
+  readonly dead: readonly string[];
+}
+
+/** Whether addresses can match a list that {@linkcode addressPatternsFault} finds nothing wrong with. */
+export function addressPatternReach(list: string): AddressPatternReach {
+  const entries = list.split(",");
+  const dead = entries.filter((item) => !mayMatch(item.replace(/^!/, "")));
+  return { letsIn: entries.some((item) => !item.startsWith("!") && !dead.includes(item)), dead };
+}
+
+/** Letters behind `f`, and what has no wildcard and is no address, stand in no address. */
+function mayMatch(pattern: string): boolean {
+  if (networkOf(pattern) !== undefined) return true;
+  return /[*?]/.test(pattern) && (/^[\d.*?]+$/.test(pattern) || /^[\da-f:*?]+$/i.test(pattern));
+}
+
 /** What of `source-address` cannot be read, in words: it takes addresses and ranges only. `undefined` when all of it can. */
 export function addressListFault(list: string): string | undefined {
   const wrong = list.split(",").find((item) => networkOf(item) === undefined);

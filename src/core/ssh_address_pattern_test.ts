@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { loadVectors } from "../../tests/vectors.ts";
 import {
   addressListFault,
+  addressPatternReach,
   addressPatternsFault,
   matchesAddressList,
   matchesAddressPatterns,
@@ -45,6 +46,29 @@ Deno.test("matchesAddressList() compares the bits of the prefix, and no others",
     const address = peer.map((word) => word.toString(16)).join(":");
     assert.equal(matchesAddressList(`${words.join(":")}/${prefix}`, address), expected);
     assert.equal(matchesAddressPatterns(`*,!${words.join(":")}/${prefix}`, address), !expected);
+  }));
+});
+
+Deno.test("addressPatternReach() knows entries that no address matches, and lists that let nobody in", () => {
+  for (
+    const alive of ["*", "?", "10.0.0.1", "10.0.0.0/8", "10.*", "::1", "2001:DB8::*", "fe80::/10", "*.*.*.1", "*:*"]
+  ) {
+    assert.deepEqual(addressPatternReach(alive), { letsIn: true, dead: [] }, alive);
+    assert.deepEqual(addressPatternReach(`!${alive}`), { letsIn: false, dead: [] }, alive);
+  }
+  for (const dead of ["*.example.com", "web", "beef", "*.de", "localhost", "10.0.*.example.com", "fe80::1%eth*"]) {
+    assert.deepEqual(addressPatternReach(dead), { letsIn: false, dead: [dead] }, dead);
+    assert.deepEqual(addressPatternReach(`${dead},10.0.0.1,!${dead}`), { letsIn: true, dead: [dead, `!${dead}`] });
+  }
+});
+
+Deno.test("addressPatternReach() calls nothing dead that matches an address", () => {
+  const list = fc.array(fc.string({ unit: fc.constantFrom(..."10.:*?!afx"), minLength: 1 }), { minLength: 1 })
+    .map((entries) => entries.join());
+  fc.assert(fc.property(list, fc.oneof(fc.ipV4(), fc.ipV6()), (list, peer) => {
+    if (matchesAddressPatterns(list, peer)) assert.ok(addressPatternReach(list).letsIn);
+    const { dead } = addressPatternReach(list);
+    for (const entry of dead) assert.equal(matchesAddressPatterns(entry.replace(/^!/, ""), peer), false);
   }));
 });
 

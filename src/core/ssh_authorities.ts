@@ -5,13 +5,20 @@
  * @module
  */
 import { type AuthorizedKey, parseAuthorizedKeys } from "./ssh_authorized_keys.ts";
+import { hasSecondKey, sortKeyText } from "./ssh_key_mistakes.ts";
 import { parseRevokedKeys, type Revocations } from "./ssh_revocation.ts";
 import { SSH_SECRET } from "./ssh_secret_names.ts";
+
+/** A key, or an authority, and which line says so. */
+export interface PlacedKey extends AuthorizedKey {
+  /** In words, as `line 1 of SSH_AUTH`. */
+  readonly where: string;
+}
 
 /** Who is authorized. */
 export interface SshAuthorities {
   /** Keys, and authorities whose certificates are believed, those of SSH_AUTH first. */
-  readonly authorized: readonly AuthorizedKey[];
+  readonly authorized: readonly PlacedKey[];
   readonly revocations: readonly Revocations[];
   /** Texts of private keys for the server, by their names in the Secret. */
   readonly hostKeys: readonly { readonly name: string; readonly text: string }[];
@@ -24,19 +31,21 @@ export function sshAuthorities(
   sshAuth: string | undefined,
   data: Readonly<Record<string, string>> | undefined,
 ): SshAuthorities {
-  const authorized: AuthorizedKey[] = [];
+  const authorized: PlacedKey[] = [];
   const revocations: Revocations[] = [];
   const hostKeys: { name: string; text: string }[] = [];
   const warnings: string[] = [];
   const take = (text: string, { where, certAuthority }: { where: string; certAuthority: boolean }) => {
-    if (text.includes("PRIVATE KEY-----")) {
-      warnings.push(
-        `${where} is a private key, which nobody else should have: make a new one, and give its public half`,
-      );
-      return;
+    const { text: lines, faults } = sortKeyText(text);
+    for (const fault of faults) warnings.push(`${where} ${fault}`);
+    const { keys, refused } = parseAuthorizedKeys(lines, { certAuthority });
+    const placed = keys.map((key) => ({ ...key, where: `line ${key.line} of ${where}` }));
+    authorized.push(...placed);
+    for (const { where, comment } of placed) {
+      if (hasSecondKey(comment)) {
+        warnings.push(`${where} has a second key behind the first: put each on a line of its own`);
+      }
     }
-    const { keys, refused } = parseAuthorizedKeys(text, { certAuthority });
-    authorized.push(...keys);
     for (const { line, reason } of refused) warnings.push(`line ${line} of ${where} lets nobody in: ${reason}`);
   };
   if (sshAuth !== undefined) take(sshAuth, { where: "SSH_AUTH", certAuthority: false });

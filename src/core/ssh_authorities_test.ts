@@ -47,6 +47,19 @@ Deno.test("sshAuthorities() says once that a private key was given, and nothing 
   assert.doesNotMatch(warnings.join(), /c2Vj/);
 });
 
+Deno.test("sshAuthorities() says that a second key on a line is not one, and lets in the first", () => {
+  const found = sshAuthorities(`${ann.line} ${bob.line}`, data({ ca_team: `# us\n${ca.line}\\n${bob.line}` }));
+  assert.deepEqual(found.authorized.map(({ where }) => where), [
+    "line 1 of SSH_AUTH",
+    'line 2 of key "ca_team" of Secret "sshdebug"',
+  ]);
+  assert.deepEqual(found.authorized.map(({ key }) => key.base64), [ann.base64, ca.base64]);
+  assert.deepEqual(
+    found.warnings,
+    found.authorized.map(({ where }) => `${where} has a second key behind the first: put each on a line of its own`),
+  );
+});
+
 Deno.test("sshAuthorities() takes keys of SSH_AUTH first, then those of the Secret by the names of its keys", () => {
   const secret = data({
     authorized_keys: bob.line,

@@ -6,6 +6,7 @@
  * @module
  */
 import { NO_KEY_OPTIONS, optionsEnd, parseKeyOptions, type SshKeyOptions } from "./ssh_key_options.ts";
+import { mistakenLine } from "./ssh_key_mistakes.ts";
 import { parsePublicKeyLine, type SshPublicKey } from "./ssh_public_key.ts";
 import { SshFormatError } from "./ssh_wire.ts";
 
@@ -54,7 +55,7 @@ export function parseAuthorizedKeys(
       keys.push({ line, ...authorizedKey(content, { ...NO_KEY_OPTIONS, certAuthority }) });
     } catch (error) {
       if (!(error instanceof SshFormatError)) throw error;
-      refused.push({ line, reason: error.message });
+      refused.push({ line, reason: mistakenLine(content) ?? error.message });
     }
   }
   return { keys, refused };

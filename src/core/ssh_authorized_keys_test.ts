@@ -50,6 +50,15 @@ Deno.test("parseAuthorizedKeys() refuses a line with its reason, and takes the o
     [`pty, ${KEY}`, 'its options cannot be read from "pty," on'],
     [`no pty ${KEY}`, "it is no line of a key, as: ssh-ed25519 AAAA... name"],
     ["-----BEGIN OPENSSH PRIVATE KEY-----", "the key is no base64"],
+    [`"${KEY} me"`, "the key is in quotes: give it without them"],
+    ["'restrict ssh-ed25519 AAAAC3Nz'", "the key is in quotes: give it without them"],
+    [publicKey.base64, "the type before the key is missing, as: ssh-ed25519 AAAA... name"],
+    [`${KEY}\\nssh-rsa AAAA`, "it has a backslash and an n where the line is to end"],
+    [`${KEY.slice(0, 40)}`, "the key is cut off: paste the whole line"],
+    ["https://github.com/ann.keys", "it is a URL: give the keys that are there"],
+    ["~/.ssh/id_ed25519.pub", "it is the name of a file: give what is in it"],
+    ["id_ed25519.pub", "it is the name of a file: give what is in it"],
+    ["/etc/ssh/authorized_keys", "it is the name of a file: give what is in it"],
   ];
   const text = lines.map(([line]) => `${KEY}\n${line}\n`).join("");
   const { keys, refused } = read(text);

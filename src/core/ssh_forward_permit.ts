@@ -39,6 +39,11 @@ export function parsePermitListen(text: string): ForwardPermit {
   return parsePermitOpen(text.includes(":") ? text : `*:${text}`);
 }
 
+/** A permit as it is written in authorized_keys. */
+export function permitText({ host, port }: ForwardPermit): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 /** Whether a connection to there is permitted. The host has to be the same text, or any: no pattern, no look-up. */
 export function permitsOpen(permits: readonly ForwardPermit[] | "any", { host, port }: ForwardTarget): boolean {
   return permits === "any" ||

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { parsePermitListen, parsePermitOpen, permitsListen, permitsOpen } from "./ssh_forward_permit.ts";
+import { parsePermitListen, parsePermitOpen, permitsListen, permitsOpen, permitText } from "./ssh_forward_permit.ts";
 import { SshFormatError } from "./ssh_wire.ts";
 
 const mayOpen = (permit: string, host: string, port: number) => permitsOpen([parsePermitOpen(permit)], { host, port });
@@ -70,4 +70,9 @@ Deno.test("parsePermitOpen(), parsePermitListen() refuse what has no host or por
       }
     }
   }));
+});
+
+Deno.test("permitText() writes what parsePermitOpen() reads", () => {
+  for (const text of ["db:5432", "[::1]:*", "*:80"]) assert.equal(permitText(parsePermitOpen(text)), text);
+  assert.equal(permitText(parsePermitListen("8080")), "*:8080");
 });

@@ -7,7 +7,7 @@
  * @module
  */
 import { addressPatternsFault } from "./ssh_address_pattern.ts";
-import { type ForwardPermit, parsePermitListen, parsePermitOpen } from "./ssh_forward_permit.ts";
+import { type ForwardPermit, parsePermitListen, parsePermitOpen, permitText } from "./ssh_forward_permit.ts";
 import { SshFormatError } from "./ssh_wire.ts";
 
 /** What the options of a key say. */
@@ -54,7 +54,10 @@ export function limitsInWords(options: SshKeyOptions, nowMs: number): string[] {
   if (forcedCommand !== undefined) words.push("one command only");
   if (!pty) words.push("no terminal");
   if (!portForwarding) words.push("no forwards");
-  else if (permitOpen || permitListen) words.push("some forwards");
+  else {
+    if (permitOpen) words.push(`forwards to ${permitOpen.map(permitText).join(" or ")} alone`);
+    if (permitListen) words.push(`listens at ${permitListen.map(permitText).join(" or ")} alone`);
+  }
   return words;
 }
 

@@ -8,7 +8,7 @@
  */
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { certificateType, isSecurityKey, SSH_KEY_TYPES, type SshKeyType } from "./ssh_algorithm.ts";
-import { concatBytes, SshFormatError, SshReader, sshString } from "./ssh_wire.ts";
+import { concatBytes, SshFormatError, SshReader, sshString, SshTooShortError } from "./ssh_wire.ts";
 
 /** The smallest modulus of RSA that krun believes, bits. */
 const SMALLEST_RSA_BITS = 2048;
@@ -37,6 +37,9 @@ export interface PublicKeyOptions {
   /** @default {2048} */
   readonly smallestRsaBits?: number;
 }
+
+/** Of what ends too early. */
+const CUT = "the key is cut off: paste the whole line";
 
 /** What the fields of a key say, before it is put together. */
 type KeyFields = Pick<SshPublicKey, "bits" | "keyObject"> & { readonly fields: readonly Uint8Array[] };
@@ -88,9 +91,19 @@ export function parsePublicKeyLine(
   options: PublicKeyOptions = {},
 ): { readonly key: SshPublicKey; readonly comment: string } {
   const { type, blob, comment } = splitKeyLine(line);
-  const key = parsePublicKey(blob, options);
+  const key = wholeKey(blob, options);
   if (key.type !== type) throw new SshFormatError(`the line says ${JSON.stringify(type)}, its key ${key.type}`);
   return { key, comment };
+}
+
+/** What was pasted in part says so. @throws {SshFormatError} as {@linkcode parsePublicKey} */
+function wholeKey(blob: Uint8Array, options: PublicKeyOptions): SshPublicKey {
+  try {
+    return parsePublicKey(blob, options);
+  } catch (cause) {
+    if (cause instanceof SshTooShortError) throw new SshFormatError(CUT, { cause });
+    throw cause;
+  }
 }
 
 /** Takes `type base64 comment` apart, whatever the type. @throws {SshFormatError} where the line is none */
@@ -103,7 +116,8 @@ export function splitKeyLine(
     return { type, blob: Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" }), comment };
   } catch (cause) {
     if (cause instanceof SshFormatError) throw cause;
-    throw new SshFormatError("the key is no base64", { cause });
+    const isCut = /^AAAA[^=]*$/.test(base64) && base64.length % 4 !== 0;
+    throw new SshFormatError(isCut ? CUT : "the key is no base64", { cause });
   }
 }
 

@@ -141,7 +141,9 @@ Deno.test("parsePublicKeyLine() takes spaces and any comment, and refuses what i
     refuses(line, /^it is no line of a key/);
   }
   refuses(`ssh-rsa ${base64}`, /^the line says "ssh-rsa", its key ssh-ed25519$/);
-  refuses(`ssh-ed25519 ${base64.slice(0, -1)}`, /^the key is no base64$/);
+  for (const length of [60, 41, 20, 19, base64.length - 1]) {
+    refuses(`ssh-ed25519 ${base64.slice(0, length)}`, /^the key is cut off: paste the whole line$/);
+  }
   refuses(`ssh-ed25519 ${base64}=`, /^the key is no base64$/);
   fc.assert(fc.property(fc.string(), (line) => {
     try {

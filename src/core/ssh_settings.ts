@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Identity } from "./identity.ts";
 import { SSH_PORT } from "./hbone_target.ts";
 import { readBoolean, readDurationMs, readListenAddress, readNames, type SettingText } from "./setting_value.ts";
 import type { SettingName } from "./settings_table.ts";
@@ -35,6 +36,14 @@ export interface SshVariables {
 /** Where an ssh server is expected on 127.0.0.1, krun's or another. */
 export function sshPort({ listen }: Pick<SshSettings, "listen">): number {
   return listen?.port || SSH_PORT;
+}
+
+/** Names of which a user's certificate must have one, where its authority's line has none of its own. */
+export function sshPrincipals(
+  { principals }: Pick<SshSettings, "principals">,
+  { name, namespace }: Pick<Identity, "name" | "namespace">,
+): readonly string[] {
+  return principals ?? [...new Set([name.value, namespace.value])];
 }
 
 /** Reads them. @throws {KrunError} `SettingInvalid` */

@@ -9,6 +9,9 @@ export class SshFormatError extends Error {
   override readonly name = "SshFormatError";
 }
 
+/** The bytes end before what they announce. */
+export class SshTooShortError extends SshFormatError {}
+
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
@@ -83,7 +86,7 @@ export class SshReader {
 
   #take(length: number): number {
     const start = this.#at;
-    if (length > this.#bytes.length - start) throw new SshFormatError(`it ends before its ${length} bytes`);
+    if (length > this.#bytes.length - start) throw new SshTooShortError(`it ends before its ${length} bytes`);
     this.#at += length;
     return start;
   }

@@ -8,23 +8,23 @@
 import type { V1Container, V1Secret } from "@kubernetes/client-node";
 import { accountNames } from "../core/account_names.ts";
 import type { WatchedObject } from "../core/cluster.ts";
-import { KrunError } from "../core/errors.ts";
 import { callersDescriptors } from "../core/open_files.ts";
 import type { Env } from "../core/pod_inputs.ts";
-import { join } from "../core/posix_path.ts";
 import { accountOf } from "../core/session_env.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
-import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
+import { SSH_SECRET } from "../core/ssh_secret_names.ts";
+import { sshPrincipals } from "../core/ssh_settings.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
 import type { Processes } from "../pod/process.ts";
 import type { HostKey } from "../ssh/host_key.ts";
 import type { Ssh2 } from "../ssh/ssh2.ts";
 import type { SshServer } from "../ssh/ssh_server.ts";
-import { keptText } from "./kept_file.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
-import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
+import { addressesText, sshAddresses } from "./ssh_addresses.ts";
+import { giveKeyHint, openingFault, sshAskedBy, tokenFault } from "./ssh_faults.ts";
+import { HostKeys } from "./ssh_host_keys.ts";
 
 /** Options of {@linkcode DebugServer}. */
 export interface DebugServerOptions {
@@ -41,6 +41,9 @@ export interface DebugServerOptions {
  */
 const FIRST_NEWS_MS = 2_000;
 
+/** Where nobody is authorized. */
+const NO_SERVER = "no ssh server: there is nobody who may log in";
+
 /** How long after a server could not be had it is tried again, milliseconds: its port may be free then. */
 const AGAIN_MS = 30_000;
 
@@ -49,10 +52,10 @@ export class DebugServer implements AsyncDisposable {
   readonly #run: Run;
   readonly #options: DebugServerOptions;
   readonly #over = new AbortController();
+  readonly #keys: HostKeys;
   #following: Promise<void> = Promise.resolve();
   #authorities: SshAuthorities | undefined;
   #hostKeys: readonly HostKey[] = [];
-  #ownKey: HostKey | undefined;
   #ssh2: Promise<Ssh2> | undefined;
   #server: SshServer | undefined;
   /** One change after the other. */
@@ -66,6 +69,7 @@ export class DebugServer implements AsyncDisposable {
   constructor(run: Run, options: DebugServerOptions) {
     this.#run = run;
     this.#options = options;
+    this.#keys = new HostKeys(run);
   }
 
   /** Opens the server if somebody may log in, and follows the Secret. */
@@ -98,8 +102,7 @@ export class DebugServer implements AsyncDisposable {
 
   /** Whether a setting asks for a server, not the Secret alone. */
   get #isAskedFor(): boolean {
-    const { listen, authorizedKeys, rbac } = this.#run.settings.ssh;
-    return listen !== undefined || authorizedKeys !== undefined || rbac;
+    return sshAskedBy(this.#run.settings.ssh) !== undefined;
   }
 
   /** Whether it is asked for the first time about a text. */
@@ -129,14 +132,11 @@ export class DebugServer implements AsyncDisposable {
 
   #change(object: WatchedObject | undefined): Promise<void> {
     this.#last = object;
-    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch((cause) => {
-      const { listen, authorizedKeys } = this.#run.settings.ssh;
-      const at = addressesText(sshAddresses({ listen, authorizedKeys }));
-      const told = `the ssh server cannot be had at ${at}`;
-      this.#run.log[this.#isNews(told) ? "warn" : "debug"](told, {
-        reason: (cause as Error).message,
-        hint: hintFor(cause),
-      });
+    this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch(async (cause) => {
+      const { ssh } = this.#run.settings;
+      const told = `the ssh server cannot be had at ${addressesText(sshAddresses(ssh))}`;
+      const again = `it is tried again every ${AGAIN_MS / 1000} s`;
+      this.#run.log[this.#isNews(told) ? "warn" : "debug"](told, { ...await openingFault(cause, ssh), again });
       void this.#again(object);
     });
     return this.#changing;
@@ -150,34 +150,44 @@ export class DebugServer implements AsyncDisposable {
 
   async #apply(secret: V1Secret | undefined): Promise<void> {
     const { settings: { ssh }, log } = this.#run;
-    const { sshAuthorities } = await import("../core/ssh_authorities.ts");
+    const [{ sshAuthorities }, { sshProspects }] = await Promise.all([
+      import("../core/ssh_authorities.ts"),
+      import("../core/ssh_prospects.ts"),
+    ]);
     this.#authorities = sshAuthorities(ssh.authorizedKeys, secret?.data);
-    for (const warning of this.#authorities.warnings) {
+    const { logins, warnings } = sshProspects(this.#authorities, systemClock.nowMs());
+    for (const warning of [...this.#authorities.warnings, ...warnings]) {
       if (this.#isNews(warning)) log.warn("an ssh key is not used", { reason: warning });
     }
-    const { cluster, identity: { namespace } } = this.#run.plan;
     // Whoever has to go does not stay for what comes after.
     this.#server?.judgeAgain();
-    const takesTokens = ssh.rbac && cluster !== undefined && namespace !== undefined;
-    if (this.#authorities.authorized.length === 0 && !takesTokens) {
-      this.#tellNobody();
-      return await this.#close();
+    const takesTokens = ssh.rbac && !this.#tellTokenFault();
+    const mayListen = this.#authorities.authorized.length > 0 || takesTokens;
+    if (logins.length === 0 && !takesTokens) {
+      this.#tellNobody(mayListen ? "nobody may log in to the ssh server" : NO_SERVER);
     }
+    if (!mayListen) return await this.#close();
     const before = this.#hostKeys;
-    await this.#readHostKeys();
+    this.#hostKeys = await this.#keys.read(await this.#loadSsh2(), this.#authorities);
     if (!this.#server) return this.#over.signal.aborted ? undefined : await this.#open();
     const hostKey = await fingerprints(this.#hostKeys);
     if (hostKey !== await fingerprints(before)) log.info("ssh server has other host keys", { hostKey });
   }
 
-  /** Whoever has asked for a server is told why there is none. */
-  #tellNobody(): void {
-    const { settings: { ssh }, plan: { cluster }, log } = this.#run;
-    const event = "no ssh server: there is nobody who may log in";
+  /** Whether tokens are asked for and nobody can review one, which is told once. */
+  #tellTokenFault(): boolean {
+    const { settings: { ssh }, plan, log } = this.#run;
+    const fault = tokenFault(ssh, plan);
+    if (fault && this.#isNews(fault.message)) {
+      log.warn("no tokens are taken by ssh", { reason: fault.message, hint: fault.hint });
+    }
+    return fault !== undefined;
+  }
+
+  /** Whoever has asked for a server is told why it is of no use. */
+  #tellNobody(event: string): void {
     if (!this.#isAskedFor || !this.#isNews(event)) return;
-    const noCluster = ssh.rbac ? "KRUN_SSH_RBAC needs a cluster and a namespace" : undefined;
-    const ofSecret = cluster ? `, or Secret ${SSH_SECRET} one` : "";
-    log.warn(event, { reason: noCluster, hint: `give SSH_AUTH a public key${ofSecret}` });
+    this.#run.log.warn(event, { hint: giveKeyHint(this.#run.plan) });
   }
 
   async #close(): Promise<void> {
@@ -188,34 +198,6 @@ export class DebugServer implements AsyncDisposable {
     this.#run.log.info("ssh server closed: nobody may log in any more");
   }
 
-  /** Those of the Secret, else krun's own. */
-  async #readHostKeys(): Promise<void> {
-    const [{ readHostKey }, ssh2] = await Promise.all([import("../ssh/host_key.ts"), this.#loadSsh2()]);
-    const keys: HostKey[] = [];
-    for (const { name, text } of this.#authorities!.hostKeys) {
-      const key = readHostKey(ssh2, text);
-      if (typeof key !== "string") keys.push(key);
-      else this.#run.log.warn("an ssh host key is not used", { secret: SSH_SECRET, key: name, reason: key });
-    }
-    this.#hostKeys = keys.length > 0 ? keys : [await this.#readOwnHostKey()];
-  }
-
-  /** Where krun has a folder it stays the same one; else clients meet a new one after each start. */
-  async #readOwnHostKey(): Promise<HostKey> {
-    if (this.#ownKey) return this.#ownKey;
-    const { base, outer } = this.#run;
-    const [{ makeHostKey, readHostKey }, ssh2] = await Promise.all([
-      import("../ssh/host_key.ts"),
-      this.#loadSsh2(),
-    ]);
-    const kept = base && keptText(join(base.stateFolder, SSH_HOST_KEY), outer.self.uid, { isSecret: true });
-    const known = kept === undefined ? undefined : readHostKey(ssh2, kept);
-    if (known !== undefined && typeof known !== "string") return this.#ownKey = known;
-    const { key, text } = makeHostKey(ssh2);
-    base?.keepFile(SSH_HOST_KEY, text);
-    return this.#ownKey = key;
-  }
-
   async #loadSsh2(): Promise<Ssh2> {
     return await (this.#ssh2 ??= import("../ssh/ssh2.ts").then(({ loadSsh2 }) => loadSsh2()));
   }
@@ -223,14 +205,14 @@ export class DebugServer implements AsyncDisposable {
   async #open(): Promise<void> {
     const { plan: { cluster, identity }, settings: { ssh }, log } = this.#run;
     const { serveSsh } = await import("../ssh/ssh_server.ts");
-    const { namespace, name } = identity;
+    const { namespace } = identity;
     this.#server = serveSsh({
       ssh2: await this.#loadSsh2(),
       addresses: sshAddresses(ssh),
       hostKeys: () => this.#hostKeys,
       authorities: () => this.#authorities!,
-      principals: ssh.principals ?? [name.value, ...namespace ? [namespace.value] : []],
-      tokens: ssh.rbac && cluster && namespace ? { cluster, namespace: namespace.value } : undefined,
+      principals: sshPrincipals(ssh, identity),
+      tokens: ssh.rbac && cluster?.endpoint && namespace ? { cluster, namespace: namespace.value } : undefined,
       ...await this.#world(),
       idleTimeoutMs: ssh.idleTimeoutMs,
       mostDescriptors: callersDescriptors(loadLibc().procText("/proc/self/limits")),
@@ -275,9 +257,4 @@ export class DebugServer implements AsyncDisposable {
 async function fingerprints(keys: readonly HostKey[]): Promise<string> {
   const { hostKeyFingerprint } = await import("../ssh/host_key.ts");
   return keys.map(hostKeyFingerprint).join();
-}
-
-function hintFor(cause: unknown): string {
-  if (cause instanceof KrunError) return cause.hint;
-  return sshAddressHint(cause) ?? "report this as a fault of krun";
 }

@@ -34,5 +34,13 @@ export function sshAddressHint(cause: unknown): string | undefined {
   if (cause instanceof Deno.errors.AddrInUse) return "end what has it, or set KRUN_SSH to a port that is free";
   if (cause instanceof Deno.errors.AddrNotAvailable) return "set KRUN_SSH to an address of this machine";
   if (cause instanceof Deno.errors.PermissionDenied) return "set KRUN_SSH to a port that krun may have, from 1024 on";
+  if (cause instanceof URIError || isUnknownName(cause)) {
+    return "set KRUN_SSH to an address of this machine, as 127.0.0.1:15022, or 0.0.0.0:15022 for all of them";
+  }
   return undefined;
+}
+
+/** Deno has no class for what getaddrinfo(3) says. */
+function isUnknownName(cause: unknown): boolean {
+  return cause instanceof Error && cause.message.startsWith("failed to lookup address information");
 }

@@ -7,10 +7,10 @@
 import type { V1Secret } from "@kubernetes/client-node";
 import { KrunError } from "../core/errors.ts";
 import type { ListenAddress, Settings } from "../core/settings.ts";
-import { type SshAuthorities, sshAuthorities } from "../core/ssh_authorities.ts";
-import { limitsInWords } from "../core/ssh_key_options.ts";
-import { sshFingerprint } from "../core/ssh_public_key.ts";
+import { type PlacedKey, type SshAuthorities, sshAuthorities } from "../core/ssh_authorities.ts";
+import { sshProspects } from "../core/ssh_prospects.ts";
 import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
+import type { SshSettings } from "../core/ssh_settings.ts";
 import type { StartFailure } from "../core/start_failure.ts";
 import { join } from "../core/posix_path.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
@@ -23,6 +23,8 @@ import { keptText } from "./kept_file.ts";
 import { checkAddress } from "./listen_address.ts";
 import type { Plan } from "./plan.ts";
 import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
+import { giveKeyHint, keepKeyHint, sshAskedBy, tokenFault } from "./ssh_faults.ts";
+import { loginFindings } from "./ssh_login_findings.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** What is found. */
@@ -33,94 +35,142 @@ export interface SshFindings {
   readonly failures: readonly StartFailure[];
 }
 
+/** What decides who gets in. */
+interface Standing {
+  readonly plan: Plan;
+  readonly ssh: SshSettings;
+  /** Unset: there is none, or it cannot be read. */
+  readonly secret: V1Secret | undefined;
+  /** Why it cannot. */
+  readonly unreadable: KrunError | undefined;
+  readonly authorities: SshAuthorities;
+  readonly logins: readonly PlacedKey[];
+  readonly takesTokens: boolean;
+}
+
 /** Looks at everything that decides who gets in. Asks the API server for the Secret, and whether krun may have tokens reviewed. */
 export async function sshFindings(
   outer: Pick<Surroundings, "self">,
   { plan, settings: { ssh } }: { plan: Plan; settings: Settings },
 ): Promise<SshFindings> {
-  const secret = await readSecret(plan);
-  const authorities = sshAuthorities(ssh.authorizedKeys, typeof secret === "string" ? undefined : secret?.data);
-  const { authorized, warnings } = authorities;
-  if (authorized.length === 0 && !ssh.rbac) {
-    const isAskedFor = ssh.authorizedKeys !== undefined || ssh.listen !== undefined || secret !== undefined;
-    if (!isAskedFor) return { findings: [], warnings, failures: [] };
-    const because = ssh.authorizedKeys === undefined ? "SSH_AUTH is not set" : "SSH_AUTH has no key that is of use";
-    const ofSecret = typeof secret === "string" ? secret : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
-    return {
-      findings: [{ what: "ssh server", value: "none", because: `${because}; ${ofSecret}` }],
-      warnings,
-      failures: [],
-    };
-  }
-  const addresses = sshAddresses(ssh);
-  const port = addresses[0]!.port;
-  const { keys, unused } = await hostKeys(outer, { plan, authorities });
-  const keyFindings = keys.flatMap((key) => [
-    {
-      what: "ssh host key",
-      value: hostKeyFingerprint(key),
-      because: `known_hosts: ${knownHostsLine(key, { host: "HOST", port })}`,
-    },
-  ]);
-  const none = {
-    what: "ssh host key",
-    value: "none yet",
-    because: "krun makes one when its server opens, and logs it",
+  const { secret, unreadable } = await readSecret(plan);
+  const authorities = sshAuthorities(ssh.authorizedKeys, secret?.data);
+  const { logins, warnings: barred } = sshProspects(authorities, Date.now());
+  const noTokens = tokenFault(ssh, plan);
+  const takesTokens = ssh.rbac && !noTokens;
+  const standing = { plan, ssh, secret, unreadable, authorities, logins, takesTokens };
+  const failures = [
+    ...noTokens ? [{ error: noTokens, askedBy: "KRUN_SSH_RBAC" }] : [],
+    ...loginFailures(standing),
+  ];
+  const isMissed = unreadable !== undefined && sshAskedBy(ssh) === undefined;
+  const warnings = [...authorities.warnings, ...barred, ...isMissed ? [unreadable.message] : []];
+  const opens = authorities.authorized.length > 0 || takesTokens;
+  if (!opens) return { findings: noServer(standing), warnings, failures };
+  const served = await serverFindings(outer, standing);
+  return {
+    findings: served.findings,
+    warnings: [...warnings, ...served.warnings],
+    failures: [...failures, ...served.failures],
   };
+}
+
+async function serverFindings(outer: Pick<Surroundings, "self">, standing: Standing): Promise<SshFindings> {
+  const { plan, ssh, logins, takesTokens } = standing;
+  const addresses = sshAddresses(ssh);
+  const { keys, unused } = await hostKeys(outer, standing);
+  const rule = { KRUN_SSH: "KRUN_SSH", SSH_AUTH: "SSH_AUTH" }[sshAskedBy(ssh) ?? ""];
   return {
     findings: [
       {
         what: "ssh server",
         value: addressesText(addresses).replaceAll(",", ", "),
-        because: ssh.listen
-          ? "KRUN_SSH"
-          : ssh.authorizedKeys
-          ? "SSH_AUTH"
-          : "not on other addresses without SSH_AUTH or KRUN_SSH",
+        because: rule ?? "not on other addresses without SSH_AUTH or KRUN_SSH",
       },
-      ...loginFindings(authorities, { ssh, plan }),
-      ...keyFindings.length > 0 ? keyFindings : [none],
+      ...loginFindings(logins, { ssh, plan, takesTokens }),
+      ...keyFindings(keys, { plan, port: addresses[0]!.port }),
     ],
-    warnings: [...warnings, ...unused],
-    failures: [...addressFailures(ssh, addresses), ...ssh.rbac ? await tokenFailures(plan) : []],
+    warnings: unused,
+    failures: [...addressFailures(ssh, addresses), ...takesTokens ? await tokenFailures(plan) : []],
   };
 }
 
-/** The Secret; a text: why it cannot be read. */
-async function readSecret({ cluster, identity: { namespace } }: Plan): Promise<V1Secret | string | undefined> {
-  if (!cluster || !namespace) return undefined;
+/** The Secret, or why it cannot be read. */
+async function readSecret(
+  { cluster, identity: { namespace } }: Plan,
+): Promise<{ secret?: V1Secret | undefined; unreadable?: KrunError }> {
+  if (!cluster) return {};
   try {
-    return await cluster.get({ kind: "Secret", namespace: namespace.value, name: SSH_SECRET }) as V1Secret | undefined;
+    const secret = await cluster.get({ kind: "Secret", namespace: namespace.value, name: SSH_SECRET });
+    return { secret: secret as V1Secret | undefined };
   } catch (error) {
     if (!(error instanceof KrunError)) throw error;
-    return error.code === "Forbidden" ? `Secret ${SSH_SECRET} may not be read` : error.message;
+    return { unreadable: error };
   }
 }
 
-function noSecret({ cluster, identity: { namespace } }: Plan): string {
-  return cluster && namespace
-    ? `there is no Secret ${SSH_SECRET} in namespace ${namespace.value}`
-    : "there is no cluster";
+/** The row of a server that would not open, where anything could ask for one. */
+function noServer({ plan, ssh, secret, unreadable }: Standing): Finding[] {
+  const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
+  const asked = sshAskedBy(ssh);
+  if (asked === undefined && !plan.cluster) return [];
+  const isAlone = asked === undefined && !secret;
+  return [{ what: "ssh server", value: "none", because: isAlone ? ofSecret : `${ofSettings(ssh)}; ${ofSecret}` }];
 }
 
-function loginFindings(
-  { authorized }: SshAuthorities,
-  { ssh, plan: { identity } }: { ssh: Settings["ssh"]; plan: Plan },
-): Finding[] {
-  const what = "ssh login";
-  const keys = authorized.map(({ key, comment, options }) => ({
-    what,
-    value: `${options.certAuthority ? "certificates of " : ""}${sshFingerprint(key.blob)}`,
-    because: [comment || key.type, ...limitsInWords(options, Date.now())].join(", "),
-  }));
-  const { namespace } = identity;
-  if (!ssh.rbac || !namespace) return keys;
-  return [...keys, { what, value: `tokens of audience ${sshAudience(namespace.value)}`, because: "KRUN_SSH_RBAC" }];
+function ofSettings({ authorizedKeys }: SshSettings): string {
+  return authorizedKeys === undefined ? "SSH_AUTH is not set" : "SSH_AUTH has no key that is of use";
+}
+
+function unreadText({ code, message }: KrunError): string {
+  return code === "Forbidden" ? `Secret ${SSH_SECRET} may not be read` : message;
+}
+
+function noSecret({ cluster, identity: { namespace } }: Plan): string {
+  return cluster ? `there is no Secret ${SSH_SECRET} in namespace ${namespace.value}` : "there is no cluster";
+}
+
+/** Why nobody may log in where that is asked for, and why what the Secret says is not known. */
+function loginFailures(standing: Standing): StartFailure[] {
+  const { plan, ssh, secret, unreadable, authorities, logins, takesTokens } = standing;
+  const asked = sshAskedBy(ssh);
+  const failures = unreadable && asked !== undefined ? [{ error: unreadable, askedBy: asked }] : [];
+  // The Secret asks as well, once it names somebody, or holds what was to name somebody.
+  const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined ||
+    authorities.authorized.length + authorities.warnings.length > 0;
+  const isKnown = !unreadable || ssh.authorizedKeys !== undefined;
+  if (logins.length > 0 || takesTokens || !isAsked || !isKnown) return failures;
+  const unreadableList = authorities.revocations.some((list) => "everythingBecause" in list);
+  const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
+  const found = unreadableList
+    ? `key "revoked_keys" of Secret "${SSH_SECRET}" cannot be read`
+    : `${ofSettings(ssh)}, and ${ofSecret}`;
+  const error = new KrunError(
+    "SettingInvalid",
+    `Cannot let anybody log in by ssh: ${found}`,
+    unreadableList ? "correct it, or take it away" : giveKeyHint(plan),
+  );
+  return [...failures, { error, askedBy: asked ?? `Secret ${SSH_SECRET}` }];
+}
+
+function keyFindings(keys: readonly HostKey[], { plan, port }: { plan: Plan; port: number }): Finding[] {
+  const what = "ssh host key";
+  if (keys.length === 0) {
+    const isKept = plan.takesBase;
+    const because = isKept
+      ? "krun makes one when its server opens, and logs it"
+      : `new at each start; ${keepKeyHint(plan)}`;
+    return [{ what, value: "none yet", because }];
+  }
+  return keys.map((key) => {
+    const line = knownHostsLine(key, { host: "HOST", port });
+    return { what, value: hostKeyFingerprint(key), because: `known_hosts: ${line}` };
+  });
 }
 
 async function hostKeys(
   { self }: Pick<Surroundings, "self">,
-  { plan, authorities }: { plan: Plan; authorities: SshAuthorities },
+  { plan, authorities }: Pick<Standing, "plan" | "authorities">,
 ): Promise<{ keys: HostKey[]; unused: string[] }> {
   const ssh2 = await loadSsh2();
   const keys: HostKey[] = [], unused: string[] = [];
@@ -130,20 +180,17 @@ async function hostKeys(
     else unused.push(`key "${name}" of Secret "${SSH_SECRET}" is not used as a host key: ${key}`);
   }
   if (keys.length > 0) return { keys, unused };
+  if (unused.length > 0) unused.push("the ssh server has krun's own host key, for that of the Secret is not used");
+  // Without a base no start keeps one there, nor reads it.
+  if (!plan.takesBase) return { keys, unused };
   const kept = keptText(join(plan.base, STATE_FOLDER, SSH_HOST_KEY), self.uid, { isSecret: true });
   const own = kept === undefined ? undefined : readHostKey(ssh2, kept);
   return { keys: own !== undefined && typeof own !== "string" ? [own] : [], unused };
 }
 
 /** Why the server could not listen now. */
-function addressFailures(ssh: Settings["ssh"], addresses: readonly ListenAddress[]): StartFailure[] {
-  const askedBy = ssh.listen
-    ? "KRUN_SSH"
-    : ssh.authorizedKeys !== undefined
-    ? "SSH_AUTH"
-    : ssh.rbac
-    ? "KRUN_SSH_RBAC"
-    : `Secret ${SSH_SECRET}`;
+function addressFailures(ssh: SshSettings, addresses: readonly ListenAddress[]): StartFailure[] {
+  const askedBy = sshAskedBy(ssh) ?? `Secret ${SSH_SECRET}`;
   const hint = (cause: unknown) => sshAddressHint(cause) ?? "set KRUN_SSH to a free address of this machine";
   return addresses.flatMap((address) => {
     try {
@@ -158,7 +205,7 @@ function addressFailures(ssh: Settings["ssh"], addresses: readonly ListenAddress
 
 /** Why krun could not have a token reviewed: seen with one that is none. */
 async function tokenFailures({ cluster, identity: { namespace } }: Plan): Promise<StartFailure[]> {
-  if (!cluster || !namespace) return [];
+  if (!cluster) return [];
   try {
     await cluster.reviewToken("none", { audience: sshAudience(namespace.value) });
     return [];

@@ -29,7 +29,7 @@ async function openRig(lines = LINE): Promise<Rig> {
   const [clock, log] = [new FakeClock(), new RecordingLog()];
   let authorities = sshAuthorities(lines, undefined);
   const server = serveSsh({
-    ...{ ssh2, clock, log, principals: [], mostDescriptors: 1, idleTimeoutMs: 0 },
+    ...{ ssh2, clock, log, principals: [], mostDescriptors: 1000, idleTimeoutMs: 0 },
     addresses: [{ hostname: "127.0.0.1", port: 0 }],
     hostKeys: () => [hostKey],
     authorities: () => authorities,

@@ -8,7 +8,6 @@
 import type { V1Container, V1Secret } from "@kubernetes/client-node";
 import { accountNames } from "../core/account_names.ts";
 import type { WatchedObject } from "../core/cluster.ts";
-import { callersDescriptors } from "../core/open_files.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { accountOf } from "../core/session_env.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
@@ -16,6 +15,7 @@ import { SSH_SECRET } from "../core/ssh_secret_names.ts";
 import { sshPrincipals } from "../core/ssh_settings.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
+import { callersShare } from "./callers_share.ts";
 import type { Processes } from "../pod/process.ts";
 import type { HostKey } from "../ssh/host_key.ts";
 import type { Ssh2 } from "../ssh/ssh2.ts";
@@ -215,7 +215,7 @@ export class DebugServer implements AsyncDisposable {
       tokens: ssh.rbac && cluster?.endpoint && namespace ? { cluster, namespace: namespace.value } : undefined,
       ...await this.#world(),
       idleTimeoutMs: ssh.idleTimeoutMs,
-      mostDescriptors: callersDescriptors(loadLibc().procText("/proc/self/limits")),
+      mostDescriptors: callersShare(this.#run),
       clock: systemClock,
       log,
     });

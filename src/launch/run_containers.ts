@@ -120,13 +120,17 @@ async function waysIn(run: Run): Promise<WaysIn | undefined> {
   return new (await import("./ways_in.ts")).WaysIn(run);
 }
 
+/** Whether a run asks for an ssh server, or may yet by the Secret. Where nobody may log in, who has asked is told so. */
+export function mayHaveSsh({ settings: { ssh }, plan: { cluster } }: Pick<Run, "settings" | "plan">): boolean {
+  const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac;
+  return !ssh.off && (isAsked || cluster !== undefined);
+}
+
 /** The debug SSH server; it is opened once the program runs. */
 async function debugServer(run: Run, { processes, metadata }: { processes: Processes; metadata: Env | undefined }) {
-  const { settings: { ssh }, plan: { cluster, planned }, mounted } = run;
+  const { plan: { planned }, mounted } = run;
   const container = podContainers(mounted.pod).find(({ name }) => name === planned.program);
-  // Who asks for a server that nobody may log in to is told so.
-  const isWanted = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac || cluster !== undefined;
-  if (ssh.off || !isWanted || !container) return undefined;
+  if (!container || !mayHaveSsh(run)) return undefined;
   const { DebugServer } = await import("./debug_server.ts");
   return new DebugServer(run, { processes, container, env: () => containerEnvironment(run, container, metadata) });
 }

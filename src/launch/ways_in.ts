@@ -8,7 +8,6 @@
  */
 import { KrunError } from "../core/errors.ts";
 import { type HbonePlan, pastEnvoyText } from "../core/hbone_plan.ts";
-import { callersDescriptors } from "../core/open_files.ts";
 import { sshPort } from "../core/ssh_settings.ts";
 import { isTunnelOpen, tunnelAddressText, type TunnelPlan } from "../core/tunnel.ts";
 import { DescriptorBudget } from "../mesh/descriptor_budget.ts";
@@ -19,6 +18,7 @@ import type { StopBeginning } from "../pod/container.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { stopHandshakes, waitingToBeAccepted } from "../pod/listening_socket.ts";
 import { anyFile } from "../pod/special_files.ts";
+import { callersShare } from "./callers_share.ts";
 import { procReader } from "./interception.ts";
 import type { Run } from "./run.ts";
 import { PAST_THE_MESH, plannedHbone, requireTunnelPort } from "./ways_in_findings.ts";
@@ -46,9 +46,8 @@ export class WaysIn implements AsyncDisposable {
   /** @throws {KrunError} `HboneUnavailable` where the front door could not be opened now */
   constructor(run: WaysInRun) {
     this.#run = run;
-    const { mesh, planned: { tunnel } } = run.plan;
-    const ways = [plannedHbone(mesh), tunnel].filter((way) => way !== undefined);
-    this.#mostDescriptors = callersDescriptors(loadLibc().procText("/proc/self/limits")) / Math.max(1, ways.length);
+    const { planned: { tunnel } } = run.plan;
+    this.#mostDescriptors = callersShare(run);
     if (tunnel) requireTunnelPort(tunnel, procReader());
   }
 

@@ -44,6 +44,7 @@ const SYSTEM_CALLS = {
   chdir: [80, 49],
   clone: [56, 220],
   close: [3, 57],
+  close_range: [436, 436],
   connect: [42, 203],
   dup3: [292, 24],
   epoll_create1: [291, 20],

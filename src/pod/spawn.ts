@@ -99,8 +99,13 @@ function descriptorCalls({ nullFds = [], outputFd, session }: SpawnOptions): Chi
   if (session !== undefined && "terminal" in session) opened.push(...opening(0, session.terminal, O_RDWR));
   // What dup3(2) makes is not close-on-exec, as the original is.
   const copies = duplicates({ outputFd, session }).map(([fd, original]) => must("dup3", original, fd, 0));
-  return [...opened, ...copies];
+  // What krun was started with beyond those is its program's to know, not a session's.
+  const others = session === undefined ? [] : [may("close_range", 3, LAST_FD, CLOSE_RANGE_CLOEXEC)];
+  return [...opened, ...copies, ...others];
 }
+
+/** As a number of 32 bits, and what is done to the range (close_range(2), Linux 5.11). */
+const LAST_FD = 0xffffffff, CLOSE_RANGE_CLOEXEC = 4;
 
 /** Opens a file as a descriptor below all that are open: a runtime sees to it that 0, 1 and 2 are. */
 function opening(fd: number, path: string, flags: number): ChildCall[] {

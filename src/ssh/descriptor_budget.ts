@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { TakeDescriptor } from "../core/descriptor_shares.ts";
+import type { TakeShare } from "../core/shares.ts";
 import { KrunError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { SessionProcess, SessionSpec, SessionStarter } from "../core/session_process.ts";
@@ -25,15 +25,15 @@ const PIPES = 3, TERMINAL = 2;
 const EMFILE = 24;
 
 /** Files that count. Without a descriptor left nothing is opened: {@linkcode FileFault} of EMFILE. */
-export function budgetedFiles(files: UserFiles, take: TakeDescriptor): UserFiles {
+export function budgetedFiles(files: UserFiles, take: TakeShare): UserFiles {
   return new BudgetedFiles(files, take);
 }
 
 class BudgetedFiles implements UserFiles {
   readonly #files: UserFiles;
-  readonly #take: TakeDescriptor;
+  readonly #take: TakeShare;
 
-  constructor(files: UserFiles, take: TakeDescriptor) {
+  constructor(files: UserFiles, take: TakeShare) {
     this.#files = files;
     this.#take = take;
   }
@@ -125,7 +125,7 @@ class BudgetedFiles implements UserFiles {
 /** Programs that count: `Internal` of a {@linkcode KrunError}, and a line in the log, without as many descriptors left as one needs. */
 export function budgetedStarter(
   starter: SessionStarter,
-  { take, log }: { readonly take: TakeDescriptor; readonly log: Logger },
+  { take, log }: { readonly take: TakeShare; readonly log: Logger },
 ): SessionStarter {
   return {
     start: (spec) => {
@@ -165,7 +165,7 @@ function counted(program: SessionProcess, taken: DisposableStack): SessionProces
 }
 
 /** All of them, or none. */
-function takeDescriptors(take: TakeDescriptor, count: number): DisposableStack | undefined {
+function takeDescriptors(take: TakeShare, count: number): DisposableStack | undefined {
   using taken = new DisposableStack();
   for (let had = 0; had < count; had++) {
     const one = take();

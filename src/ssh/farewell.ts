@@ -4,7 +4,6 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
-import type { TakeDescriptor } from "../core/descriptor_shares.ts";
 import type { Logger } from "../core/log.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
 import type { SshConnection } from "./connection.ts";
@@ -17,7 +16,8 @@ export interface Client {
   readonly connection: SshConnection<SshLogin>;
   readonly ends: ConnectionEnds;
   readonly sessions: Set<Session>;
-  readonly takeDescriptor: TakeDescriptor;
+  /** What it has of what all share, once it has logged in. */
+  readonly shares: DisposableStack;
   forwards?: Forwards;
   login?: SshLogin;
   /** When the last session ended, as `Clock.elapsedMs` counts. */

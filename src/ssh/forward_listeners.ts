@@ -24,6 +24,8 @@ export type Forwarded = Parameters<ChannelTable["openForwarded"]>[0];
 export interface Listening {
   /** Where it listens, for the log. */
   readonly at: string;
+  /** Unset: it is no port. */
+  readonly port?: number;
   /** `undefined` once it is closed. */
   accept(): Promise<{ readonly near: Far; readonly forwarded: Forwarded } | undefined>;
   /** Ends it; connections stay. */
@@ -51,6 +53,7 @@ export function tcpListening(listener: Deno.TcpListener, at: { address: string; 
   const { hostname, port } = listener.addr;
   return {
     at: `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`,
+    port,
     accept: async () => {
       const conn = await acceptLater(listener);
       if (!conn) return undefined;
@@ -87,6 +90,17 @@ export function unixListening(listener: UserListener, path: string): Listening {
       return connection && { near: new UserChannel(connection), forwarded };
     },
     close: () => listener.close(),
+  };
+}
+
+/** One that gives its descriptor back when it is closed. */
+export function counted(listening: Listening, descriptor: Disposable): Listening {
+  return {
+    ...listening,
+    close: () => {
+      listening.close();
+      descriptor[Symbol.dispose]();
+    },
   };
 }
 

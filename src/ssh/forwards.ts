@@ -6,7 +6,7 @@
  * @module
  */
 import { parseIp } from "../core/ip_address.ts";
-import type { TakeDescriptor } from "../core/descriptor_shares.ts";
+import type { TakeShare } from "../core/shares.ts";
 import type { LogFields, Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
@@ -17,6 +17,7 @@ import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
 import {
   closeAll,
+  counted,
   type Far,
   type Forwarded,
   listenFields,
@@ -46,7 +47,7 @@ export interface ForwardsOptions {
   /** Names the login in each line. */
   readonly log: Logger;
   /** Takes a descriptor for a connection, and gives it back; `undefined`: there is none left. */
-  readonly takeDescriptor: TakeDescriptor;
+  readonly takeDescriptor: TakeShare;
   /** The connection's channels. */
   channels(): Pick<ChannelTable, "openForwarded"> | undefined;
 }
@@ -185,23 +186,27 @@ export class Forwards {
     const at = `${address}:${port}`;
     if (port > 65535 || !rights.mayListen(address, port)) return this.#refused(at, "this login may not listen there");
     if (!sockets.mayListen(port)) return this.#refused(at, "the program's user may not listen on that port");
-    const listeners = this.#attempt(at, () => listenOnLoopback(port));
-    if (!listeners) return false;
-    const { port: found } = listeners[0]!.addr;
-    this.#serve(`${address}:${found}`, listeners.map((listener) => tcpListening(listener, { address, port: found })));
-    return port === 0 ? found : true;
+    const listening = this.#attempt(at, 2, () => {
+      const listeners = listenOnLoopback(port);
+      const { port: found } = listeners[0]!.addr;
+      return listeners.map((listener) => tcpListening(listener, { address, port: found }));
+    });
+    if (!listening) return false;
+    const { port: found } = listening[0]!;
+    this.#serve(`${address}:${found}`, listening);
+    return port === 0 ? found! : true;
   }
 
   #listenUnix(path: string): boolean {
     const { rights, sockets } = this.#options;
     if (!rights.unixSockets) return this.#refused(path, "this login may not listen there");
-    const listener = this.#attempt(unixName(path), () => sockets.listenUnix(path));
-    if (!listener) return false;
-    this.#serve(unixName(path), [unixListening(listener, path)]);
-    return true;
+    const listening = this.#attempt(unixName(path), 1, () => [unixListening(sockets.listenUnix(path), path)]);
+    if (listening) this.#serve(unixName(path), listening);
+    return listening !== undefined;
   }
 
-  #attempt<Made>(at: string, make: () => Made): Made | undefined {
+  /** Listens, within what the client may have of descriptors. */
+  #attempt(at: string, most: 1 | 2, listen: () => Listening[]): Listening[] | undefined {
     if (this.#listeners.has(at)) {
       this.#refused(at, "it is listened there already");
       return undefined;
@@ -210,8 +215,18 @@ export class Forwards {
       this.#refused(at, `there are ${MAX_LISTENERS} already`);
       return undefined;
     }
+    using taken = new DisposableStack();
+    const descriptors = Array.from({ length: most }, () => taken.use(this.#options.takeDescriptor()));
+    if (descriptors.includes(undefined)) {
+      this.#refused(at, "too many files are open");
+      return undefined;
+    }
     try {
-      return make();
+      const listening = listen();
+      taken.move();
+      // There may be fewer than there could be.
+      for (const unused of descriptors.splice(listening.length)) unused![Symbol.dispose]();
+      return listening.map((one, index) => counted(one, descriptors[index]!));
     } catch (cause) {
       this.#refused(at, (cause as Error).message);
       return undefined;

@@ -20,6 +20,8 @@ import { judgeToken, sshAudience, type TokenLoginOptions } from "./token_login.t
 export interface SshLogin {
   /** Who, as each line of the log names them. */
   readonly who: LogFields;
+  /** The same for all who are the same: a key, a certificate's name by its CA, an account. */
+  readonly identity: string;
   readonly rights: LoginRights;
   /** What they have shown; unset for a token, which is not judged again. */
   readonly offer?: { readonly algorithm: string; readonly blob: Uint8Array };
@@ -104,7 +106,7 @@ function judgeKey(
   if (!verdict.allowed) return refused(user, { offer, question, options, reason: verdict.reason });
   const who = { user, ...identityFields(verdict.who) };
   log.info("ssh login", who);
-  return { kind: "allowed", login: { who, rights: verdict.rights, offer } };
+  return { kind: "allowed", login: { who, identity: nameOf(verdict.who), rights: verdict.rights, offer } };
 }
 
 function refused(
@@ -120,6 +122,10 @@ function refused(
   const why = reason ?? (verdict.allowed ? "its signature does not fit" : verdict.reason);
   options.log.info("ssh login refused", { user, ...identityFields(verdict.who), reason: why });
   return { kind: "refused" };
+}
+
+function nameOf({ fingerprint, caFingerprint, keyId }: LoginIdentity): string {
+  return caFingerprint === undefined || !keyId ? fingerprint : `${caFingerprint} ${keyId}`;
 }
 
 /** An identity in the words of the log. */
@@ -167,7 +173,7 @@ async function judgeAnswer(
       log.info("ssh login", who);
       const { expiresAtMs } = verdict;
       const rights = { ...rightsOfKey(NO_KEY_OPTIONS), ...(expiresAtMs !== undefined && { expiresAtMs }) };
-      return { kind: "allowed", login: { who, rights } };
+      return { kind: "allowed", login: { who, identity: `account ${verdict.username}`, rights } };
     }
     log.info("ssh login refused", { user, account: verdict.username, reason: verdict.reason });
   } catch (cause) {

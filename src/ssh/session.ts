@@ -5,7 +5,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
-import type { TakeDescriptor } from "../core/descriptor_shares.ts";
+import type { TakeShare } from "../core/shares.ts";
 import { KrunError } from "../core/errors.ts";
 import type { ChildEnd } from "../core/exit_status.ts";
 import type { Logger } from "../core/log.ts";
@@ -39,7 +39,7 @@ export interface SessionOptions {
   /** Names the login in each line. */
   readonly log: Logger;
   /** For each descriptor that the session is to have. */
-  readonly takeDescriptor: TakeDescriptor;
+  readonly takeDescriptor: TakeShare;
   /** Called once, when nothing of the session is left. */
   onOver(): void;
 }

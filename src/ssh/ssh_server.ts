@@ -6,7 +6,7 @@
  */
 import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
-import { DescriptorShares } from "../core/descriptor_shares.ts";
+import { Shares } from "../core/shares.ts";
 import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
@@ -16,14 +16,13 @@ import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_log
 import { sameRights } from "../core/ssh_login_rights.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
-import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
 import { type Client, dismiss, putOut } from "./farewell.ts";
 import { forwardRights } from "./forward_rights.ts";
 import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionOptions } from "./session.ts";
 import type { SessionWorld } from "./session_world.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
@@ -65,11 +64,17 @@ export interface SshServer extends AsyncDisposable {
   end(reason: string): Promise<void>;
 }
 
-/** Connections that have not logged in: for each one more one of them has to go. */
-const MOST_STRANGERS = 100;
+/**
+ * Connections that have not logged in, and how much of all descriptors they may have where these are few: for each one more one of them
+ * has to go.
+ */
+const MOST_STRANGERS = 100, STRANGERS_PART = 1 / 4;
 
 /** All connections, and the sessions of one and of all. */
 const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
+
+/** Why somebody who has logged in cannot stay. */
+const TOO_MANY = "this login has as many connections as are left for all others";
 
 /** Tokens that the API server is asked about at once. */
 const MOST_REVIEWS = 4;
@@ -93,14 +98,21 @@ class Server implements SshServer {
   readonly #penalties = new LoginPenalties();
   readonly #over = new AbortController();
   readonly #running: Promise<void>[];
-  readonly #descriptors: DescriptorShares;
+  readonly #mostStrangers: number;
+  readonly #shares: Readonly<Record<"descriptors" | "connections" | "sessions", Shares>>;
   readonly #reviews = new Turns(MOST_REVIEWS);
   #stopReason: string | undefined;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
     this.#options = options;
     this.#listeners = listeners;
-    this.#descriptors = new DescriptorShares(options.mostDescriptors);
+    const { mostDescriptors } = options;
+    this.#mostStrangers = Math.ceil(Math.min(MOST_STRANGERS, mostDescriptors * STRANGERS_PART));
+    this.#shares = {
+      descriptors: new Shares(mostDescriptors - this.#mostStrangers),
+      connections: new Shares(MOST_CONNECTIONS - this.#mostStrangers),
+      sessions: new Shares(MOST_SESSIONS.all),
+    };
     this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
     const accepting = { admit: (caller: Caller) => this.#admit(caller), over: this.#over.signal, ...options };
     this.#running = [...listeners.map((listener) => acceptAll(listener, accepting)), this.#watch()];
@@ -163,7 +175,7 @@ class Server implements SshServer {
   /** Whoever holds connections open without logging in keeps nobody out. */
   #makeRoom(): void {
     const strangers = [...this.#clients].filter(({ login, connection }) => !login && !connection.over.aborted);
-    if (strangers.length < MOST_STRANGERS) return;
+    if (strangers.length < this.#mostStrangers) return;
     const goes = oldestOfMost(strangers.map(({ ends }) => clientNetwork(ends.client.address)));
     strangers[goes]!.connection.cut();
   }
@@ -190,11 +202,12 @@ class Server implements SshServer {
       welcome: (login) => this.#welcome(client, login),
       log,
     });
-    const client: Client = { connection, ends, sessions: new Set(), takeDescriptor: this.#descriptors.ofClient() };
+    const client: Client = { connection, ends, sessions: new Set(), shares: new DisposableStack() };
     this.#clients.add(client);
     void clock.sleep(LOGIN_MS, connection.over).then(() => connection.isLoggedIn || connection.cut());
     await connection.run();
     client.forwards?.close();
+    client.shares.dispose();
     this.#clients.delete(client);
     if (client.login) log.info("ssh logout", client.login.who);
     else if (connection.failures > 0) this.#penalize(ends.client.address);
@@ -209,18 +222,24 @@ class Server implements SshServer {
 
   #welcome(client: Client, login: SshLogin): ConnectionServices {
     client.login = login;
-    const { world, sockets } = this.#options;
+    const { world, sockets, clock } = this.#options;
     const log = withFields(this.#options.log, login.who);
+    const { descriptors, connections } = this.#shares;
+    const takeDescriptor = descriptors.of(login.identity);
+    const shares = [takeDescriptor(), connections.of(login.identity)()];
+    for (const share of shares) client.shares.use(share);
+    // When it has heard that it is in: else it would ask for another key.
+    if (shares.includes(undefined)) void clock.turn().then(() => this.#putOut(client, TOO_MANY));
     const forwards = new Forwards({
       rights: forwardRights(login.rights),
       sockets,
       log,
-      takeDescriptor: client.takeDescriptor,
+      takeDescriptor,
       channels: () => client.connection.channels,
     });
     client.forwards = forwards;
     return {
-      session: (channel) => this.#openSession(client, { channel, login, world, log }),
+      session: (channel) => this.#openSession(client, { channel, login, world, log, takeDescriptor }),
       forward: (target) => forwards.forward(target),
       request: (request) => forwards.request(request),
     };
@@ -228,21 +247,24 @@ class Server implements SshServer {
 
   #openSession(
     client: Client,
-    { channel, login, world, log }: { channel: SshChannel; login: SshLogin; world: SessionWorld; log: Logger },
+    { channel, login, ...given }: Pick<SessionOptions, "channel" | "world" | "log" | "takeDescriptor"> & {
+      login: SshLogin;
+    },
   ): Session {
     if (this.#stopReason !== undefined) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, this.#stopReason);
-    const all = [...this.#clients].reduce((sum, { sessions }) => sum + sessions.size, 0);
-    if (client.sessions.size >= MOST_SESSIONS.each || all >= MOST_SESSIONS.all) {
+    const share = client.sessions.size < MOST_SESSIONS.each ? this.#shares.sessions.of(login.identity)() : undefined;
+    if (!share) {
       throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "there are too many sessions");
     }
     const { rights } = login;
     const onOver = () => {
       client.sessions.delete(session);
+      share[Symbol.dispose]();
       client.lastSessionMs = this.#options.clock.elapsedMs();
     };
     const session: Session = new Session({
-      ...{ channel, world, rights, ends: client.ends, clock: this.#options.clock, log, onOver },
-      takeDescriptor: client.takeDescriptor,
+      ...given,
+      ...{ channel, rights, ends: client.ends, clock: this.#options.clock, onOver },
     });
     client.sessions.add(session);
     return session;

@@ -1,0 +1,68 @@
+/** What one login can take of krun's descriptors and connections: never so much that another one, or krun itself, finds none. */
+import assert from "node:assert/strict";
+import { SSH_MESSAGE } from "../../src/core/ssh_messages.ts";
+import { concatBytes, sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
+import { waitFor } from "../wait.ts";
+import { RawSshClient } from "./raw_ssh_client.ts";
+import { BARE_HOME, makeKey, SshRig } from "./ssh_rig.ts";
+
+const MOST_FILES = 512;
+
+/** What krun's own work takes at most while nobody asks for anything. */
+const OWN_FILES = 64;
+
+/** `ssh -R 0:...`, as a message. */
+const LISTEN = concatBytes(
+  Uint8Array.of(SSH_MESSAGE.globalRequest),
+  sshString("tcpip-forward"),
+  Uint8Array.of(1),
+  sshString("localhost"),
+  sshUint32(0),
+);
+
+Deno.test("one login leaves descriptors and connections to others, whatever it takes, and to krun", async (t) => {
+  const folder = await Deno.makeTempDir({ prefix: "krun-ssh-shares-" });
+  const other = await makeKey(folder, "other");
+  const sshAuth = `$KEY\n${await Deno.readTextFile(`${other}.pub`)}`;
+  await using rig = await SshRig.start({ env: BARE_HOME, sshAuth, under: ["prlimit", `--nofile=${MOST_FILES}`, "--"] });
+  const key = await Deno.readTextFile(rig.key);
+  const openFiles = () => [...Deno.readDirSync(`/proc/${rig.krun.pid}/fd`)].length;
+  const othersWork = async () => {
+    const options = { key: other, options: ["ExitOnForwardFailure=yes"] };
+    const { code, stdout, stderr } = await rig.ssh(["-R", "0:127.0.0.1:1", "echo hello"], options);
+    assert.deepEqual([code, stdout], [0, "hello\n"], stderr);
+  };
+  const isRefused = async () => {
+    const { code, stderr } = await rig.ssh(["echo hello"]);
+    assert.equal(code, 255);
+    assert.match(stderr, /this login has as many connections as are left for all others/);
+  };
+  await t.step("places that -R listens at", async () => {
+    await using clients = new AsyncDisposableStack();
+    for (let count = 0; count < 3; count++) {
+      const client = clients.use(await RawSshClient.connect(rig.port));
+      await client.login(key);
+      for (let asked = 0; asked < 64; asked++) client.send(LISTEN);
+      await waitFor("the answers", () => client.isOver || client.received.length >= 64);
+    }
+    assert.ok(openFiles() <= MOST_FILES / 2 + OWN_FILES, `${openFiles()} files are open`);
+    await isRefused();
+    await othersWork();
+  });
+  await waitFor("all to be given back", async () => (await rig.ssh(["echo hello"])).code === 0);
+  await t.step("connections", async () => {
+    await using clients = new AsyncDisposableStack();
+    const all: RawSshClient[] = [];
+    for (let count = 0; count < MOST_FILES / 4; count++) {
+      const client = clients.use(await RawSshClient.connect(rig.port));
+      all.push(client);
+      await client.login(key);
+    }
+    await waitFor("the last ones to be put out", () => all.at(-1)!.isOver);
+    assert.ok(all.filter(({ isOver }) => !isOver).length < MOST_FILES / 4);
+    assert.ok(openFiles() <= MOST_FILES / 2 + OWN_FILES, `${openFiles()} files are open`);
+    await isRefused();
+    await othersWork();
+  });
+  await Deno.remove(folder, { recursive: true });
+});

@@ -8,6 +8,7 @@
 import type { V1Container, V1Secret } from "@kubernetes/client-node";
 import { accountNames } from "../core/account_names.ts";
 import type { WatchedObject } from "../core/cluster.ts";
+import { KrunError } from "../core/errors.ts";
 import { callersDescriptors } from "../core/open_files.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { accountOf } from "../core/session_env.ts";
@@ -97,7 +98,8 @@ export class DebugServer implements AsyncDisposable {
   #tellUnreadable(reason: Error): void {
     const event = "ssh: what Secret sshdebug says is not known";
     const level = this.#isAskedFor && this.#isNews(event) ? "warn" : "debug";
-    this.#run.log[level](event, { reason: reason.message });
+    const hint = isForbidden(reason) ? "krun --check prints the Role that lets krun read it" : undefined;
+    this.#run.log[level](event, { reason: reason.message, hint });
   }
 
   /** Whether a setting asks for a server, not the Secret alone. */
@@ -251,6 +253,10 @@ export class DebugServer implements AsyncDisposable {
     };
     return { world, sockets };
   }
+}
+
+function isForbidden(reason: Error): boolean {
+  return reason instanceof KrunError && reason.code === "Forbidden";
 }
 
 async function fingerprints(keys: readonly HostKey[]): Promise<string> {

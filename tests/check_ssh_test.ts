@@ -90,6 +90,13 @@ Deno.test("krun --check says where the ssh server would listen, and who would be
   });
 });
 
+Deno.test("krun --check names the program, and none of its arguments", async () => {
+  await using workspace = await Workspace.create();
+  const { stdout } = await workspace.run({ args: ["--check", "--", "/bin/sh", "-c", "echo hidden"] });
+  assert.match(stdout, /^ {2}program +\S+ +container, starts \/bin\/sh$/m);
+  assert.doesNotMatch(stdout, /hidden/);
+});
+
 Deno.test("krun --check is not ok where a server is asked for and nobody may log in, and says why", async (t) => {
   const SSH_AUTH = `ssh-ed25519 ${KEY} ann`;
   const noSecret = "there is no Secret sshdebug in namespace shop";

@@ -38,6 +38,11 @@ export function sshPort({ listen }: Pick<SshSettings, "listen">): number {
   return listen?.port || SSH_PORT;
 }
 
+/** The setting that asks for a server, the most telling one; `undefined`: the Secret alone does. */
+export function sshAskedBy({ listen, authorizedKeys, rbac }: SshSettings): string | undefined {
+  return listen ? "KRUN_SSH" : authorizedKeys !== undefined ? "SSH_AUTH" : rbac ? "KRUN_SSH_RBAC" : undefined;
+}
+
 /** Names of which a user's certificate must have one, where its authority's line has none of its own. */
 export function sshPrincipals(
   { principals }: Pick<SshSettings, "principals">,

@@ -246,13 +246,20 @@ function findings({ cluster, leftOut, identity, base, baseRule, planned, isSideP
     {
       what: "program",
       value: isSideProcess ? "none" : planned.program,
-      because: isSideProcess ? "side process" : "container",
+      because: isSideProcess ? "side process" : `container${startedText(planned)}`,
     },
     ...(planned.hidesKubeconfig
       ? [{ what: "program's KUBECONFIG", value: "/dev/null", because: "the one of the home folder is krun's" }]
       : []),
     ...(inCluster === undefined ? [] : [{ what: "in-cluster clients", value: "will not work", because: inCluster }]),
   ];
+}
+
+/** The program of the container, as it is written; its arguments may hold what nobody is to see. */
+function startedText({ pod, program }: Plan["planned"]): string {
+  const { command = [], args = [] } = podContainers(pod).find(({ name }) => name === program) ?? {};
+  const [first] = [...command, ...args];
+  return first === undefined ? "" : `, starts ${first}`;
 }
 
 function userOf(cluster: Cluster | undefined): string {

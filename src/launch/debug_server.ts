@@ -8,11 +8,13 @@
 import type { V1Container, V1Secret } from "@kubernetes/client-node";
 import { accountNames } from "../core/account_names.ts";
 import type { WatchedObject } from "../core/cluster.ts";
+import { KrunError } from "../core/errors.ts";
+import type { LogFields } from "../core/log.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { accountOf } from "../core/session_env.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { SSH_SECRET } from "../core/ssh_secret_names.ts";
-import { sshPrincipals } from "../core/ssh_settings.ts";
+import { sshAskedBy, sshPrincipals } from "../core/ssh_settings.ts";
 import { systemClock } from "../pod/clock.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { callersShare } from "./callers_share.ts";
@@ -23,8 +25,7 @@ import type { SshServer } from "../ssh/ssh_server.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
 import { addressesText, sshAddresses } from "./ssh_addresses.ts";
-import { giveKeyHint, openingFault, sshAskedBy, tokenFault } from "./ssh_faults.ts";
-import { HostKeys } from "./ssh_host_keys.ts";
+import type { HostKeys } from "./ssh_host_keys.ts";
 
 /** Options of {@linkcode DebugServer}. */
 export interface DebugServerOptions {
@@ -52,9 +53,9 @@ export class DebugServer implements AsyncDisposable {
   readonly #run: Run;
   readonly #options: DebugServerOptions;
   readonly #over = new AbortController();
-  readonly #keys: HostKeys;
   #following: Promise<void> = Promise.resolve();
   #authorities: SshAuthorities | undefined;
+  #keys: HostKeys | undefined;
   #hostKeys: readonly HostKey[] = [];
   #ssh2: Promise<Ssh2> | undefined;
   #server: SshServer | undefined;
@@ -69,7 +70,6 @@ export class DebugServer implements AsyncDisposable {
   constructor(run: Run, options: DebugServerOptions) {
     this.#run = run;
     this.#options = options;
-    this.#keys = new HostKeys(run);
   }
 
   /** Opens the server if somebody may log in, and follows the Secret. */
@@ -97,7 +97,8 @@ export class DebugServer implements AsyncDisposable {
   #tellUnreadable(reason: Error): void {
     const event = "ssh: what Secret sshdebug says is not known";
     const level = this.#isAskedFor && this.#isNews(event) ? "warn" : "debug";
-    this.#run.log[level](event, { reason: reason.message });
+    const hint = isForbidden(reason) ? "krun --check prints the Role that lets krun read it" : undefined;
+    this.#run.log[level](event, { reason: reason.message, hint });
   }
 
   /** Whether a setting asks for a server, not the Secret alone. */
@@ -135,6 +136,7 @@ export class DebugServer implements AsyncDisposable {
     this.#changing = this.#changing.then(() => this.#apply(object as V1Secret | undefined)).catch(async (cause) => {
       const { ssh } = this.#run.settings;
       const told = `the ssh server cannot be had at ${addressesText(sshAddresses(ssh))}`;
+      const { openingFault } = await import("./ssh_faults.ts");
       const again = `it is tried again every ${AGAIN_MS / 1000} s`;
       this.#run.log[this.#isNews(told) ? "warn" : "debug"](told, { ...await openingFault(cause, ssh), again });
       void this.#again(object);
@@ -149,10 +151,11 @@ export class DebugServer implements AsyncDisposable {
   }
 
   async #apply(secret: V1Secret | undefined): Promise<void> {
-    const { settings: { ssh }, log } = this.#run;
-    const [{ sshAuthorities }, { sshProspects }] = await Promise.all([
+    const { settings: { ssh }, plan, log } = this.#run;
+    const [{ sshAuthorities }, { sshProspects }, { giveKeyHint, tokenFault }] = await Promise.all([
       import("../core/ssh_authorities.ts"),
       import("../core/ssh_prospects.ts"),
+      import("./ssh_faults.ts"),
     ]);
     this.#authorities = sshAuthorities(ssh.authorizedKeys, secret?.data);
     const { logins, warnings } = sshProspects(this.#authorities, systemClock.nowMs());
@@ -161,33 +164,29 @@ export class DebugServer implements AsyncDisposable {
     }
     // Whoever has to go does not stay for what comes after.
     this.#server?.judgeAgain();
-    const takesTokens = ssh.rbac && !this.#tellTokenFault();
+    const noTokens = tokenFault(ssh, plan);
+    if (noTokens) this.#warnOnce("no tokens are taken by ssh", { reason: noTokens.message, hint: noTokens.hint });
+    const takesTokens = ssh.rbac && !noTokens;
     const mayListen = this.#authorities.authorized.length > 0 || takesTokens;
-    if (logins.length === 0 && !takesTokens) {
-      this.#tellNobody(mayListen ? "nobody may log in to the ssh server" : NO_SERVER);
+    if (logins.length === 0 && !takesTokens && this.#isAskedFor) {
+      this.#warnOnce(mayListen ? "nobody may log in to the ssh server" : NO_SERVER, { hint: giveKeyHint(plan) });
     }
     if (!mayListen) return await this.#close();
     const before = this.#hostKeys;
-    this.#hostKeys = await this.#keys.read(await this.#loadSsh2(), this.#authorities);
+    this.#hostKeys = await this.#readHostKeys(this.#authorities);
     if (!this.#server) return this.#over.signal.aborted ? undefined : await this.#open();
     const hostKey = await fingerprints(this.#hostKeys);
     if (hostKey !== await fingerprints(before)) log.info("ssh server has other host keys", { hostKey });
   }
 
-  /** Whether tokens are asked for and nobody can review one, which is told once. */
-  #tellTokenFault(): boolean {
-    const { settings: { ssh }, plan, log } = this.#run;
-    const fault = tokenFault(ssh, plan);
-    if (fault && this.#isNews(fault.message)) {
-      log.warn("no tokens are taken by ssh", { reason: fault.message, hint: fault.hint });
-    }
-    return fault !== undefined;
+  #warnOnce(event: string, fields: LogFields): void {
+    if (this.#isNews(event)) this.#run.log.warn(event, fields);
   }
 
-  /** Whoever has asked for a server is told why it is of no use. */
-  #tellNobody(event: string): void {
-    if (!this.#isAskedFor || !this.#isNews(event)) return;
-    this.#run.log.warn(event, { hint: giveKeyHint(this.#run.plan) });
+  async #readHostKeys(authorities: SshAuthorities): Promise<readonly HostKey[]> {
+    const [{ HostKeys }, ssh2] = await Promise.all([import("./ssh_host_keys.ts"), this.#loadSsh2()]);
+    this.#keys ??= new HostKeys(this.#run);
+    return await this.#keys.read(ssh2, authorities);
   }
 
   async #close(): Promise<void> {
@@ -252,6 +251,10 @@ export class DebugServer implements AsyncDisposable {
     };
     return { world, sockets };
   }
+}
+
+function isForbidden(reason: Error): boolean {
+  return reason instanceof KrunError && reason.code === "Forbidden";
 }
 
 async function fingerprints(keys: readonly HostKey[]): Promise<string> {

@@ -6,17 +6,12 @@
  */
 import type { LogFields } from "../core/log.ts";
 import { KrunError } from "../core/errors.ts";
-import type { SshSettings } from "../core/ssh_settings.ts";
+import { sshAskedBy, type SshSettings } from "../core/ssh_settings.ts";
 import { SSH_SECRET } from "../core/ssh_secret_names.ts";
 import { readFailure } from "../kube/deno_files.ts";
 import { checkAddress } from "./listen_address.ts";
 import type { Plan } from "./plan.ts";
 import { sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
-
-/** The setting that asks for a server, the most telling one; `undefined`: the Secret alone does. */
-export function sshAskedBy({ listen, authorizedKeys, rbac }: SshSettings): string | undefined {
-  return listen ? "KRUN_SSH" : authorizedKeys !== undefined ? "SSH_AUTH" : rbac ? "KRUN_SSH_RBAC" : undefined;
-}
 
 /** Why no token can be taken where KRUN_SSH_RBAC asks for that; `undefined` where one can, or nothing asks. */
 export function tokenFault({ rbac }: SshSettings, { cluster }: Pick<Plan, "cluster">): KrunError | undefined {

@@ -10,7 +10,7 @@ import type { ListenAddress, Settings } from "../core/settings.ts";
 import { type PlacedKey, type SshAuthorities, sshAuthorities } from "../core/ssh_authorities.ts";
 import { sshProspects } from "../core/ssh_prospects.ts";
 import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
-import type { SshSettings } from "../core/ssh_settings.ts";
+import { sshAskedBy, type SshSettings } from "../core/ssh_settings.ts";
 import type { StartFailure } from "../core/start_failure.ts";
 import { join } from "../core/posix_path.ts";
 import { STATE_FOLDER } from "../core/mount_path.ts";
@@ -23,7 +23,7 @@ import { keptText } from "./kept_file.ts";
 import { checkAddress } from "./listen_address.ts";
 import type { Plan } from "./plan.ts";
 import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
-import { giveKeyHint, keepKeyHint, sshAskedBy, tokenFault } from "./ssh_faults.ts";
+import { giveKeyHint, keepKeyHint, tokenFault } from "./ssh_faults.ts";
 import { loginFindings } from "./ssh_login_findings.ts";
 import type { Surroundings } from "./surroundings.ts";
 

@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { sshFingerprint } from "../core/ssh_public_key.ts";
 import { ecdsaHostKey } from "./ecdsa_host_key.ts";
+import { readableForm } from "./key_form.ts";
 import type { Ssh2, Ssh2Key } from "./ssh2.ts";
 
 /** A key that the server proves to be its own by. */
@@ -31,8 +32,9 @@ export function makeHostKey(ssh2: Pick<Ssh2, "parseKey" | "generateKeyPairSync">
 /** Reads a private key in OpenSSH's or PEM form. Returns why it is none of use. Never throws. */
 export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string): HostKey | string {
   try {
-    const read = parseKey(text);
-    if (read instanceof Error) return "it is no private key, or has a passphrase";
+    const given = attempt(() => parseKey(text));
+    const read = given instanceof Error ? parseKey(readableForm(text)) : given;
+    if (read instanceof Error) return fault(text, given);
     const key = Array.isArray(read) ? read[0] : read;
     if (!key?.isPrivateKey()) return "it is no private key";
     if (key.type === "ssh-dss") return "DSA is not secure any more";
@@ -44,6 +46,26 @@ export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string):
     // Of ssh2, or of Deno's crypto: neither says what it takes.
     return `it is none that can be used, which ssh-keygen -p may change: ${(cause as Error).message}`;
   }
+}
+
+/** ssh2 gives an error back, and throws where Deno's crypto does. */
+function attempt<Result>(read: () => Result): Result | Error {
+  try {
+    return read();
+  } catch (cause) {
+    return cause as Error;
+  }
+}
+
+/** A text that ssh2 does not read: why. */
+function fault(text: string, error: unknown): string {
+  const hasPassphrase = /^-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED/m.test(text) ||
+    /no passphrase given/.test((error as Error).message);
+  return hasPassphrase
+    ? "it has a passphrase, which ssh-keygen -p -N '' -f FILE takes away"
+    : text.includes("PRIVATE KEY-----")
+    ? "it is a private key that cannot be read: cut off, or of a kind that krun does not take"
+    : "it is no private key";
 }
 
 /** The keys by the algorithms that they sign with: of several keys of one kind the first. */

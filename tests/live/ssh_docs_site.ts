@@ -62,10 +62,7 @@ export class SshDocsSite implements AsyncDisposable {
     this.#env = { ...shell, KUBECONFIG: this.#server.adminKubeconfig };
     const workload = { WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web", WORKLOAD_SERVICE_ACCOUNT: "web" };
     const { kubeconfig } = await this.#server.user("ann");
-    this.#krunEnv = {
-      ...{ ...workload, KUBECONFIG: kubeconfig },
-      ...{ KRUN_SSH_RBAC: "true", MESH_BASE_DIR: this.path("base") },
-    };
+    this.#krunEnv = { ...workload, KUBECONFIG: kubeconfig, KRUN_SSH_RBAC: "true" };
   }
 
   async #startServer(): Promise<void> {
@@ -109,11 +106,13 @@ export class SshDocsSite implements AsyncDisposable {
   /** Runs a command that starts krun and ends with `&`; then lets clients know its host key, as `--check` says it. */
   async startKrun(command: string): Promise<KrunProcess> {
     assert.match(command, / krun .*&$/);
+    const [base] = /^MESH_BASE_DIR=\S+ /.exec(command) ?? [];
+    assert.ok(base, "the host key would be another one at the next start");
     const argv = this.#argv(`${command}\ntrap 'kill $!' TERM; wait; wait`, this.#krunEnv);
     const krun = this.#stack.use(new KrunProcess({ args: [], argv, cwd: "/" }));
     await krun.sees("stderr", /ssh server listens addresses=\[::\]:15022 /);
     // It also says that this krun works there, and ends with 1 for it.
-    const { stdout } = await runClient(this.#argv("krun --check ./server", this.#krunEnv));
+    const { stdout } = await runClient(this.#argv(`${base}krun --check ./server`, this.#krunEnv));
     const known = /known_hosts: (\[HOST\]:15022 \S+ [\w+/=]+)/.exec(stdout)?.[1];
     assert.ok(known, stdout);
     await Deno.writeTextFile(this.path("home/.ssh/known_hosts"), `${known.replace("HOST", "localhost")}\n`);

@@ -1,7 +1,8 @@
 /** The Secret `sshdebug` of a real API server opens the debug SSH server, and what is taken out of it is gone at once. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { KrunProcess } from "../krun_process.ts";
+import type { CheckReport } from "../../src/launch/check_report.ts";
+import { KrunProcess, runKrun } from "../krun_process.ts";
 import { waitFor } from "../wait.ts";
 import { ApiAudit } from "./api_audit.ts";
 import { type ApiServer, type KubeObject, startApiServer } from "./api_server.ts";
@@ -184,19 +185,46 @@ Deno.test("a krun that may not see the Secret says so to whoever debugs, and ask
   assert.ok(few <= 6, `${few} requests within ${sinceMs} ms`);
 });
 
-Deno.test("the program starts before the API server was asked for the Secret", async () => {
-  const env = await namespace("frozen");
+Deno.test("krun --check prints the Role for the Secret where a server is asked for, and else warns", async () => {
+  const env = { ...await namespace("unread", { mayRead: false }), KRUN_SSH: "", MESH_BASE_DIR: "/tmp" };
   const cwd = await Deno.makeTempDir({ dir: server.folder });
+  const KRUN_POD = await podWithoutAccount(cwd);
+  const checked = async (settings: Record<string, string>) => {
+    const args = ["--check=json", "--", "/bin/true"];
+    const { code, stdout } = await runKrun({ args, cwd, env: { ...env, KRUN_POD, ...settings } });
+    return { code, report: JSON.parse(stdout) as CheckReport };
+  };
+  const words =
+    /^Cannot read Secret "unread\/sshdebug" at .*: 403, user "krun-unread" may not get secrets "sshdebug" in namespace/;
+  for (const settings of [{ KRUN_SSH: "127.0.0.1:0" }, { SSH_AUTH: await publicLine(await makeKey(cwd, "key")) }]) {
+    const { code, report } = await checked(settings);
+    assert.deepEqual([code, report.problems.length], [1, 1], report.problems.join("\n"));
+    assert.match(report.problems[0]!, words);
+    assert.match(report.details.join(), /kind: Role\n[^]*resourceNames: \["sshdebug"\]\n {2}verbs: \["get", "watch"\]/);
+  }
+  const { code, report } = await checked({});
+  assert.deepEqual([code, report.problems], [0, []]);
+  assert.match(report.warnings.at(-1)!, words);
+  const [row] = report.findings.filter(({ what }) => what === "ssh server");
+  assert.deepEqual([row?.value, row?.because], ["none", "Secret sshdebug may not be read"]);
+});
+
+/** The path of a Pod that needs nothing of the cluster. */
+async function podWithoutAccount(folder: string): Promise<string> {
   const spec = {
     automountServiceAccountToken: false,
     enableServiceLinks: false,
     containers: [{ name: "web", image: "web" }],
   };
-  const KRUN_POD = join(cwd, "pod.json");
-  await Deno.writeTextFile(
-    KRUN_POD,
-    JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata: { name: "web" }, spec }),
-  );
+  const path = join(folder, "pod.json");
+  await Deno.writeTextFile(path, JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata: { name: "web" }, spec }));
+  return path;
+}
+
+Deno.test("the program starts before the API server was asked for the Secret", async () => {
+  const env = await namespace("frozen");
+  const cwd = await Deno.makeTempDir({ dir: server.folder });
+  const KRUN_POD = await podWithoutAccount(cwd);
   await server.create(secret("frozen", { authorized_keys: await publicLine(await makeKey(cwd, "key")) }));
   server.freeze();
   try {

@@ -276,3 +276,32 @@ Deno.test("krun's own host key is the same at the next start, as long as nobody 
     assert.equal((await attempt(rig)).code, 0);
   });
 });
+
+Deno.test("the Secret is a file of a folder as well, and its changes act while krun runs", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "krun-manifests-" });
+  const env = { KRUN_MANIFESTS: folder, WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web" };
+  await using rig = await SshRig.start({ env, sshAuth: "", waits: false });
+  const [ann, bob] = [await makeKey(rig.folder, "ann"), await makeKey(rig.folder, "bob")];
+  const write = async (name: string, key: string) => {
+    const text = JSON.stringify(secret("shop", { authorized_keys: await publicLine(key) }));
+    await Deno.writeTextFile(join(folder, name), text);
+  };
+  await write(".hidden.json", bob);
+  await write("access.json", ann);
+  await rig.listens();
+  await isIn(rig, { key: ann });
+  await isRefused(rig, /the key is not authorized/, { key: bob });
+  const session = rig.ssh(["echo in; sleep 600"], { key: ann, user: "taken" });
+  await audited(rig, /ssh session user=taken /);
+  await write("access.json", bob);
+  const { code, stderr } = await session;
+  assert.equal(code, 255);
+  assert.match(stderr, /^Received disconnect from 127\.0\.0\.1 port \d+:11: the key is not authorized\r?$/m);
+  await isIn(rig, { key: bob });
+  const last = rig.ssh(["echo in; sleep 600"], { key: bob, user: "last" });
+  await audited(rig, /ssh session user=last /);
+  await Deno.remove(join(folder, "access.json"));
+  assert.match((await last).stderr, /:11: the key is not authorized\r?$/m);
+  await isClosed(rig);
+  await Deno.remove(folder, { recursive: true });
+});

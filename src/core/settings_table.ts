@@ -18,7 +18,8 @@ export const SETTINGS = [
     group: "cluster",
     unit: "folder",
     unset: "a real cluster is looked for",
-    says: "Folder of Kubernetes manifests that takes the place of a cluster, before every other source",
+    says:
+      "Folder of Kubernetes manifests (*.yaml, *.yml, *.json, no leading dot; followed while krun runs) that takes the place of a cluster, before every other source",
     example: "./k8s",
     seenBy: "krun",
   },

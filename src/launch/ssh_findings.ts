@@ -63,7 +63,7 @@ export async function sshFindings(
     ...noTokens ? [{ error: noTokens, askedBy: "KRUN_SSH_RBAC" }] : [],
     ...loginFailures(standing),
   ];
-  const isMissed = unreadable !== undefined && sshAskedBy(ssh) === undefined;
+  const isMissed = unreadable !== undefined && !failures.some(({ error }) => error === unreadable);
   const warnings = [...authorities.warnings, ...barred, ...isMissed ? [unreadable.message] : []];
   const opens = authorities.authorized.length > 0 || takesTokens;
   if (!opens) return { findings: noServer(standing), warnings, failures };
@@ -134,12 +134,13 @@ function noSecret({ cluster, identity: { namespace } }: Plan): string {
 function loginFailures(standing: Standing): StartFailure[] {
   const { plan, ssh, secret, unreadable, authorities, logins, takesTokens } = standing;
   const asked = sshAskedBy(ssh);
-  const failures = unreadable && asked !== undefined ? [{ error: unreadable, askedBy: asked }] : [];
+  const hasOthers = logins.length > 0 || takesTokens;
+  const failures = unreadable && asked !== undefined && !hasOthers ? [{ error: unreadable, askedBy: asked }] : [];
   // The Secret asks as well, once it names somebody, or holds what was to name somebody.
   const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined ||
     authorities.authorized.length + authorities.warnings.length > 0;
   const isKnown = !unreadable || ssh.authorizedKeys !== undefined;
-  if (logins.length > 0 || takesTokens || !isAsked || !isKnown) return failures;
+  if (hasOthers || !isAsked || !isKnown) return failures;
   const unreadableList = authorities.revocations.some((list) => "everythingBecause" in list);
   const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
   const found = unreadableList

@@ -67,8 +67,9 @@ export async function dismiss(
   forwards?.close();
   const isInUse = sessions.size > 0;
   for (const session of sessions) session.stopFiles();
-  const words = ending === undefined ? `this session ends: ${reason}` : undefined;
-  await Promise.all([...sessions].map((session) => session.hangUp(words)));
+  // Its goodbye is about to go out; whoever is hung up leaves without hearing it.
+  if (ending !== undefined) await clock.sleep(2 * LEAVE_MS, connection.over);
+  await Promise.all([...sessions].map((session) => session.hangUp(`this session ends: ${ending ?? reason}`)));
   if (isInUse) client.lastSessionMs = clock.elapsedMs();
   const waitMs = leaveMs(client, clock);
   if (waitMs > 0) await clock.sleep(waitMs, connection.over);

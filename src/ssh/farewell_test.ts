@@ -13,7 +13,7 @@ function client(more: Partial<Client> = {}) {
   const session = {
     tell: (text: string) => tell(`terminal: ${text}`),
     stopFiles: () => {},
-    hangUp: async (words?: string) => {
+    hangUp: async (words: string) => {
       tell(`session: ${words}`);
       await clock.sleep(2_000, new AbortController().signal);
     },
@@ -72,8 +72,8 @@ Deno.test("putOut() tells a terminal before the goodbye, once, and its reason is
   await clock.pass(100);
   assert.deepEqual(told, [
     "0 terminal: this connection ends: the key is not authorized",
-    "0 session: undefined",
     "100 goodbye: the key is not authorized",
+    "100 session: this session ends: the key is not authorized",
   ]);
   assert.deepEqual(log.events, ["info ssh connection ended"]);
   await clock.pass(2_000);

@@ -128,8 +128,8 @@ export class Session implements SessionHandler {
    * Ends what runs in the session: SIGHUP, then SIGKILL, after a line that says why where the terminal, if it is one, has none yet.
    * Resolves when it is over, and the client was told.
    */
-  async hangUp(words?: string): Promise<void> {
-    if (words !== undefined && !this.#isTold) this.#say(words);
+  async hangUp(words: string): Promise<void> {
+    if (!this.#isTold) this.#say(words);
     if (this.#process) this.#hangUp(this.#process);
     else if (this.#isShell) this.#isHungUp.resolve();
     else return;

@@ -123,7 +123,7 @@ for (const hasShell of [true, false]) {
     await client.sees(/^(\/dev\/pts\/\d+)\r\n\1\r\n/);
     client.session.tell("it ends");
     await client.sees(/\r\nkrun: it ends\r\n/);
-    await client.session.hangUp();
+    await client.session.hangUp("it is over");
     assert.equal(await client.ended(), "HUP");
   });
 }
@@ -153,7 +153,7 @@ Deno.test("hangUp() ends krun's prompt with what was typed there, also a program
       await waitFor("the program", () => client.budget.taken === 3);
       if (typed.includes("trap")) await waitFor("its trap", () => client.shown().split("ready").length > 1);
     } else await client.sees(/krun:\/> /);
-    await client.session.hangUp();
+    await client.session.hangUp("it is over");
     assert.equal(await client.ended(), "HUP");
   }
 });

@@ -185,7 +185,7 @@ Deno.test("a krun that may not see the Secret says so to whoever debugs, and ask
   assert.ok(few <= 6, `${few} requests within ${sinceMs} ms`);
 });
 
-Deno.test("krun --check prints the Role for the Secret where a server is asked for, and else warns", async () => {
+Deno.test("krun --check prints the Role for the Secret where nobody else may log in to a server that is asked for, and else warns", async () => {
   const env = { ...await namespace("unread", { mayRead: false }), KRUN_SSH: "", MESH_BASE_DIR: "/tmp" };
   const cwd = await Deno.makeTempDir({ dir: server.folder });
   const KRUN_POD = await podWithoutAccount(cwd);
@@ -196,12 +196,15 @@ Deno.test("krun --check prints the Role for the Secret where a server is asked f
   };
   const words =
     /^Cannot read Secret "unread\/sshdebug" at .*: 403, user "krun-unread" may not get secrets "sshdebug" in namespace/;
-  for (const settings of [{ KRUN_SSH: "127.0.0.1:0" }, { SSH_AUTH: await publicLine(await makeKey(cwd, "key")) }]) {
-    const { code, report } = await checked(settings);
-    assert.deepEqual([code, report.problems.length], [1, 1], report.problems.join("\n"));
-    assert.match(report.problems[0]!, words);
-    assert.match(report.details.join(), /kind: Role\n[^]*resourceNames: \["sshdebug"\]\n {2}verbs: \["get", "watch"\]/);
-  }
+  const asked = await checked({ KRUN_SSH: "127.0.0.1:0" });
+  assert.deepEqual([asked.code, asked.report.problems.length], [1, 1], asked.report.problems.join("\n"));
+  assert.match(asked.report.problems[0]!, words);
+  const role = /kind: Role\n[^]*resourceNames: \["sshdebug"\]\n {2}verbs: \["get", "watch"\]/;
+  assert.match(asked.report.details.join(), role);
+  // Others may log in.
+  const others = await checked({ SSH_AUTH: await publicLine(await makeKey(cwd, "key")) });
+  assert.deepEqual([others.code, others.report.problems], [0, []]);
+  assert.match(others.report.warnings.at(-1)!, words);
   const { code, report } = await checked({});
   assert.deepEqual([code, report.problems], [0, []]);
   assert.match(report.warnings.at(-1)!, words);
@@ -303,4 +306,33 @@ Deno.test("krun's own host key is the same at the next start, as long as nobody 
   await t.step("and it lets in as before", async () => {
     assert.equal((await attempt(rig)).code, 0);
   });
+});
+
+Deno.test("the Secret is a file of a folder as well, and its changes act while krun runs", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "krun-manifests-" });
+  const env = { KRUN_MANIFESTS: folder, WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web" };
+  await using rig = await SshRig.start({ env, sshAuth: "", waits: false });
+  const [ann, bob] = [await makeKey(rig.folder, "ann"), await makeKey(rig.folder, "bob")];
+  const write = async (name: string, key: string) => {
+    const text = JSON.stringify(secret("shop", { authorized_keys: await publicLine(key) }));
+    await Deno.writeTextFile(join(folder, name), text);
+  };
+  await write(".hidden.json", bob);
+  await write("access.json", ann);
+  await rig.listens();
+  await isIn(rig, { key: ann });
+  await isRefused(rig, /the key is not authorized/, { key: bob });
+  const session = rig.ssh(["echo in; sleep 600"], { key: ann, user: "taken" });
+  await audited(rig, /ssh session user=taken /);
+  await write("access.json", bob);
+  const { code, stderr } = await session;
+  assert.equal(code, 255);
+  assert.match(stderr, /^Received disconnect from 127\.0\.0\.1 port \d+:11: the key is not authorized\r?$/m);
+  await isIn(rig, { key: bob });
+  const last = rig.ssh(["echo in; sleep 600"], { key: bob, user: "last" });
+  await audited(rig, /ssh session user=last /);
+  await Deno.remove(join(folder, "access.json"));
+  assert.match((await last).stderr, /:11: the key is not authorized\r?$/m);
+  await isClosed(rig);
+  await Deno.remove(folder, { recursive: true });
 });

@@ -14,6 +14,7 @@ import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
+import { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
 import type { SshChannel } from "./channel.ts";
@@ -95,6 +96,7 @@ class Server implements SshServer {
   readonly #running: Promise<void>[];
   readonly #descriptors: DescriptorShares;
   readonly #reviews = new Turns(MOST_REVIEWS);
+  readonly #windows = new SshWindowBudget();
   #stopReason: string | undefined;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
@@ -220,6 +222,7 @@ class Server implements SshServer {
     });
     client.forwards = forwards;
     return {
+      windows: this.#windows,
       session: (channel) => this.#openSession(client, { channel, login, world, log }),
       forward: (target) => forwards.forward(target),
       request: (request) => forwards.request(request),

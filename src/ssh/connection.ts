@@ -7,6 +7,7 @@
 import type { Logger } from "../core/log.ts";
 import { DISCONNECT } from "../core/ssh_disconnect.ts";
 import { isSshMessage, SSH_MESSAGE } from "../core/ssh_messages.ts";
+import type { LoginStage } from "../core/ssh_strangers.ts";
 import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
 import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
 import type { HostKey } from "./host_key.ts";
@@ -57,6 +58,7 @@ export class SshConnection<Login> {
   #wakers: (() => void)[] = [];
   #software = "";
   #isBroken = false;
+  #hasKeys = false;
 
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
     this.#socket = socket;
@@ -71,7 +73,10 @@ export class SshConnection<Login> {
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),
       onFault: (cause) => this.#broken(cause),
-      onKeys: () => this.#wake(),
+      onKeys: () => {
+        this.#hasKeys = true;
+        this.#wake();
+      },
     });
     this.#dialogue = new LoginDialogue(options.judge, {
       send: (payload) => this.#transport.send(payload),
@@ -98,6 +103,12 @@ export class SshConnection<Login> {
   /** How many tries to log in have failed. */
   get failures(): number {
     return this.#dialogue.failures;
+  }
+
+  /** How far somebody has come who has not logged in. */
+  get stage(): LoginStage {
+    if (!this.#hasKeys) return "connected";
+    return this.#dialogue.hasBegun ? "trying" : "keyed";
   }
 
   /** Somebody has logged in. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
+import { clientNetwork } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
 import { DescriptorShares } from "../core/descriptor_shares.ts";
 import { type Logger, withFields } from "../core/log.ts";
@@ -15,6 +15,7 @@ import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
 import { SshWindowBudget } from "../core/ssh_window_budget.ts";
+import { strangerToGo } from "../core/ssh_strangers.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
 import type { SshChannel } from "./channel.ts";
@@ -162,11 +163,13 @@ class Server implements SshServer {
     void this.#serve(socket, ends);
   }
 
-  /** Whoever holds connections open without logging in keeps nobody out. */
+  /** Whoever holds connections open without logging in keeps nobody out, and takes no place of somebody at a prompt. */
   #makeRoom(): void {
     const strangers = [...this.#clients].filter(({ login, connection }) => !login && !connection.over.aborted);
     if (strangers.length < MOST_STRANGERS) return;
-    const goes = oldestOfMost(strangers.map(({ ends }) => clientNetwork(ends.client.address)));
+    const goes = strangerToGo(strangers.map(({ ends, connection: { stage } }) => {
+      return { network: clientNetwork(ends.client.address), stage };
+    }));
     strangers[goes]!.connection.cut();
   }
 

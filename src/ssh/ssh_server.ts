@@ -185,7 +185,7 @@ class Server implements SshServer {
       ...{ log, over },
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
-      ssh2,
+      ...{ ssh2, clock },
       hostKeys: this.#options.hostKeys(),
       judge: {
         ...judge,

@@ -206,7 +206,14 @@ class Rig implements AsyncDisposable {
         authorities: () => sshAuthorities(Deno.readTextFileSync(join(this.folder, "authorized_keys")), undefined),
         ...{ principals: ["root"], clock: systemClock, log: this.log, over: over.signal, onFailure: () => {} },
       });
-      const options = { ssh2, hostKeys: [hostKey], judge, welcome: () => ANY_COMMAND, log: silentLog };
+      const options = {
+        ssh2,
+        hostKeys: [hostKey],
+        judge,
+        welcome: () => ANY_COMMAND,
+        clock: systemClock,
+        log: silentLog,
+      };
       const connection = new SshConnection<SshLogin>(socket, options);
       const running = connection.run().finally(() => this.#connections.delete(running));
       this.#connections.add(running);

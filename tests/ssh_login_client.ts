@@ -36,6 +36,8 @@ export class LoginClient implements AsyncDisposable {
   readonly received: Uint8Array[] = [];
   /** Of SSH_MSG_EXT_INFO. */
   signatures: readonly string[] = [];
+  /** How many messages the server did not know. */
+  unimplemented = 0;
   isOver = false;
   readonly #conn: Deno.TcpConn;
   #protocol!: ClientProtocol;
@@ -67,6 +69,7 @@ export class LoginClient implements AsyncDisposable {
     this.#protocol = new (Protocol as unknown as new (options: object) => ClientProtocol)(config);
     const below = this.#protocol._onPayload;
     this.#protocol._onPayload = (payload) => {
+      if (payload[0] === SSH_MESSAGE.unimplemented) this.unimplemented++;
       if (payload[0]! < SSH_MESSAGE.userauthRequest) return below(payload);
       this.received.push(payload.slice());
     };

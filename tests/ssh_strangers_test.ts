@@ -1,95 +1,66 @@
 /** Who connects to the debug SSH server: how long and how many may stay without logging in, and who has to go later. */
 import assert from "node:assert/strict";
-import { sshAuthorities } from "../src/core/ssh_authorities.ts";
 import { SSH_MESSAGE } from "../src/core/ssh_messages.ts";
-import { loadSsh2 } from "../src/ssh/ssh2.ts";
-import { serveSsh, type SshServer, type SshServerOptions } from "../src/ssh/ssh_server.ts";
-import { type HostKey, readHostKey } from "../src/ssh/host_key.ts";
-import { FakeClock } from "./fake_clock.ts";
-import { RecordingLog } from "./recording_log.ts";
 import { softwareKey } from "./ssh_keys.ts";
 import { LoginClient } from "./ssh_login_client.ts";
+import { ann, ANNS_LINE, login, lurk, openServer } from "./ssh_server_rig.ts";
 import { waitFor } from "./wait.ts";
 
-const ann = softwareKey("ssh-ed25519", "ann"), eve = softwareKey("ssh-ed25519", "eve");
-const LINE = `${ann.publicKey.type} ${ann.publicKey.base64} ann`;
-
-interface Rig extends AsyncDisposable {
-  readonly server: SshServer;
-  readonly clock: FakeClock;
-  readonly log: RecordingLog;
-  readonly port: number;
-  /** From now on these lines say who is authorized. */
-  authorize(lines: string): void;
-}
-
-async function openRig(lines = LINE): Promise<Rig> {
-  const ssh2 = await loadSsh2();
-  const hostKey = readHostKey(ssh2, ssh2.generateKeyPairSync("ed25519").private) as HostKey;
-  const [clock, log] = [new FakeClock(), new RecordingLog()];
-  let authorities = sshAuthorities(lines, undefined);
-  const server = serveSsh({
-    ...{ ssh2, clock, log, principals: [], mostDescriptors: 1000, idleTimeoutMs: 0 },
-    addresses: [{ hostname: "127.0.0.1", port: 0 }],
-    hostKeys: () => [hostKey],
-    authorities: () => authorities,
-    // Nobody opens a session here.
-    world: {} as SshServerOptions["world"],
-    sockets: {} as SshServerOptions["sockets"],
-  });
-  return {
-    ...{ server, clock, log, port: server.addresses[0]!.port },
-    authorize: (lines) => {
-      authorities = sshAuthorities(lines, undefined);
-      server.judgeAgain();
-    },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-}
-
-async function login(port: number): Promise<LoginClient> {
-  const client = await LoginClient.connect(port);
-  client.offer({ algorithm: "ssh-ed25519", blob: ann.publicKey.blob, sign: (data) => ann.sign(data) });
-  assert.equal((await client.next())[0], SSH_MESSAGE.userauthSuccess);
-  return client;
-}
-
-/** A connection that says nothing; whether the server has ended it. */
-async function lurk(port: number): Promise<AsyncDisposable & { readonly isOver: boolean }> {
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
-  let isOver = false;
-  const reading = (async () => {
-    while (await conn.read(new Uint8Array(1024)) !== null);
-  })().catch(() => {}).finally(() => isOver = true);
-  return {
-    get isOver() {
-      return isOver;
-    },
-    async [Symbol.asyncDispose]() {
-      conn.close();
-      await reading;
-    },
-  };
-}
+const eve = softwareKey("ssh-ed25519", "eve");
 
 Deno.test("whoever has not logged in within two minutes is cut off, and nobody else", async () => {
-  await using rig = await openRig();
+  await using rig = await openServer();
   await using lurker = await lurk(rig.port);
   await using asks = await LoginClient.connect(rig.port);
   asks.offer({ algorithm: "ssh-ed25519", blob: ann.publicKey.blob });
   assert.equal((await asks.next())[0], SSH_MESSAGE.userauthPkOk);
   await using ann_ = await login(rig.port);
+  const isAnswered = async () => {
+    ann_.send(Uint8Array.of(SSH_MESSAGE.globalRequest, 0, 0, 0, 1, 120, 1));
+    let type;
+    // What it asks itself comes before that.
+    while ((type = (await ann_.next())[0]) === SSH_MESSAGE.globalRequest);
+    return type === SSH_MESSAGE.requestFailure;
+  };
   await rig.clock.pass(119_999);
+  assert.ok(await isAnswered());
   assert.deepEqual([lurker.isOver, asks.isOver], [false, false]);
   await rig.clock.pass(1);
   await waitFor("both to be cut off", () => lurker.isOver && asks.isOver);
-  await rig.clock.pass(600_000);
-  ann_.send(Uint8Array.of(SSH_MESSAGE.globalRequest, 0, 0, 0, 1, 120, 1));
-  assert.equal((await ann_.next())[0], SSH_MESSAGE.requestFailure, "who is in is answered");
+  for (let minute = 1; minute <= 10; minute++) {
+    await rig.clock.pass(60_000);
+    assert.ok(await isAnswered(), "who is in stays");
+  }
 });
 
-Deno.test("a hundred who never log in keep nobody out: each newcomer takes the place of the oldest", async () => {
-  await using rig = await openRig();
+Deno.test("who is in and answers nothing is asked three times, every 30 s, and cut off 30 s later; an answer begins it anew", async () => {
+  await using rig = await openServer();
+  const { globalRequest, requestFailure } = SSH_MESSAGE;
+  await using client = await login(rig.port);
+  const asked = async () => {
+    await rig.clock.pass(30_000);
+    const request = await client.next();
+    assert.deepEqual([request[0], request.at(-1)], [globalRequest, 1]);
+    assert.equal(new TextDecoder().decode(request.subarray(5, -1)), "keepalive@openssh.com");
+  };
+  const answered = async () => {
+    client.send(Uint8Array.of(requestFailure));
+    // Of another request, so that the server has read it.
+    client.send(Uint8Array.of(globalRequest, 0, 0, 0, 1, 120, 1));
+    assert.equal((await client.next())[0], requestFailure);
+  };
+  for (let round = 0; round < 3; round++) await asked();
+  await answered();
+  for (let round = 0; round < 3; round++) await asked();
+  await rig.clock.pass(29_999);
+  assert.deepEqual([client.isOver, client.received], [false, []]);
+  await rig.clock.pass(1);
+  await waitFor("its end", () => client.isOver);
+  await waitFor("the logout", () => rig.log.events.includes("info ssh logout"));
+});
+
+Deno.test("a hundred who only connect keep nobody out: each newcomer takes the place of the oldest of them", async () => {
+  await using rig = await openServer();
   await using lurkers = new AsyncDisposableStack();
   const all: { readonly isOver: boolean }[] = [];
   for (let count = 0; count < 100; count++) all.push(lurkers.use(await lurk(rig.port)));
@@ -103,8 +74,25 @@ Deno.test("a hundred who never log in keep nobody out: each newcomer takes the p
   assert.deepEqual([first.isOver, second.isOver], [false, false]);
 });
 
+Deno.test("silent connections, however many, take no place of somebody who has exchanged keys or is at a prompt", async () => {
+  await using rig = await openServer();
+  await using asks = await LoginClient.connect(rig.port);
+  asks.offer({ algorithm: "ssh-ed25519", blob: ann.publicKey.blob });
+  assert.equal((await asks.next())[0], SSH_MESSAGE.userauthPkOk);
+  await using keyed = await LoginClient.connect(rig.port);
+  await using lurkers = new AsyncDisposableStack();
+  const all: { readonly isOver: boolean }[] = [];
+  for (let count = 0; count < 200; count++) all.push(lurkers.use(await lurk(rig.port)));
+  await waitFor("102 of them to go", () => all.filter(({ isOver }) => isOver).length === 102);
+  assert.deepEqual([asks.isOver, keyed.isOver], [false, false]);
+  for (const client of [asks, keyed]) {
+    client.offer({ algorithm: "ssh-ed25519", blob: ann.publicKey.blob, sign: (data) => ann.sign(data) });
+    assert.equal((await client.next())[0], SSH_MESSAGE.userauthSuccess);
+  }
+});
+
 Deno.test("six failures end a connection, and each of them stands in the log", async () => {
-  await using rig = await openRig();
+  await using rig = await openServer();
   await using client = await LoginClient.connect(rig.port);
   assert.deepEqual(client.signatures.filter((name) => /ssh-rsa|ssh-dss/.test(name)), []);
   for (let tries = 1; tries <= 6; tries++) {
@@ -123,7 +111,7 @@ Deno.test("six failures end a connection, and each of them stands in the log", a
 });
 
 Deno.test("a login is nobody's before it is proven: what comes before that is no session, and ends the connection", async () => {
-  await using rig = await openRig();
+  await using rig = await openServer();
   for (const type of [SSH_MESSAGE.channelOpen, SSH_MESSAGE.globalRequest, SSH_MESSAGE.userauthInfoResponse]) {
     await using client = await LoginClient.connect(rig.port);
     client.send(Uint8Array.of(type, 0, 0, 0, 0));
@@ -142,17 +130,17 @@ Deno.test("a login is nobody's before it is proven: what comes before that is no
 });
 
 Deno.test("whoever is in goes when the key is not authorized any more, may do something else, or has expired", async () => {
-  await using rig = await openRig(`expiry-time="20310506071000Z" ${LINE}`);
+  await using rig = await openServer({ lines: `expiry-time="20310506071000Z" ${ANNS_LINE}` });
   await using short = await login(rig.port);
   await rig.clock.pass(40_000);
   assert.equal(short.isOver, false);
   await rig.clock.pass(80_000);
   await waitFor("its end", () => short.isOver);
-  rig.authorize(LINE);
+  rig.authorize(ANNS_LINE);
   await using narrowed = await login(rig.port);
-  rig.authorize(`# the same again\n${LINE}`);
+  rig.authorize(`# the same again\n${ANNS_LINE}`);
   assert.equal(narrowed.isOver, false);
-  rig.authorize(`restrict ${LINE}`);
+  rig.authorize(`restrict ${ANNS_LINE}`);
   await waitFor("its end", () => narrowed.isOver);
   await using removed = await login(rig.port);
   rig.authorize("");

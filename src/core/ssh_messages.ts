@@ -8,7 +8,7 @@
  */
 import { textOfBytes } from "./byte_text.ts";
 import type { TerminalSize, TerminalSpec } from "./session_process.ts";
-import { concatBytes, SshReader, sshString, sshUint32 } from "./ssh_wire.ts";
+import { concatBytes, SshFormatError, SshReader, sshString, sshUint32 } from "./ssh_wire.ts";
 
 /** Numbers of messages. */
 export const SSH_MESSAGE = {
@@ -41,6 +41,24 @@ const KNOWN: ReadonlySet<number> = new Set(Object.values(SSH_MESSAGE));
 /** Whether a number is that of a message which krun knows, whoever may send it. */
 export function isSshMessage(number: number): boolean {
   return KNOWN.has(number);
+}
+
+/** Who takes a message outside an exchange of keys: the transport, a layer above it, or nobody. */
+export type SshMessageLayer = "transport" | "above" | "unknown";
+
+/** Of the transport, outside an exchange of keys, and SSH_MSG_KEXINIT, which begins one. */
+const TRANSPORT: ReadonlySet<number | undefined> = new Set([1, 2, 3, 4, 5, 6, 7, 20]);
+
+/**
+ * The layer that a message is for, which comes while no keys are exchanged; a payload without a byte is the transport's.
+ *
+ * @throws {SshFormatError} for one that an exchange of keys alone has: 21 to 49 (RFC 4250, 4.1.1)
+ */
+export function layerOfMessage(number: number | undefined): SshMessageLayer {
+  if (number === undefined || TRANSPORT.has(number)) return "transport";
+  if (number >= SSH_MESSAGE.userauthRequest) return "above";
+  if (number < 20) return "unknown";
+  throw new SshFormatError(`message ${number} belongs to an exchange of keys, and there is none`);
 }
 
 /** Why a channel is not opened (RFC 4254, 5.1). */

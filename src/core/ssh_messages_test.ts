@@ -9,6 +9,7 @@ import {
   extInfo,
   forwardedChannelOpen,
   isSshMessage,
+  layerOfMessage,
   parseChannelOpen,
   parseChannelRequest,
   parseGlobalRequest,
@@ -146,4 +147,22 @@ Deno.test("forwardedChannelOpen() says where a connection has come in", () => {
   const unix = { kind: "streamlocal", path: byte(0x2f) } as const;
   const type = "forwarded-streamlocal@openssh.com";
   assert.deepEqual(fields(forwardedChannelOpen(numbers, unix), "btnnntt"), [90, type, 1, 2, 3, "/", ""]);
+});
+
+Deno.test("layerOfMessage() knows whose each number is, and throws for those of an exchange of keys", () => {
+  const layers = Array.from({ length: 256 }, (_, number) => {
+    try {
+      return layerOfMessage(number);
+    } catch (cause) {
+      assert.ok(cause instanceof SshFormatError);
+      return "misplaced";
+    }
+  });
+  const numbersOf = (wanted: string) => layers.flatMap((layer, number) => layer === wanted ? [number] : []);
+  const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+  assert.deepEqual(numbersOf("transport"), [...range(1, 7), 20]);
+  assert.deepEqual(numbersOf("unknown"), [0, ...range(8, 19)]);
+  assert.deepEqual(numbersOf("misplaced"), range(21, 49));
+  assert.deepEqual(numbersOf("above"), range(50, 255));
+  assert.equal(layerOfMessage(undefined), "transport");
 });

@@ -17,6 +17,7 @@ import {
   SSH_MESSAGE,
   sshMessage,
 } from "../core/ssh_messages.ts";
+import type { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import { SshFormatError, SshReader } from "../core/ssh_wire.ts";
 import { type ChannelCarrier, MAX_PACKET, SshChannel } from "./channel.ts";
 
@@ -40,6 +41,8 @@ export interface SessionHandler {
 
 /** What a client gets once it has logged in. */
 export interface ConnectionServices {
+  /** What all clients may send unread. */
+  readonly windows: SshWindowBudget;
   /** A session; what is asked of it goes to what this returns. @throws {ChannelRefused} */
   session(channel: SshChannel): SessionHandler;
   /** Resolves to what serves the channel once it is open, or if it cannot be opened any more. Rejects with {@linkcode ChannelRefused}. */
@@ -61,9 +64,6 @@ export interface OpenedForward {
 
 /** A client may have so many channels at once, and so many requests that were not answered. */
 const MAX_CHANNELS = 4096, MAX_REQUESTS = 1024;
-
-/** Windows in bytes by how many channels there are: few have large ones, so that many together take no more memory. */
-const WINDOWS = [[16, 2 << 20], [128, 256 << 10], [MAX_CHANNELS, 64 << 10]] as const;
 
 /** The channels of one connection. */
 export class ChannelTable {
@@ -116,7 +116,7 @@ export class ChannelTable {
   async openForwarded(forwarded: Parameters<typeof forwardedChannelOpen>[1]): Promise<SshChannel> {
     const isPossible = !this.#isLost && !this.#isEnding && this.#count < MAX_CHANNELS;
     if (!isPossible) throw new Error("there is no room for another channel");
-    const [id, window] = [this.#freeId(), this.#window()];
+    const [id, window] = [this.#freeId(), this.#takeWindow()];
     const asked = { window, ...Promise.withResolvers<SshChannel>() };
     this.#asked.set(id, asked);
     this.#carrier.send(forwardedChannelOpen({ sender: id, window, maxPacket: MAX_PACKET }, forwarded));
@@ -131,8 +131,14 @@ export class ChannelTable {
   /** The connection is gone. */
   lost(): void {
     this.#isLost = true;
-    for (const channel of this.#channels.values()) channel.lost();
-    for (const { reject } of this.#asked.values()) reject(new Error("the connection is gone"));
+    for (const channel of this.#channels.values()) {
+      channel.lost();
+      this.#services.windows.giveBack(channel.window);
+    }
+    for (const { reject, window } of this.#asked.values()) {
+      reject(new Error("the connection is gone"));
+      this.#services.windows.giveBack(window);
+    }
     this.#channels.clear();
     this.#sessions.clear();
     this.#asked.clear();
@@ -155,8 +161,8 @@ export class ChannelTable {
     return this.#lastId;
   }
 
-  #window(): number {
-    return WINDOWS.find(([below]) => this.#count < below)?.[1] ?? WINDOWS.at(-1)![1];
+  #takeWindow(): number {
+    return this.#services.windows.take(this.#count);
   }
 
   #open({ target, ...open }: ChannelOpen): void {
@@ -181,8 +187,13 @@ export class ChannelTable {
 
   #openSession(open: Omit<ChannelOpen, "target">): void {
     if (this.#noMoreSessions) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, "no more sessions were asked for");
-    const channel = this.#newChannel(this.#freeId(), { ...open, ownWindow: this.#window() });
-    this.#sessions.set(channel.id, this.#services.session(channel));
+    const channel = this.#newChannel(this.#freeId(), { ...open, ownWindow: this.#takeWindow() });
+    try {
+      this.#sessions.set(channel.id, this.#services.session(channel));
+    } catch (cause) {
+      this.#services.windows.giveBack(channel.window);
+      throw cause;
+    }
     this.#confirm(channel, open);
   }
 
@@ -191,7 +202,7 @@ export class ChannelTable {
     try {
       const forward = await this.#services.forward(target).finally(() => this.#opening--);
       if (this.#isLost) return forward.drop();
-      const channel = this.#newChannel(this.#freeId(), { ...open, ownWindow: this.#window() });
+      const channel = this.#newChannel(this.#freeId(), { ...open, ownWindow: this.#takeWindow() });
       this.#confirm(channel, open);
       forward.serve(channel);
     } catch (cause) {
@@ -203,9 +214,10 @@ export class ChannelTable {
     id: number,
     { sender, window, maxPacket, ownWindow }: Omit<ChannelOpen, "target"> & { ownWindow: number },
   ): SshChannel {
-    const closed = ({ id }: SshChannel) => {
-      this.#channels.delete(id);
+    const closed = ({ id, window }: SshChannel) => {
       this.#sessions.delete(id);
+      // With the connection all were given back.
+      if (this.#channels.delete(id)) this.#services.windows.giveBack(window);
     };
     const { send, room, used } = this.#carrier;
     const carrier = { send, room, used, closed };
@@ -240,6 +252,7 @@ export class ChannelTable {
     const asked = this.#asked.get(id);
     if (!asked) throw new SshFormatError(`channel ${id} was not asked for`);
     this.#asked.delete(id);
+    this.#services.windows.giveBack(asked.window);
     asked.reject(new Error("the client refuses the channel"));
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { RecordingCarrier } from "../../tests/ssh_carrier.ts";
 import { CHANNEL_REFUSAL, SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
+import { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import { concatBytes, SshFormatError, SshReader, sshString, sshUint32 } from "../core/ssh_wire.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, ChannelTable, type ConnectionServices, type OpenedForward } from "./channel_table.ts";
@@ -13,9 +14,16 @@ class Services implements ConnectionServices {
   readonly opened: PromiseWithResolvers<OpenedForward>[] = [];
   readonly served: SshChannel[] = [];
   dropped = 0;
+  isFull = false;
   answer: (boolean | number) | Promise<boolean | number> = true;
+  readonly windows: SshWindowBudget;
+
+  constructor(windows: SshWindowBudget) {
+    this.windows = windows;
+  }
 
   session(channel: SshChannel) {
+    if (this.isFull) throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "no more");
     this.sessions.push(channel);
     return { request: ({ kind }: { kind: string }) => this.requests.push(kind) > 0 && kind !== "unknown" };
   }
@@ -35,8 +43,8 @@ class Services implements ConnectionServices {
   }
 }
 
-function table() {
-  const [carrier, services] = [new RecordingCarrier(), new Services()];
+function table({ windows = new SshWindowBudget() } = {}) {
+  const [carrier, services] = [new RecordingCarrier(), new Services(windows)];
   return { carrier, services, channels: new ChannelTable(carrier, services) };
 }
 
@@ -114,10 +122,57 @@ Deno.test("receive() refuses the 4097th channel, those that are being opened cou
   channels.receive(opening("session"));
   assert.equal(refusals(carrier).length, 2);
   // Its channels share the memory: one of many gets little of it.
-  assert.deepEqual([services.sessions[0]!.window, services.sessions.at(-1)!.window], [2 << 20, 64 << 10]);
+  assert.deepEqual([services.sessions[0]!.window, services.sessions.at(-1)!.window], [2 << 20, 32 << 10]);
   services.opened.forEach((_, at) => services.open(at));
   await turn();
   assert.equal(services.served.length, 2048);
+});
+
+Deno.test("the windows of all connections share what one alone has: many clients of many channels take little more", () => {
+  const windows = new SshWindowBudget();
+  const tables = Array.from({ length: 16 }, () => table({ windows }));
+  const openAll = () => {
+    for (const { channels } of tables) {
+      for (let sender = 0; sender < 64; sender++) channels.receive(opening("session", { sender }));
+    }
+  };
+  openAll();
+  const opened = tables.map(({ services }) => services.sessions.map(({ window }) => window));
+  assert.equal(opened[0]![0], 2 << 20);
+  const all = opened.flat().reduce((sum, window) => sum + window, 0);
+  assert.ok(all <= (64 << 20) + 1024 * (32 << 10), `${all} bytes`);
+  for (const { channels } of tables) channels.lost();
+  assert.equal(windows.take(0), 2 << 20);
+});
+
+Deno.test("a window is given back once, however its channel ends", async () => {
+  const windows = new SshWindowBudget();
+  const { channels, carrier, services } = table({ windows });
+  const { channelClose, channelOpenConfirmation, channelOpenFailure } = SSH_MESSAGE;
+  for (let round = 0; round < 100; round++) {
+    channels.receive(opening("session"));
+    channels.receive(sshMessage(channelClose, services.sessions.at(-1)!.id));
+    services.isFull = true;
+    channels.receive(opening("session"));
+    services.isFull = false;
+    carrier.sent.length = 0;
+    const asked = [1, 2].map(() => channels.openForwarded({ kind: "streamlocal", path: new Uint8Array() }));
+    const [refused, taken] = carrier.sent.map((payload) => {
+      const reader = new SshReader(payload.subarray(1));
+      reader.string();
+      return reader.uint32();
+    });
+    channels.receive(concatBytes(sshMessage(channelOpenFailure, refused!, 1), sshString("no"), sshString("")));
+    channels.receive(sshMessage(channelOpenConfirmation, taken!, 9, 100, 0));
+    await assert.rejects(asked[0]!);
+    await assert.rejects(asked[1]!);
+    channels.receive(sshMessage(channelClose, taken!));
+  }
+  channels.receive(opening("session"));
+  void channels.openForwarded({ kind: "streamlocal", path: new Uint8Array() }).catch(() => {});
+  channels.lost();
+  // All of it is there, and no more than that.
+  assert.deepEqual(Array.from({ length: 18 }, () => windows.take(0)).slice(-2), [2 << 20, 30 * (64 << 10)]);
 });
 
 Deno.test("receive() serves a forward when it is open, and says why it is not", async () => {

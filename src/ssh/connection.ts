@@ -4,9 +4,11 @@
  *
  * @module
  */
+import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { DISCONNECT } from "../core/ssh_disconnect.ts";
 import { isSshMessage, SSH_MESSAGE } from "../core/ssh_messages.ts";
+import type { LoginStage } from "../core/ssh_strangers.ts";
 import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
 import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
 import type { HostKey } from "./host_key.ts";
@@ -22,6 +24,7 @@ export interface SshConnectionOptions<Login> {
   readonly judge: LoginJudge<Login>;
   /** The client has logged in. */
   welcome(login: Login, connection: SshConnection<Login>): ConnectionServices;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
@@ -57,6 +60,7 @@ export class SshConnection<Login> {
   #wakers: (() => void)[] = [];
   #software = "";
   #isBroken = false;
+  #hasKeys = false;
 
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
     this.#socket = socket;
@@ -71,7 +75,10 @@ export class SshConnection<Login> {
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),
       onFault: (cause) => this.#broken(cause),
-      onKeys: () => this.#wake(),
+      onKeys: () => {
+        this.#hasKeys = true;
+        this.#wake();
+      },
     });
     this.#dialogue = new LoginDialogue(options.judge, {
       send: (payload) => this.#transport.send(payload),
@@ -100,6 +107,12 @@ export class SshConnection<Login> {
     return this.#dialogue.failures;
   }
 
+  /** How far somebody has come who has not logged in. */
+  get stage(): LoginStage {
+    if (!this.#hasKeys) return "connected";
+    return this.#dialogue.hasBegun ? "trying" : "keyed";
+  }
+
   /** Somebody has logged in. */
   get isLoggedIn(): boolean {
     return this.#channels !== undefined;
@@ -121,14 +134,13 @@ export class SshConnection<Login> {
       closeQuietly(this.#socket);
       this.#wake();
     });
-    const alive = setInterval(() => this.#keepAlive(), KEEP_ALIVE.everyMs);
+    void this.#keepAlive();
     try {
       await this.#read();
     } catch (cause) {
       this.#broken(cause);
       await aborted(this.over);
     }
-    clearInterval(alive);
     this.cut();
     this.#dialogue.close();
     this.#channels?.lost();
@@ -232,12 +244,20 @@ export class SshConnection<Login> {
     else throw new SshFormatError("the client has not logged in");
   }
 
-  #keepAlive(): void {
-    if (!this.isLoggedIn) return;
-    if (++this.#silences > KEEP_ALIVE.times) return this.cut();
+  async #keepAlive(): Promise<void> {
     const wantsReply = Uint8Array.of(1);
-    const head = Uint8Array.of(SSH_MESSAGE.globalRequest);
-    this.#transport.send(concatBytes(head, sshString("keepalive@openssh.com"), wantsReply));
+    const request = concatBytes(
+      Uint8Array.of(SSH_MESSAGE.globalRequest),
+      sshString("keepalive@openssh.com"),
+      wantsReply,
+    );
+    for (;;) {
+      await this.#options.clock.sleep(KEEP_ALIVE.everyMs, this.over);
+      if (this.over.aborted) return;
+      if (!this.isLoggedIn) continue;
+      if (++this.#silences > KEEP_ALIVE.times) return this.cut();
+      this.#transport.send(request);
+    }
   }
 }
 

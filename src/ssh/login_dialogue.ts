@@ -65,11 +65,17 @@ export class LoginDialogue<Login> {
   #answering: Promise<void> | undefined;
   #question: ((payload: Uint8Array | undefined) => void) | undefined;
   #failures = 0;
+  #hasBegun = false;
   #isOver = false;
 
   constructor(judge: LoginJudge<Login>, connection: DialogueConnection<Login>) {
     this.#judge = judge;
     this.#connection = connection;
+  }
+
+  /** There was a try. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
   /** How many tries have failed. */
@@ -85,6 +91,7 @@ export class LoginDialogue<Login> {
     if (type === SSH_MESSAGE.userauthInfoResponse && this.#question) return this.#question(payload.slice());
     if (type !== SSH_MESSAGE.userauthRequest) throw new SshFormatError(`message ${type} is none of a login`);
     if (this.#waiting.length >= MAX_WAITING) throw new SshFormatError("too many logins are tried at once");
+    this.#hasBegun = true;
     this.#waiting.push(payload.slice());
     // A new try takes back the question of the one before it (RFC 4256, 3.1).
     this.#question?.(undefined);

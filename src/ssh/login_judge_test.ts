@@ -4,6 +4,8 @@ import { RecordingLog } from "../../tests/recording_log.ts";
 import { softwareKey } from "../../tests/ssh_keys.ts";
 import { KrunError } from "../core/errors.ts";
 import { sshAuthorities } from "../core/ssh_authorities.ts";
+import { NO_KEY_OPTIONS } from "../core/ssh_key_options.ts";
+import { rightsOfKey } from "../core/ssh_login_rights.ts";
 import type { UserauthRequest } from "../core/ssh_userauth.ts";
 import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginVerdict } from "./login_dialogue.ts";
@@ -14,7 +16,8 @@ import { Turns } from "./turns.ts";
 const ann = softwareKey("ssh-ed25519", "ann"), eve = softwareKey("ssh-ed25519", "eve");
 const rsa = softwareKey("ssh-rsa");
 const sessionId = Uint8Array.of(1, 2, 3);
-const TOKEN = `e30.${btoa(JSON.stringify({ aud: ["krun-ssh/shop"] })).replaceAll("=", "")}.c2ln`;
+const tokenOf = (claims: object) => `e30.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.c2ln`;
+const TOKEN = tokenOf({ aud: ["krun-ssh/shop"] });
 
 function rig(options: Partial<LoginJudgeOptions> = {}) {
   const log = new RecordingLog();
@@ -122,6 +125,23 @@ Deno.test("createLoginJudge() takes a token in pieces, as ssh(1) cuts it, and as
   const whole = await ask("ann", { kind: "keyboard-interactive" });
   assert.ok(whole.kind === "asked");
   assert.equal((await whole.answered(`${long}\r`)).kind, "allowed");
+});
+
+Deno.test("createLoginJudge() gives who comes by a token all rights, until the token ends", async () => {
+  const { ask } = rig({ tokens: tokens(() => Promise.resolve({ authenticated: true, user: { username: "ann" } })) });
+  const rightsBy = async (token: string) => {
+    const asked = await ask("ann", { kind: "keyboard-interactive" });
+    const verdict = asked.kind === "asked" ? await asked.answered(token) : asked;
+    assert.ok(verdict.kind === "allowed");
+    assert.equal(verdict.login.offer, undefined, "there is nothing to judge again");
+    return verdict.login.rights;
+  };
+  const all = rightsOfKey(NO_KEY_OPTIONS);
+  assert.deepEqual(await rightsBy(tokenOf({ aud: "krun-ssh/shop", exp: 1_938_000_000 })), {
+    ...all,
+    expiresAtMs: 1_938_000_000_000,
+  });
+  assert.deepEqual(await rightsBy(TOKEN), all);
 });
 
 Deno.test("createLoginJudge() does not ask for pieces for ever", async () => {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { clientNetwork, oldestOfMost } from "../core/client_network.ts";
+import { clientNetwork } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
 import { Shares } from "../core/shares.ts";
 import { type Logger, withFields } from "../core/log.ts";
@@ -14,6 +14,8 @@ import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
+import { SshWindowBudget } from "../core/ssh_window_budget.ts";
+import { strangerToGo } from "../core/ssh_strangers.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
@@ -101,6 +103,7 @@ class Server implements SshServer {
   readonly #mostStrangers: number;
   readonly #shares: Readonly<Record<"descriptors" | "connections" | "sessions", Shares>>;
   readonly #reviews = new Turns(MOST_REVIEWS);
+  readonly #windows = new SshWindowBudget();
   #stopReason: string | undefined;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
@@ -172,11 +175,13 @@ class Server implements SshServer {
     void this.#serve(socket, ends);
   }
 
-  /** Whoever holds connections open without logging in keeps nobody out. */
+  /** Whoever holds connections open without logging in keeps nobody out, and takes no place of somebody at a prompt. */
   #makeRoom(): void {
     const strangers = [...this.#clients].filter(({ login, connection }) => !login && !connection.over.aborted);
     if (strangers.length < this.#mostStrangers) return;
-    const goes = oldestOfMost(strangers.map(({ ends }) => clientNetwork(ends.client.address)));
+    const goes = strangerToGo(strangers.map(({ ends, connection: { stage } }) => {
+      return { network: clientNetwork(ends.client.address), stage };
+    }));
     strangers[goes]!.connection.cut();
   }
 
@@ -192,7 +197,7 @@ class Server implements SshServer {
       ...{ log, over },
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
-      ssh2,
+      ...{ ssh2, clock },
       hostKeys: this.#options.hostKeys(),
       judge: {
         ...judge,
@@ -239,6 +244,7 @@ class Server implements SshServer {
     });
     client.forwards = forwards;
     return {
+      windows: this.#windows,
       session: (channel) => this.#openSession(client, { channel, login, world, log, takeDescriptor }),
       forward: (target) => forwards.forward(target),
       request: (request) => forwards.request(request),

@@ -48,6 +48,17 @@ Deno.test("judgeToken() lets in whose token the cluster knows and who may create
   assert.equal((await judge(token({ aud: AUDIENCE }))).allowed, true, "RFC 7519: one audience need not be a list");
 });
 
+Deno.test("judgeToken() says when the token ends, to the millisecond, where it says so itself", async () => {
+  const ends = async (claims: object) => {
+    const verdict = await judge(token({ aud: [AUDIENCE], ...claims }));
+    return verdict.allowed && verdict.expiresAtMs;
+  };
+  assert.equal(await ends({ exp: 1_938_000_000 }), 1_938_000_000_000);
+  assert.equal(await ends({ exp: 1_938_000_000.5, nbf: 1, iat: 2 }), 1_938_000_000_500);
+  assert.equal(await ends({ exp: "1938000000" }), undefined);
+  assert.equal(await ends({}), undefined);
+});
+
 Deno.test("judgeToken() shows nobody a token that is for anybody else, or that says nothing of that", async () => {
   const API = "https://kubernetes.default.svc";
   const others: unknown[] = [

@@ -9,7 +9,7 @@
  */
 import { Buffer } from "node:buffer";
 import { DISCONNECT, disconnectMessage } from "../core/ssh_disconnect.ts";
-import { extInfo, SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
+import { extInfo, layerOfMessage, SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
 import type { ClientCiphers } from "../core/ssh_kexinit.ts";
 import { offerTo, SIGNATURES } from "./algorithms.ts";
 import { type Begun, ClientBeginning } from "./client_beginning.ts";
@@ -41,9 +41,6 @@ export interface SshTransportOptions {
   /** How many bytes of either side keys last. @default {1 GiB} */
   readonly keysLastBytes?: number;
 }
-
-/** Layers above the transport begin here; of those below the messages that ssh2 knows while no keys are exchanged. */
-const FIRST_ABOVE = 50, BELOW: ReadonlySet<number | undefined> = new Set([1, 2, 3, 4, 5, 6, 7, 20]);
 
 /** After so many bytes of either side keys are exchanged anew (RFC 4253, 9); of packets that is fewer than RFC 4344, 3.1 has. */
 const KEYS_LAST_BYTES = 2 ** 30;
@@ -100,9 +97,10 @@ export class SshTransport {
     });
     const below = this.#protocol._onPayload;
     this.#protocol._onPayload = (payload) => {
-      const [type] = payload;
-      if (type !== undefined && type >= FIRST_ABOVE) return void options.onPayload(payload);
-      return type === undefined || BELOW.has(type) ? below(payload) : this.unimplemented();
+      const layer = layerOfMessage(payload[0]);
+      if (layer === "above") options.onPayload(payload);
+      else if (layer === "transport") below(payload);
+      else this.unimplemented();
     };
     this.#tellSignatures();
     this.#protocol.start?.();

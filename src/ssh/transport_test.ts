@@ -241,8 +241,8 @@ Deno.test("unimplemented() names the packet that is being handed up, and what no
     const pair = new Pair({ offer: { cipher } });
     pair.carry();
     for (let round = 0; round < 2; round++) {
-      // SSH_MSG_IGNORE, one of nobody's, one of the layer above, and NEWKEYS without an exchange.
-      const said = [[2, 0, 0, 0, 0], [8], [200], [94, 1, 1], [49], [21]];
+      // SSH_MSG_IGNORE, three of nobody's, and one of the layer above.
+      const said = [[2, 0, 0, 0, 0], [8], [200], [94, 1, 1], [19], [0]];
       for (const payload of said) pair.client.send(Uint8Array.from(payload));
       pair.carry();
       // With strict KEX (which ssh2's client has) they are counted anew under each key.
@@ -251,6 +251,27 @@ Deno.test("unimplemented() names the packet that is being handed up, and what no
       pair.client.rekey();
       pair.carry();
     }
+    pair.close();
+  }
+});
+
+Deno.test("what belongs to an exchange of keys ends the connection where there is none, and an unknown message where there is one", async () => {
+  for (const cipher of [["aes128-gcm@openssh.com"], ["aes256-ctr"]]) {
+    for (const type of [21, 22, 30, 31, 49]) {
+      const pair = new Pair({ offer: { cipher } });
+      pair.carry();
+      pair.client.send(Uint8Array.of(type));
+      await assert.rejects(async () => await pair.server.receive(concatBytes(...pair.toServer.splice(0))), {
+        name: "SshFormatError",
+        message: `message ${type} belongs to an exchange of keys, and there is none`,
+      });
+      pair.close();
+    }
+    const pair = new Pair({ offer: { cipher } });
+    pair.carry();
+    for (const payload of [clientKexInit(), Uint8Array.of(200)]) pair.client.send(payload, { atOnce: true });
+    await assert.rejects(async () => await pair.server.receive(concatBytes(...pair.toServer.splice(0))));
+    assert.deepEqual(pair.unimplemented, []);
     pair.close();
   }
 });

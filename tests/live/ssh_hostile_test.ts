@@ -243,6 +243,9 @@ Deno.test("who breaks the protocol is told goodbye, before and after a login, an
     ];
     for (const parts of short) await isEnded(rig, (client) => client.send(...parts));
   });
+  await t.step("what belongs to an exchange of keys, where there is none", async () => {
+    for (const type of [21, 30, 49]) await isEnded(rig, (client) => client.send(Uint8Array.of(type)));
+  });
   await t.step("a packet that is none, while others are under way", async () => {
     await isEnded(rig, async (client) => {
       const sleeping = await client.exec("sleep 60");
@@ -263,7 +266,7 @@ Deno.test("who breaks the protocol is told goodbye, before and after a login, an
     await waitFor("the answers", () => client.unimplemented.length === 5);
     client.send(signedRequest(client.transport.sessionId, await Deno.readTextFile(rig.key)));
     await client.take(SSH_MESSAGE.userauthSuccess);
-    for (const type of [49, 79, 101, 192]) client.send(Uint8Array.of(type), sshString("x"));
+    for (const type of [19, 79, 101, 192]) client.send(Uint8Array.of(type), sshString("x"));
     await client.exec("exit 4");
     assert.deepEqual(await client.exited(), { status: 4 });
     assert.deepEqual(client.unimplemented, [1, 2, 3, 4, 5, 7, 8, 9, 10]);

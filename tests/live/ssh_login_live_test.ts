@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { silentLog } from "../../src/core/log.ts";
 import { sshAuthorities } from "../../src/core/ssh_authorities.ts";
+import { SshWindowBudget } from "../../src/core/ssh_window_budget.ts";
 import { systemClock } from "../../src/pod/clock.ts";
 import type { SshChannel } from "../../src/ssh/channel.ts";
 import type { ConnectionServices } from "../../src/ssh/channel_table.ts";
@@ -118,6 +119,7 @@ const LOGINS: readonly Login[] = [
 
 /** Whatever command is asked for succeeds. */
 const ANY_COMMAND: ConnectionServices = {
+  windows: new SshWindowBudget(),
   session: (channel: SshChannel) => ({
     request: ({ kind }) => {
       if (kind !== "exec") return false;
@@ -204,7 +206,14 @@ class Rig implements AsyncDisposable {
         authorities: () => sshAuthorities(Deno.readTextFileSync(join(this.folder, "authorized_keys")), undefined),
         ...{ principals: ["root"], clock: systemClock, log: this.log, over: over.signal, onFailure: () => {} },
       });
-      const options = { ssh2, hostKeys: [hostKey], judge, welcome: () => ANY_COMMAND, log: silentLog };
+      const options = {
+        ssh2,
+        hostKeys: [hostKey],
+        judge,
+        welcome: () => ANY_COMMAND,
+        clock: systemClock,
+        log: silentLog,
+      };
       const connection = new SshConnection<SshLogin>(socket, options);
       const running = connection.run().finally(() => this.#connections.delete(running));
       this.#connections.add(running);

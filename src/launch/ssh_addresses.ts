@@ -3,25 +3,41 @@
  *
  * @module
  */
+import { parseIp } from "../core/ip_address.ts";
 import { sshPort, type SshSettings } from "../core/ssh_settings.ts";
 import { loadLibc } from "../pod/libc.ts";
 import { addressText } from "./listen_address.ts";
 
-/** Where a server of these settings listens. Whoever comes through the mesh or a tunnel comes by 127.0.0.1. */
-export function sshAddresses(
-  { listen, authorizedKeys }: Pick<SshSettings, "listen" | "authorizedKeys">,
-): { hostname: string; port: number }[] {
-  const LOOPBACK = "127.0.0.1";
-  const everywhere = hasBothFamilies() ? "::" : "0.0.0.0";
-  const asked = listen ?? { hostname: authorizedKeys === undefined ? LOOPBACK : everywhere, port: sshPort({}) };
-  const isCovered = ["0.0.0.0", "::", LOOPBACK, "localhost"].includes(asked.hostname);
-  return isCovered ? [asked] : [asked, { hostname: LOOPBACK, port: asked.port }];
+/** What a listener on `::` reaches on this machine. */
+export interface IpFamilies {
+  readonly hasIpv6: boolean;
+  /** Who listens on `::` is not reached by IPv4 (ipv6(7), bindv6only). */
+  readonly isSplit: boolean;
 }
 
-/** Whether whoever listens on `::` is reached by IPv4 as well (ipv6(7)). */
-function hasBothFamilies(): boolean {
+const LOOPBACK = "127.0.0.1", ALL_IPV4 = "0.0.0.0", ALL = "::";
+
+/**
+ * Where a server of these settings listens: where it is asked to, and at 127.0.0.1 in any case, by which whoever comes through the mesh
+ * or a tunnel comes. Two of them may be one, where the first is a name: it is for the listener to see.
+ */
+export function sshAddresses(
+  { listen, authorizedKeys }: Pick<SshSettings, "listen" | "authorizedKeys">,
+  families: IpFamilies = machineFamilies(),
+): { hostname: string; port: number }[] {
+  const everywhere = families.hasIpv6 ? ALL : ALL_IPV4;
+  const asked = listen?.hostname ?? (authorizedKeys === undefined ? LOOPBACK : everywhere);
+  const hostname = parseIp(asked)?.text ?? asked;
+  const others = hostname === ALL_IPV4 || hostname === LOOPBACK || (hostname === ALL && !families.isSplit)
+    ? []
+    : [hostname === ALL && listen === undefined ? ALL_IPV4 : LOOPBACK];
+  const port = listen?.port ?? sshPort({});
+  return [hostname, ...others].map((hostname) => ({ hostname, port }));
+}
+
+function machineFamilies(): IpFamilies {
   const isSplit = loadLibc().procText("/proc/sys/net/ipv6/bindv6only")?.trim() !== "0";
-  return !isSplit && Deno.networkInterfaces().some(({ family }) => family === "IPv6");
+  return { isSplit, hasIpv6: Deno.networkInterfaces().some(({ family }) => family === "IPv6") };
 }
 
 /** Addresses as a person writes them. */

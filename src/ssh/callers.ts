@@ -25,7 +25,7 @@ export interface AcceptOptions {
 }
 
 /**
- * Listens at all of the addresses, or at none. A port 0 is any free one, the same everywhere.
+ * Listens at all of the addresses, or at none; once where two are the same. A port 0 is any free one, the same everywhere.
  *
  * @throws {Error} of Deno's, when one of them cannot be had
  */
@@ -36,6 +36,8 @@ export function listenAt(
   const listeners: Deno.TcpListener[] = [];
   for (const { hostname, port } of addresses) {
     const found = port || (listeners[0]?.addr as Deno.NetAddr | undefined)?.port;
+    // A name may lead there.
+    if (listeners.some(({ addr }) => addr.hostname === hostname)) continue;
     const listener = Deno.listen({ hostname, port: found ?? 0 });
     listening.defer(() => listener.close());
     listeners.push(listener);

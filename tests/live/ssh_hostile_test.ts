@@ -356,6 +356,21 @@ Deno.test("a client that has logged in and floods krun takes little of its memor
     await standsAfter(rig);
     flat();
   });
+  await t.step("windows of many connections that are filled, and nobody reads", async () => {
+    await using clients = new AsyncDisposableStack();
+    let windows = 0;
+    for (let connection = 0; connection < 4; connection++) {
+      const client = clients.use(await login());
+      for (const session of await Promise.all(Array.from({ length: 64 }, () => client.openSession()))) {
+        windows += session.window;
+        for (let left = session.window; left > 0; left -= 32_768) client.data(session, new Uint8Array(32_768));
+      }
+      await client.flushed();
+    }
+    assert.ok(windows <= (64 << 20) + 256 * 32_768, `${windows} bytes`);
+    await standsAfter(rig);
+    flat();
+  });
   await t.step("5,000 channels, of which none could be served", async () => {
     await using client = await login();
     const numbers = [sshUint32(0), sshUint32(1000), sshUint32(1000)];

@@ -19,6 +19,7 @@ import { KrunError } from "../core/errors.ts";
 import { SIGCHLD, SIGPIPE } from "../core/signals.ts";
 import { accessByMode, W_OK, X_OK } from "./access_by_mode.ts";
 import { FRAME_ANSWER, FRAME_LENGTH, systemCallCode } from "./machine_code.ts";
+import { type SystemCall, systemCallNumber } from "./system_calls.ts";
 
 const INT = "i32", LONG = "i64", SIZE = "usize", ADDRESS = "u64", BYTES = "buffer";
 
@@ -34,80 +35,6 @@ const FUNCTIONS = {
   realpath: { parameters: [BYTES, BYTES], result: ADDRESS },
   sigaction: { parameters: [INT, BYTES, BYTES], result: INT },
 } as const satisfies Deno.ForeignLibraryInterface;
-
-/** System calls by name: their numbers on x86_64 and on aarch64 (asm/unistd_64.h, asm-generic/unistd.h). */
-const SYSTEM_CALLS = {
-  accept4: [288, 242],
-  bind: [49, 200],
-  capget: [125, 90],
-  capset: [126, 91],
-  chdir: [80, 49],
-  clone: [56, 220],
-  close: [3, 57],
-  close_range: [436, 436],
-  connect: [42, 203],
-  dup3: [292, 24],
-  epoll_create1: [291, 20],
-  epoll_ctl: [233, 21],
-  eventfd2: [290, 19],
-  execve: [59, 221],
-  faccessat: [269, 48],
-  faccessat2: [439, 439],
-  fchmod: [91, 52],
-  fchmodat: [268, 53],
-  fchownat: [260, 54],
-  fcntl: [72, 25],
-  flock: [73, 32],
-  fstatfs: [138, 44],
-  ftruncate: [77, 46],
-  getdents64: [217, 61],
-  geteuid: [107, 175],
-  getgroups: [115, 158],
-  getpgid: [121, 155],
-  getresgid: [120, 150],
-  getresuid: [118, 148],
-  ioctl: [16, 29],
-  kill: [62, 129],
-  linkat: [265, 37],
-  listen: [50, 201],
-  madvise: [28, 233],
-  mkdirat: [258, 34],
-  openat: [257, 56],
-  openat2: [437, 437],
-  pipe2: [293, 59],
-  ppoll: [271, 73],
-  prctl: [157, 167],
-  pread64: [17, 67],
-  prlimit64: [302, 261],
-  pwrite64: [18, 68],
-  pwritev2: [328, 287],
-  read: [0, 63],
-  readlinkat: [267, 78],
-  renameat: [264, 38],
-  renameat2: [316, 276],
-  rt_sigaction: [13, 134],
-  rt_sigprocmask: [14, 135],
-  setfsgid: [123, 152],
-  setgroups: [116, 159],
-  setpgid: [109, 154],
-  setresgid: [119, 149],
-  setresuid: [117, 147],
-  setsid: [112, 157],
-  setsockopt: [54, 208],
-  shutdown: [48, 210],
-  socket: [41, 198],
-  statfs: [137, 43],
-  statx: [332, 291],
-  symlinkat: [266, 36],
-  unlinkat: [263, 35],
-  utimensat: [280, 88],
-  wait4: [61, 260],
-  waitid: [247, 95],
-  write: [1, 64],
-} as const;
-
-/** The name of a system call that krun uses. */
-export type SystemCall = keyof typeof SYSTEM_CALLS;
 
 /** What a system call is given: a text and bytes by their address. */
 export type Argument = number | bigint | string | Bytes;
@@ -182,6 +109,8 @@ export class Libc {
   readonly #frame = new BigInt64Array(FRAME_LENGTH);
   readonly #frameBytes = bytesOf(this.#frame);
   #fileGroup: number | undefined;
+  /** A descriptor that is there to be closed when another one is needed. */
+  #spare = -1;
   /** Keeps the memory of the last call's arguments from being collected while C code uses it. */
   #inUse: readonly Bytes[] = [];
 
@@ -217,7 +146,7 @@ export class Libc {
    * was made.
    */
   layOut(frame: BigInt64Array<ArrayBuffer>, name: SystemCall, args: readonly Argument[]): readonly Bytes[] {
-    frame[0] = BigInt(SYSTEM_CALLS[name][Deno.build.arch === "x86_64" ? 0 : 1]);
+    frame[0] = BigInt(systemCallNumber(name));
     const inUse: Bytes[] = [];
     for (let index = 0; index < 6; index++) {
       const argument = args[index] ?? 0;
@@ -462,13 +391,23 @@ export class Libc {
 
   /** Hands a file or folder over in pieces. Returns false when it could not be read to its end. */
   #readAll(call: "read" | "getdents64", path: string, take: (chunk: Bytes) => void): boolean {
-    const fd = this.open(path, O_RDONLY);
+    const fd = this.#openSurely(path);
     if (fd < 0) return false;
     const chunk = new Uint8Array(16 * 1024);
     let length: number;
     while ((length = this.call(call, fd, chunk, chunk.length)) > 0) take(chunk.subarray(0, length));
     this.call("close", fd);
+    if (this.#spare < 0) this.#spare = this.open("/", O_RDONLY);
     return length === 0;
+  }
+
+  /** Opens for reading also where this process has no descriptor left: /proc would look as if nobody was alive. */
+  #openSurely(path: string): number {
+    const fd = this.open(path, O_RDONLY);
+    if (fd !== -EMFILE || this.#spare < 0) return fd;
+    this.call("close", this.#spare);
+    this.#spare = -1;
+    return this.open(path, O_RDONLY);
   }
 }
 

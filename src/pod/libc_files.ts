@@ -8,7 +8,8 @@
  *
  * @module
  */
-import { AT_FDCWD, type Bytes, bytesOf, loadLibc, type SystemCall } from "./libc.ts";
+import { AT_FDCWD, type Bytes, bytesOf, loadLibc } from "./libc.ts";
+import type { SystemCall } from "./system_calls.ts";
 
 /** errno values that callers tell apart; the same on x86_64 and aarch64 (asm-generic/errno-base.h, errno.h). */
 export const ERRNO = {

@@ -11,7 +11,8 @@
  */
 import { textOfBytes } from "../core/byte_text.ts";
 import { FileFault } from "../core/user_files.ts";
-import { AT_FDCWD, type Bytes, bytesOf, type Libc, O_CLOEXEC, type SystemCall } from "./libc.ts";
+import { AT_FDCWD, type Bytes, bytesOf, type Libc, O_CLOEXEC } from "./libc.ts";
+import type { SystemCall } from "./system_calls.ts";
 import { ERRNO } from "./libc_files.ts";
 
 // The values of asm-generic/fcntl.h, but for the two that aarch64 has swapped (arch/arm64/include/uapi/asm/fcntl.h).

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { sshAuthorities } from "../src/core/ssh_authorities.ts";
 import { SSH_MESSAGE } from "../src/core/ssh_messages.ts";
-import { type HostKey, readHostKey } from "../src/ssh/host_key.ts";
+import { makeHostKey } from "../src/ssh/host_key.ts";
 import { loadSsh2 } from "../src/ssh/ssh2.ts";
 import { serveSsh, type SshServer, type SshServerOptions } from "../src/ssh/ssh_server.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -36,7 +36,7 @@ export async function openServer(
   { lines = ANNS_LINE, tokens }: { readonly lines?: string; readonly tokens?: SshServerOptions["tokens"] } = {},
 ): Promise<ServerRig> {
   const ssh2 = await loadSsh2();
-  const hostKey = readHostKey(ssh2, ssh2.generateKeyPairSync("ed25519").private) as HostKey;
+  const { key: hostKey } = makeHostKey(ssh2);
   const [clock, log] = [new FakeClock(), new RecordingLog()];
   let authorities = sshAuthorities(lines, undefined);
   const server = serveSsh({

@@ -43,6 +43,11 @@ export function sshAskedBy({ listen, authorizedKeys, rbac }: SshSettings): strin
   return listen ? "KRUN_SSH" : authorizedKeys !== undefined ? "SSH_AUTH" : rbac ? "KRUN_SSH_RBAC" : undefined;
 }
 
+/** Whether there may be a server: something asks for one, or the Secret yet may. Where nobody may log in, who has asked is told so. */
+export function mayHaveSsh(ssh: SshSettings, { hasCluster }: { readonly hasCluster: boolean }): boolean {
+  return !ssh.off && (hasCluster || sshAskedBy(ssh) !== undefined);
+}
+
 /** Names of which a user's certificate must have one, where its authority's line has none of its own. */
 export function sshPrincipals(
   { principals }: Pick<SshSettings, "principals">,

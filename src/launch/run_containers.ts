@@ -12,6 +12,7 @@ import { mayBeCalled } from "../core/pod_health.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import type { Settings } from "../core/settings.ts";
 import { signalNumber } from "../core/signals.ts";
+import { mayHaveSsh } from "../core/ssh_settings.ts";
 import { podContainers } from "../core/volume_mounts.ts";
 import { systemClock } from "../pod/clock.ts";
 import type { MountedPod } from "../pod/mounted_pod.ts";
@@ -120,17 +121,11 @@ async function waysIn(run: Run): Promise<WaysIn | undefined> {
   return new (await import("./ways_in.ts")).WaysIn(run);
 }
 
-/** Whether a run asks for an ssh server, or may yet by the Secret. Where nobody may log in, who has asked is told so. */
-export function mayHaveSsh({ settings: { ssh }, plan: { cluster } }: Pick<Run, "settings" | "plan">): boolean {
-  const isAsked = ssh.listen !== undefined || ssh.authorizedKeys !== undefined || ssh.rbac;
-  return !ssh.off && (isAsked || cluster !== undefined);
-}
-
 /** The debug SSH server; it is opened once the program runs. */
 async function debugServer(run: Run, { processes, metadata }: { processes: Processes; metadata: Env | undefined }) {
-  const { plan: { planned }, mounted } = run;
+  const { settings: { ssh }, plan: { cluster, planned }, mounted } = run;
   const container = podContainers(mounted.pod).find(({ name }) => name === planned.program);
-  if (!container || !mayHaveSsh(run)) return undefined;
+  if (!container || !mayHaveSsh(ssh, { hasCluster: cluster !== undefined })) return undefined;
   const { DebugServer } = await import("./debug_server.ts");
   return new DebugServer(run, { processes, container, env: () => containerEnvironment(run, container, metadata) });
 }

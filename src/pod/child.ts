@@ -12,8 +12,17 @@
  * @module
  */
 import { SIGCHLD, SIGKILL } from "../core/signals.ts";
-import { type Argument, type Bytes, bytesOf, ECANCELED, EINVAL, type Libc, O_CLOEXEC } from "./libc.ts";
-import { PR_GET_DUMPABLE, PR_SET_DUMPABLE } from "./libc.ts";
+import {
+  type Argument,
+  type Bytes,
+  bytesOf,
+  ECANCELED,
+  EINVAL,
+  type Libc,
+  O_CLOEXEC,
+  PR_GET_DUMPABLE,
+  PR_SET_DUMPABLE,
+} from "./libc.ts";
 import { childCode, FRAME_ANSWER, FRAME_LENGTH, FRAME_MAY_FAIL, FRAME_PIPE } from "./machine_code.ts";
 import { MASK_BYTES, SIG_SETMASK, withAllBlocked } from "./signal_mask.ts";
 import type { SystemCall } from "./system_calls.ts";

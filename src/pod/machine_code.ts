@@ -19,6 +19,17 @@ export const FRAME_LENGTH = 8, FRAME_ANSWER = 7;
  */
 export const FRAME_MAY_FAIL = 6, FRAME_PIPE = 6;
 
+/** The number of a call and its first arguments, from the frame at rbx (five arguments) or x9 (four) to where the kernel wants them. */
+const LOAD_RBX = "488b03" + // mov rax, [rbx]
+  "488b7b08" + // mov rdi, [rbx + 8]
+  "488b7310" + // mov rsi, [rbx + 16]
+  "488b5318" + // mov rdx, [rbx + 24]
+  "4c8b5320" + // mov r10, [rbx + 32]
+  "4c8b4328"; // mov r8, [rbx + 40]
+const LOAD_X9 = "280140f9" + // ldr x8, [x9]
+  "208540a9" + // ldp x0, x1, [x9, #8]
+  "228d41a9"; // ldp x2, x3, [x9, #24]
+
 /**
  * `int call(long frame[8], void *)`: makes the system call of a frame and puts the kernel's answer into it, a negative errno
  * for a failure. errno itself has no part in it. Returns 0.
@@ -28,12 +39,7 @@ export function systemCallCode(machine: Machine): Uint8Array<ArrayBuffer> {
     machine === "x86_64"
       ? "53" + // push rbx
         "4889fb" + // mov rbx, rdi
-        "488b03" + // mov rax, [rbx]
-        "488b7b08" + // mov rdi, [rbx + 8]
-        "488b7310" + // mov rsi, [rbx + 16]
-        "488b5318" + // mov rdx, [rbx + 24]
-        "4c8b5320" + // mov r10, [rbx + 32]
-        "4c8b4328" + // mov r8, [rbx + 40]
+        LOAD_RBX +
         "4c8b4b30" + // mov r9, [rbx + 48]
         "0f05" + // syscall
         "48894338" + // mov [rbx + 56], rax
@@ -41,9 +47,7 @@ export function systemCallCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "5b" + // pop rbx
         "c3" // ret
       : "e90300aa" + // mov x9, x0
-        "280140f9" + // ldr x8, [x9]
-        "208540a9" + // ldp x0, x1, [x9, #8]
-        "228d41a9" + // ldp x2, x3, [x9, #24]
+        LOAD_X9 +
         "249542a9" + // ldp x4, x5, [x9, #40]
         "010000d4" + // svc #0
         "201d00f9" + // str x0, [x9, #56]
@@ -65,12 +69,7 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
     machine === "x86_64"
       ? "53" + // push rbx
         "4889fb" + // mov rbx, rdi
-        "488b03" + // mov rax, [rbx]
-        "488b7b08" + // mov rdi, [rbx + 8]
-        "488b7310" + // mov rsi, [rbx + 16]
-        "488b5318" + // mov rdx, [rbx + 24]
-        "4c8b5320" + // mov r10, [rbx + 32]
-        "4c8b4328" + // mov r8, [rbx + 40]
+        LOAD_RBX +
         "0f05" + // syscall
         "4885c0" + // test rax, rax
         "7408" + // je child
@@ -80,12 +79,7 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "c3" + // ret
         "4989dc" + // child: mov r12, rbx
         "4883c340" + // next: add rbx, 64
-        "488b03" + // mov rax, [rbx]
-        "488b7b08" + // mov rdi, [rbx + 8]
-        "488b7310" + // mov rsi, [rbx + 16]
-        "488b5318" + // mov rdx, [rbx + 24]
-        "4c8b5320" + // mov r10, [rbx + 32]
-        "4c8b4328" + // mov r8, [rbx + 40]
+        LOAD_RBX +
         "0f05" + // syscall
         "48894338" + // mov [rbx + 56], rax
         "4885c0" + // test rax, rax
@@ -101,9 +95,7 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "b8e7000000" + // mov eax, 231 (exit_group)
         "0f05" // syscall
       : "e90300aa" + // mov x9, x0
-        "280140f9" + // ldr x8, [x9]
-        "208540a9" + // ldp x0, x1, [x9, #8]
-        "228d41a9" + // ldp x2, x3, [x9, #24]
+        LOAD_X9 +
         "241540f9" + // ldr x4, [x9, #40]
         "010000d4" + // svc #0
         "800000b4" + // cbz x0, child
@@ -112,9 +104,7 @@ export function childCode(machine: Machine): Uint8Array<ArrayBuffer> {
         "c0035fd6" + // ret
         "ea0309aa" + // child: mov x10, x9
         "29010191" + // next: add x9, x9, #64
-        "280140f9" + // ldr x8, [x9]
-        "208540a9" + // ldp x0, x1, [x9, #8]
-        "228d41a9" + // ldp x2, x3, [x9, #24]
+        LOAD_X9 +
         "241540f9" + // ldr x4, [x9, #40]
         "010000d4" + // svc #0
         "201d00f9" + // str x0, [x9, #56]

@@ -17,7 +17,9 @@ import type { Bytes, Libc } from "./libc.ts";
 import { bytesOf } from "./libc.ts";
 
 /** How rt_sigprocmask(2) changes a mask, and how long one is. */
-export const SIG_BLOCK = 0, SIG_SETMASK = 2, MASK_BYTES = 8;
+export const SIG_SETMASK = 2, MASK_BYTES = 8;
+
+const SIG_BLOCK = 0;
 
 let holders = 0;
 /** The mask before anybody blocked anything: krun's own as it was started, and so the program's. */

@@ -6,8 +6,19 @@
 import type { Env } from "../core/pod_inputs.ts";
 import { SIGKILL, SIGPIPE, SIGRTMAX, SIGSTOP } from "../core/signals.ts";
 import { type ChildCall, may, must, startChild } from "./child.ts";
-import { AT_FDCWD, type Bytes, bytesOf, cString, type Libc, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
-import { PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, TIOCSPGRP } from "./libc.ts";
+import {
+  AT_FDCWD,
+  type Bytes,
+  bytesOf,
+  cString,
+  type Libc,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  PR_CAP_AMBIENT,
+  PR_CAP_AMBIENT_CLEAR_ALL,
+  TIOCSPGRP,
+} from "./libc.ts";
 import { formerMask, MASK_BYTES, withFormerMask } from "./signal_mask.ts";
 import type { User } from "./user.ts";
 

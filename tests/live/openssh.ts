@@ -33,7 +33,8 @@ export class OpenSsh implements AsyncDisposable {
     await Deno.mkdir("/run/sshd", { recursive: true });
     const options = [
       ...["ListenAddress=127.0.0.1", "StrictModes=no", "PidFile=none", "UsePAM=no", `HostKey=${join(folder, "host")}`],
-      `AuthorizedKeysFile=${join(folder, "user.pub")}`,
+      // The settings of whoever tests are not read by the shells of this server.
+      ...[`AuthorizedKeysFile=${join(folder, "user.pub")}`, `SetEnv=HOME=${folder}`],
     ].flatMap((option) => ["-o", option]);
     const argv = [...under, "/usr/sbin/sshd", "-D", "-e", "-p", `${port}`, "-f", "/dev/null", ...options];
     const server = startProcess(argv, join(folder, "log"));

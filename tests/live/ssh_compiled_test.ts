@@ -15,12 +15,12 @@ import {
   writeAll,
 } from "./ssh_forward_rig.ts";
 import { userForwards } from "./ssh_forward_user.ts";
-import { BARE_HOME, runClient, SshRig } from "./ssh_rig.ts";
+import { runClient, SshRig } from "./ssh_rig.ts";
 
 useBinary(await compiledKrun());
 
 Deno.test("the binary serves commands, terminals, files and forwards", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const much = randomBytes(8 << 20);
   await t.step("a command, with much through it and keys that are exchanged meanwhile", async () => {
     const child = rig.spawn(["cat; exit 3"], { options: ["RekeyLimit=1M"] });
@@ -71,7 +71,7 @@ Deno.test("the binary serves commands, terminals, files and forwards", async (t)
 });
 
 Deno.test("an ordinary user's binary gives that user's sessions, terminals too", async () => {
-  await using rig = await SshRig.start({ uid: NOBODY, env: BARE_HOME });
+  await using rig = await SshRig.start({ uid: NOBODY });
   const { stdout, stderr } = await rig.ssh(["-tt", "id -u; id -G; stat -c %u $(tty)"]);
   assert.equal(stdout, `${NOBODY}\r\n${NOBODY}\r\n${NOBODY}\r\n`, stderr);
 });
@@ -83,7 +83,7 @@ Deno.test(
 
 Deno.test("in an image that holds nothing but the binary and its program, the server is there", async () => {
   // For its key and its client's arguments alone.
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const key = (await Deno.readTextFile(`${rig.key}.pub`)).trim();
   await using root = await rootFs();
   await using krun = root.start({

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { loadLibc } from "../../src/pod/libc.ts";
 import { waitFor } from "../wait.ts";
 import { connectBySocks, freePort, hashOf, randomBytes, writeAll } from "./ssh_forward_rig.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 
 const SERVER = fileURLToPath(new URL("../programs/editor_server.py", import.meta.url));
 const libc = loadLibc();
@@ -129,7 +129,7 @@ async function end(pid: string): Promise<void> {
 }
 
 Deno.test("an editor's script starts a server, which stays when the editor is closed and serves the next one", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const kinds = { "a port, by -D": "--port=0", "a socket, by -L": `--socket-path=${join(rig.folder, "socket")}` };
   for (const [name, listens] of Object.entries(kinds)) {
     await t.step(name, async () => {
@@ -164,7 +164,7 @@ Deno.test("an editor's script starts a server, which stays when the editor is cl
 });
 
 Deno.test("where the connection breaks off, a server that has left its session stays, and the editor finds it again", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   for (const [under, stays] of [["setsid", true], ["nohup", true], ["", false]] as const) {
     await t.step(under || "one that has not ends with its shell", async () => {
       const place = { folder: join(rig.folder, crypto.randomUUID()), listens: "--port=0", under };

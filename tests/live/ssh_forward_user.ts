@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { waitFor } from "../wait.ts";
 import { echo, Forwarding, freePort, serveUnix } from "./ssh_forward_rig.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 
 const USER = 54321;
 
@@ -35,8 +35,8 @@ async function refusesListen(rig: SshRig, forward: string): Promise<void> {
 
 /** The test. */
 export async function userForwards(t: Deno.TestContext): Promise<void> {
-  await using rig = await SshRig.start({ env: { ...BARE_HOME, KRUN_RUN_AS: `${USER}` } });
-  await using own = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start({ env: { KRUN_RUN_AS: `${USER}` } });
+  await using own = await SshRig.start();
   await using found = await folders();
   const { path } = found;
   const say = async (where: SshRig, socket: string) => {

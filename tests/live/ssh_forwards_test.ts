@@ -20,7 +20,7 @@ import {
   writeAll,
 } from "./ssh_forward_rig.ts";
 import { userForwards } from "./ssh_forward_user.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 
 const local = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
 const hasNobody = (connecting: Promise<Deno.Conn>) =>
@@ -34,7 +34,7 @@ async function leads(rig: SshRig, target: string): Promise<string> {
 }
 
 Deno.test("-L and -D lead to where the workload can connect", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await using server = serveTcp(digestOf);
   const much = randomBytes(20 << 20);
   await t.step("much, the end of it, and an answer after that", async () => {
@@ -93,7 +93,7 @@ Deno.test("-L and -D lead to where the workload can connect", async (t) => {
 });
 
 Deno.test("1,000 connections at once are forwarded, each with its own bytes, and nothing is left of them", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await using server = serveTcp(echo);
   const port = freePort();
   const open = ["-L", `${port}:127.0.0.1:${server.port}`];
@@ -122,7 +122,7 @@ Deno.test("1,000 connections at once are forwarded, each with its own bytes, and
 });
 
 Deno.test("-R listens on loopback alone, and leads to the client", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await using server = serveTcp(digestOf);
   const said = randomBytes(3 << 20);
   const asks = async (port: number) => {
@@ -189,7 +189,7 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
 });
 
 Deno.test("Unix sockets are forwarded both ways, and their files go with them", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const path = (name: string) => join(rig.folder, name);
   await using _far = serveUnix(path("far"), digestOf);
   await using _near = serveUnix(path("near"), digestOf);
@@ -223,7 +223,7 @@ Deno.test("a login has the forwards that its key permits, and no others", async 
     rig.ssh([...args, "true"], { options: ["ExitOnForwardFailure=yes"] });
   await t.step("permitopen and permitlisten", async () => {
     const permits = `permitopen="127.0.0.1:${server.port}",permitlisten="localhost:${listen}" $KEY`;
-    await using rig = await SshRig.start({ sshAuth: permits, env: BARE_HOME });
+    await using rig = await SshRig.start({ sshAuth: permits });
     const port = freePort();
     await using _ssh = await Forwarding.start(rig, ["-L", `${port}:127.0.0.1:${server.port}`], { local: port });
     assert.match(await leads(rig, "127.0.0.1:22"), /administratively prohibited/);
@@ -234,13 +234,13 @@ Deno.test("a login has the forwards that its key permits, and no others", async 
     await unix.says(/remote port forwarding failed/);
   });
   await t.step("no-port-forwarding", async () => {
-    await using rig = await SshRig.start({ sshAuth: "no-port-forwarding $KEY", env: BARE_HOME });
+    await using rig = await SshRig.start({ sshAuth: "no-port-forwarding $KEY" });
     assert.match(await leads(rig, `127.0.0.1:${server.port}`), /administratively prohibited/);
     assert.match((await refused(rig, ["-R", `${unlisted}:127.0.0.1:1`])).stderr, /remote port forwarding failed/);
     assert.equal((await rig.ssh(["true"])).code, 0);
   });
   await t.step("an agent and X11 are forwarded for nobody", async () => {
-    await using rig = await SshRig.start({ env: BARE_HOME });
+    await using rig = await SshRig.start();
     await using client = await RawSshClient.connect(rig.port);
     await client.login(await Deno.readTextFile(rig.key));
     const session = await client.openSession();

@@ -11,7 +11,7 @@ import { waitFor } from "../wait.ts";
 import { holdsAgain, residentBytes, steadyFootprint } from "./footprint.ts";
 import { RawSshClient, signedRequest } from "./raw_ssh_client.ts";
 import { freePort } from "./ssh_forward_rig.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 
 /** How much krun may grow under all of one attack, bytes, once it is warm: garbage that V8 has not collected yet. */
 const MOST_GROWTH = 96 << 20;
@@ -123,7 +123,7 @@ async function standsAfter(rig: SshRig): Promise<void> {
 }
 
 Deno.test("10,000 malformed packets and truncated handshakes leave the server serving, and its memory flat", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const whole = await handshake();
   let next = 0;
   /** What krun holds after more of them. */
@@ -145,7 +145,7 @@ Deno.test("10,000 malformed packets and truncated handshakes leave the server se
 });
 
 Deno.test("clients that say one byte at a time are served as any others, and hundreds of them keep nobody out", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await rig.ssh(["sleep 0.1"]);
   const before = await steadyFootprint(rig.krun.pid);
   const whole = await handshake();
@@ -187,7 +187,7 @@ const { channelOpen, channelData, channelEof, channelClose, channelWindowAdjust,
   SSH_MESSAGE;
 
 Deno.test("who breaks the protocol is told goodbye, before and after a login, and others go on", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await rig.ssh(["sleep 0.1"]);
   const before = await steadyFootprint(rig.krun.pid);
   await using witness = await RawSshClient.connect(rig.port);
@@ -281,7 +281,7 @@ Deno.test("who breaks the protocol is told goodbye, before and after a login, an
 });
 
 Deno.test("a client that has logged in and floods krun takes little of its memory, and keeps nobody out", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const key = await Deno.readTextFile(rig.key);
   const login = async () => {
     const client = await RawSshClient.connect(rig.port);

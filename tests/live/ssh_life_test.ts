@@ -4,7 +4,7 @@ import { loadLibc } from "../../src/pod/libc.ts";
 import { readProcesses } from "../../src/pod/process_table.ts";
 import { waitFor } from "../wait.ts";
 import { footprint, holdsAgain, residentBytes, steadyFootprint } from "./footprint.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 
 const libc = loadLibc();
 
@@ -21,7 +21,7 @@ async function warm(rig: SshRig): Promise<void> {
 }
 
 Deno.test("a client that is killed takes its children along, nothing leaks, and what has left the session stays", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await warm(rig);
   const before = await steadyFootprint(rig.krun.pid);
   for (const tty of [false, true]) {
@@ -73,7 +73,7 @@ Deno.test("a client that is killed takes its children along, nothing leaks, and 
 });
 
 Deno.test("200 sessions at once, over 20 connections, all served, and nothing of them left", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await warm(rig);
   const before = await steadyFootprint(rig.krun.pid);
   const memory = residentBytes(rig.krun.pid);
@@ -108,7 +108,7 @@ Deno.test("200 sessions at once, over 20 connections, all served, and nothing of
 });
 
 Deno.test("a connection has so many sessions, and the next one is refused with a reason", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const options = ["ControlMaster=auto", `ControlPath=${rig.folder}/cp-%C`, "ControlPersist=60"];
   await rig.ssh(["true"], { options });
   const args = [...rig.clientArgs({ options }), "ann@127.0.0.1", "exec sleep 7300"];
@@ -125,7 +125,7 @@ Deno.test("a connection has so many sessions, and the next one is refused with a
 });
 
 Deno.test("a connection over which nothing goes is ended, after its terminal was told", async () => {
-  await using rig = await SshRig.start({ env: { ...BARE_HOME, KRUN_SSH_IDLE_TIMEOUT: "1s" } });
+  await using rig = await SshRig.start({ env: { KRUN_SSH_IDLE_TIMEOUT: "1s" } });
   await warm(rig);
   const before = await steadyFootprint(rig.krun.pid);
   const idle = rig.spawn(["-tt", "exec sleep 7400"]);
@@ -142,7 +142,7 @@ Deno.test("a connection over which nothing goes is ended, after its terminal was
 });
 
 Deno.test("when the program ends clients are told so, and who has a status already keeps it", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME, program: ["sh", "-c", "mkfifo end && read line < end"] });
+  await using rig = await SshRig.start({ program: ["sh", "-c", "mkfifo end && read line < end"] });
   const forwarding = rig.spawn(["-N"]);
   const sessions = [rig.spawn(["echo up; exec sleep 7500"]), rig.spawn(["-s", "sftp"])];
   await waitFor("the sessions", () => rig.krun.stderr.match(/ssh session user/g)?.length === sessions.length);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { unlessItHangs, waitFor } from "../wait.ts";
 import { NetworkNamespace } from "./network_namespace.ts";
 import { Forwarding } from "./ssh_forward_rig.ts";
-import { BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { SshRig } from "./ssh_rig.ts";
 
 /** How long a name is looked up until it is given up, seconds (resolv.conf(5)). */
 const GIVEN_UP_S = 8;
@@ -42,7 +42,7 @@ class Names implements AsyncDisposable {
     await net.serve("inner", ["tcp:127.0.0.1:8090:web"]);
     const rig = owned.use(
       await SshRig.start({
-        env: { ...BARE_HOME, RES_OPTIONS: `timeout:${GIVEN_UP_S} attempts:1` },
+        env: { RES_OPTIONS: `timeout:${GIVEN_UP_S} attempts:1` },
         under: net.argv("inner", []),
         clientUnder: net.argv("inner", []),
       }),

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { residentBytes } from "./footprint.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
 import { hashOf, randomBytes } from "./ssh_forward_rig.ts";
-import { BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { SshRig } from "./ssh_rig.ts";
 import { waitFor } from "../wait.ts";
 
 const CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"];
@@ -11,7 +11,7 @@ const MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"];
 const EXCHANGES = ["curve25519-sha256", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"];
 
 Deno.test("a client that exchanges keys again and again loses nothing, with each cipher, MAC and exchange", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const much = randomBytes(6 << 20);
   const cases = [
     ...CIPHERS.flatMap((cipher) => cipher.endsWith("-ctr") ? MACS.map((mac) => [cipher, mac]) : [[cipher, ""]]),
@@ -37,7 +37,7 @@ Deno.test("a client that exchanges keys again and again loses nothing, with each
 });
 
 Deno.test("a client that begins to exchange keys and does not go on makes krun hold nothing, and stops its program alone", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await rig.ssh(["head -c 100000000 /dev/zero"]);
   await using client = await RawSshClient.connect(rig.port);
   await client.login(await Deno.readTextFile(rig.key));

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { waitFor } from "../wait.ts";
 import { holdsAgain, steadyFootprint } from "./footprint.ts";
 import { freePort } from "./server_process.ts";
-import { audited, BARE_HOME, runClient, SshRig } from "./ssh_rig.ts";
+import { audited, runClient, SshRig } from "./ssh_rig.ts";
 
 Deno.test("connections that are reset before they are accepted keep nobody waiting", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const resets = Array.from({ length: 60 }, () =>
     new Promise<void>((resolve) => {
       const socket = net.connect(rig.port, "127.0.0.1", () => {
@@ -29,11 +29,11 @@ Deno.test("internal-sftp is all of SFTP, and with an option that would take some
     return await runClient(["sftp", "-q", "-b", batch, ...rig.clientArgs(), "ann@127.0.0.1"]);
   };
   await t.step("without an option it serves", async () => {
-    await using rig = await SshRig.start({ sshAuth: 'command="internal-sftp" $KEY', env: BARE_HOME });
+    await using rig = await SshRig.start({ sshAuth: 'command="internal-sftp" $KEY' });
     assert.equal((await sftp(rig, "ls /")).code, 0);
   });
   await t.step("-R, which forbids to write, refuses", async () => {
-    await using rig = await SshRig.start({ sshAuth: 'command="internal-sftp -R" $KEY', env: BARE_HOME });
+    await using rig = await SshRig.start({ sshAuth: 'command="internal-sftp -R" $KEY' });
     const path = join(rig.folder, "written");
     assert.notEqual((await sftp(rig, `put ${rig.key} ${path}`)).code, 0);
     assert.notEqual((await rig.ssh(["echo in"])).code, 0);
@@ -43,7 +43,7 @@ Deno.test("internal-sftp is all of SFTP, and with an option that would take some
 });
 
 Deno.test("a place where is listened already is not listened at once more, and nothing is left of it", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const before = await steadyFootprint(rig.krun.pid);
   const path = join(rig.folder, "socket");
   const remote = `${path}:127.0.0.1:1`;
@@ -71,7 +71,6 @@ Deno.test("a place where is listened already is not listened at once more, and n
 
 Deno.test("once krun is to stop nobody new comes in, and who is in gets nothing new", async () => {
   await using rig = await SshRig.start({
-    env: BARE_HOME,
     program: ["sh", "-c", 'trap "echo stopping; sleep 3; exit 4" TERM; while :; do sleep 0.1; done'],
   });
   const control = join(rig.folder, "control");
@@ -89,7 +88,7 @@ Deno.test("once krun is to stop nobody new comes in, and who is in gets nothing 
 });
 
 Deno.test("each forwarded connection has its line at the beginning, and at the end with what it carried", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const server = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const serving = (async () => {
     for await (const conn of server) {

@@ -25,7 +25,7 @@ export interface ClientEnd {
 export interface SshRigOptions {
   /** Lines of SSH_AUTH; `$KEY` is the rig's own key. @default {"$KEY"} */
   readonly sshAuth?: string;
-  /** More of krun's environment. */
+  /** More of krun's environment; HOME is a folder without settings of anybody's, which a shell would read for each session. */
   readonly env?: Readonly<Record<string, string>>;
   /** The program. @default {sleep} */
   readonly program?: readonly string[];
@@ -55,9 +55,6 @@ export interface ClientOptions {
   readonly user?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
-
-/** More of krun's environment: a home without the settings of whoever tests, which a shell would read for each session. */
-export const BARE_HOME: Readonly<Record<string, string>> = { HOME: "/tmp" };
 
 /** Makes a key of a type that ssh-keygen(1) knows; gives the path of its private half. */
 export async function makeKey(
@@ -122,6 +119,9 @@ export class SshRig implements AsyncDisposable {
     const cwd = this.#options.cwd ?? join(this.folder, "work");
     if (this.#options.cwd === undefined) await Deno.mkdir(cwd, { recursive: true });
     if (uid !== undefined) await Deno.chown(cwd, uid, uid);
+    const home = join(this.folder, "home");
+    await Deno.mkdir(home, { recursive: true });
+    await Deno.chmod(home, 0o777);
     this.#krun = new KrunProcess({
       args: ["--", ...program],
       cwd,
@@ -129,7 +129,7 @@ export class SshRig implements AsyncDisposable {
       under,
       env: {
         ...{ KRUN_SSH: "127.0.0.1:0", SSH_AUTH: sshAuth.replaceAll("$KEY", own), MESH_BASE_DIR: join(cwd, "base") },
-        ...env,
+        ...{ HOME: home, ...env },
       },
     });
     if (waits) await this.listens();

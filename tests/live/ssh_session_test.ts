@@ -6,7 +6,7 @@ import { sshString } from "../../src/core/ssh_wire.ts";
 import { unlessItHangs, waitFor } from "../wait.ts";
 import { residentBytes } from "./footprint.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 
 /** Bytes that nothing compresses, and of which no two pieces are the same. */
 const MUCH = new Uint8Array(100 << 20);
@@ -17,7 +17,7 @@ function digest(bytes: Uint8Array): string {
 }
 
 Deno.test("a command runs as with sshd: its output, its input, its status", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await t.step("standard output and error are apart, and the status is the command's", async () => {
     const { code, stdout, stderr } = await rig.ssh(["echo out; echo err >&2; exit 3"]);
     assert.deepEqual({ code, stdout, stderr }, { code: 3, stdout: "out\n", stderr: "err\n" });
@@ -95,7 +95,7 @@ Deno.test("a command runs as with sshd: its output, its input, its status", asyn
 });
 
 Deno.test("much goes through a command whole, both ways at once, and for a program that reads slowly", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const sent = digest(MUCH);
   await t.step("100 MiB there", async () => {
     const { code, stdout } = await rig.ssh(["sha256sum"], { input: MUCH });
@@ -142,7 +142,7 @@ Deno.test("much goes through a command whole, both ways at once, and for a progr
 });
 
 Deno.test("a client that stops reading stops the program, and krun's memory does not grow", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await rig.ssh(["head -c 50000000 /dev/zero"]);
   const before = residentBytes(rig.krun.pid);
   const COUNT = 200_000_000;
@@ -171,7 +171,7 @@ Deno.test("a client that stops reading stops the program, and krun's memory does
 });
 
 Deno.test("what other programs do over ssh", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   const there = join(rig.folder, "there");
   await Deno.mkdir(there);
   await t.step("rsync, both ways", async () => {

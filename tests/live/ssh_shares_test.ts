@@ -4,7 +4,7 @@ import { SSH_MESSAGE } from "../../src/core/ssh_messages.ts";
 import { concatBytes, sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
 import { waitFor } from "../wait.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
-import { BARE_HOME, makeKey, SshRig } from "./ssh_rig.ts";
+import { makeKey, SshRig } from "./ssh_rig.ts";
 
 const MOST_FILES = 512;
 
@@ -24,7 +24,7 @@ Deno.test("one login leaves descriptors and connections to others, whatever it t
   const folder = await Deno.makeTempDir({ prefix: "krun-ssh-shares-" });
   const other = await makeKey(folder, "other");
   const sshAuth = `$KEY\n${await Deno.readTextFile(`${other}.pub`)}`;
-  await using rig = await SshRig.start({ env: BARE_HOME, sshAuth, under: ["prlimit", `--nofile=${MOST_FILES}`, "--"] });
+  await using rig = await SshRig.start({ sshAuth, under: ["prlimit", `--nofile=${MOST_FILES}`, "--"] });
   const key = await Deno.readTextFile(rig.key);
   const openFiles = () => [...Deno.readDirSync(`/proc/${rig.krun.pid}/fd`)].length;
   const othersWork = async () => {

@@ -8,7 +8,7 @@ import { loadLibc } from "../../src/pod/libc.ts";
 import { readProcesses } from "../../src/pod/process_table.ts";
 import { waitFor } from "../wait.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
-import { audited, BARE_HOME, SshRig } from "./ssh_rig.ts";
+import { audited, SshRig } from "./ssh_rig.ts";
 import { CTRL_C, CTRL_D, CTRL_Z, ENTER, TerminalSession } from "./terminal.ts";
 
 const libc = loadLibc();
@@ -51,7 +51,7 @@ async function shellOf(rig: SshRig): Promise<Person> {
 }
 
 Deno.test("a shell at a terminal: job control, its size, programs that draw", async (t) => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await using person = await shellOf(rig);
   const runs = async (command: string, pattern: RegExp) => {
     await person.type(command + ENTER);
@@ -120,7 +120,7 @@ function sessionPrograms(rig: SshRig, name: string) {
 }
 
 Deno.test("the modes of the client's terminal are the session's, and what is typed goes there as it is", async () => {
-  await using rig = await SshRig.start({ env: BARE_HOME });
+  await using rig = await SshRig.start();
   await using person = new Person(rig, ["-t", "stty -a; od -An -tx1 -N4"]);
   await person.sees(/iutf8/);
   await person.sees(/echoe /);
@@ -130,7 +130,7 @@ Deno.test("the modes of the client's terminal are the session's, and what is typ
 });
 
 Deno.test("a login without the right to a terminal gets none, and may run commands all the same", async () => {
-  await using rig = await SshRig.start({ sshAuth: "no-pty $KEY", env: BARE_HOME });
+  await using rig = await SshRig.start({ sshAuth: "no-pty $KEY" });
   const forced = await rig.ssh(["-tt", "true"]);
   assert.equal(forced.code, 255);
   assert.match(forced.stderr, /PTY allocation request failed/);
@@ -147,7 +147,7 @@ Deno.test("a login without the right to a terminal gets none, and may run comman
 
 Deno.test("krun's stop tells every terminal, hangs up every session, and ends as the program does", async () => {
   const program = ["sh", "-c", 'trap "exit 9" TERM; while :; do sleep 0.1; done'];
-  await using rig = await SshRig.start({ program, env: BARE_HOME });
+  await using rig = await SshRig.start({ program });
   await using bye = new Person(rig, ["-t", 'trap "echo he""ard; exit 3" HUP; echo u""p; while :; do sleep 0.05; done']);
   await using deaf = new Person(rig, ["-t", 'trap "" HUP; echo u""p; exec sleep 3600']);
   for (const person of [bye, deaf]) await person.sees(/up\r/);

@@ -23,6 +23,14 @@ async function manifests(folder: string): Promise<string> {
   return path;
 }
 
+/** Words that start a krun without HOME, where root's account has this home: the tester's own has settings, which shells would read. */
+async function underAccount(folder: string, home: string): Promise<string[]> {
+  const passwd = join(folder, "passwd");
+  await Deno.writeTextFile(passwd, `root:x:0:0::${home}:/bin/bash\n`);
+  const script = 'mount --bind "$0" /etc/passwd && exec env -u HOME "$@"';
+  return ["unshare", "--mount", "sh", "-c", script, passwd];
+}
+
 Deno.test("a session has the program's environment, what says that it is one, and none of krun's secrets", async (t) => {
   const folder = await Deno.makeTempDir({ prefix: "krun-ssh-world-" });
   const env = {
@@ -34,7 +42,9 @@ Deno.test("a session has the program's environment, what says that it is one, an
     GREETING: "hello\nworld",
     XDS_ADDR: "-",
   };
-  await using rig = await SshRig.start({ env });
+  const home = join(folder, "home");
+  await Deno.mkdir(home);
+  await using rig = await SshRig.start({ env, under: await underAccount(folder, home) });
   const variables = async (args: string[], options = {}) => {
     const { stdout, stderr } = await rig.ssh([...args, "env -0"], options);
     assert.equal(stderr, "");
@@ -45,7 +55,7 @@ Deno.test("a session has the program's environment, what says that it is one, an
   await t.step("the program's, the account's and the connection's", async () => {
     const found = await variables([]);
     assert.equal(found.get("GREETING"), "hello\nworld");
-    assert.deepEqual([found.get("HOME"), found.get("USER"), found.get("LOGNAME")], ["/root", "root", "root"]);
+    assert.deepEqual([found.get("HOME"), found.get("USER"), found.get("LOGNAME")], [home, "root", "root"]);
     assert.equal(found.get("SHELL"), "/bin/bash");
     assert.match(found.get("SSH_CONNECTION")!, new RegExp(`^127\\.0\\.0\\.1 \\d+ 127\\.0\\.0\\.1 ${rig.port}$`));
     assert.match(found.get("SSH_CLIENT")!, new RegExp(`^127\\.0\\.0\\.1 \\d+ ${rig.port}$`));
@@ -96,7 +106,7 @@ Deno.test("a session is the program's user, whoever krun is, and sees nothing of
   const cwd = join(home, "work");
   await Deno.mkdir(cwd);
   await Deno.chown(cwd, USER, GROUP);
-  await using rig = await SshRig.start({ env: { KRUN_RUN_AS: `${USER}:${GROUP}` }, cwd });
+  await using rig = await SshRig.start({ env: { HOME: "/root", KRUN_RUN_AS: `${USER}:${GROUP}` }, cwd });
   await t.step("ids, groups, capabilities, folder and files", async () => {
     const look = 'id -u; id -g; id -G; pwd; grep ^CapEff /proc/self/status; : >made; stat -c "%u:%g" made; echo $HOME';
     const { stdout, stderr } = await rig.ssh([look]);

@@ -7,6 +7,7 @@
  * @module
  */
 import { lookup } from "node:dns";
+import { Turns } from "../core/turns.ts";
 
 /** So many look-ups are under way at once; the others wait for them. */
 const MOST_AT_ONCE = 8;
@@ -16,19 +17,10 @@ export type NameLookup = (host: string) => Promise<readonly string[]>;
 
 /** Look-ups by a function, a few of them at once. */
 export function limitedLookup(look: NameLookup, most: number = MOST_AT_ONCE): NameLookup {
-  const waiting: (() => void)[] = [];
-  let underWay = 0;
+  const turns = new Turns(most);
   return async (host) => {
-    if (underWay >= most) await new Promise<void>((resolve) => waiting.push(resolve));
-    else underWay++;
-    try {
-      return await look(host);
-    } finally {
-      // The place goes to whoever waits.
-      const next = waiting.shift();
-      if (next) next();
-      else underWay--;
-    }
+    using _turn = await turns.take();
+    return await look(host);
   };
 }
 

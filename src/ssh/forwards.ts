@@ -27,7 +27,6 @@ import {
   unixListening,
   unixName,
 } from "./forward_listeners.ts";
-import { Turns } from "./turns.ts";
 import { UserChannel } from "./user_channel.ts";
 
 /** Which forwards a login may have. */
@@ -48,15 +47,14 @@ export interface ForwardsOptions {
   readonly log: Logger;
   /** Takes a descriptor for a connection, and gives it back; `undefined`: there is none left. */
   readonly takeDescriptor: TakeShare;
+  /** Resolves when it is this login's turn to have a name looked up, until it is disposed. */
+  takeLookUp(): Promise<Disposable>;
   /** The connection's channels. */
   channels(): Pick<ChannelTable, "openForwarded"> | undefined;
 }
 
 /** A connection may listen in so many places. */
 const MAX_LISTENERS = 64;
-
-/** Names of hosts that one client may have looked up at once. */
-const MOST_LOOK_UPS = 2;
 
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
@@ -66,7 +64,6 @@ export class Forwards {
   readonly #options: ForwardsOptions;
   readonly #listeners = new Map<string, readonly Listening[]>();
   readonly #open = new Set<Far>();
-  readonly #lookUps = new Turns(MOST_LOOK_UPS);
   #isOver = false;
 
   constructor(options: ForwardsOptions) {
@@ -149,9 +146,8 @@ export class Forwards {
     throw faults[0] ?? new Error("this connection ends");
   }
 
-  /** One client leaves room for the names of others. */
   async #addressesOf(host: string): Promise<readonly string[]> {
-    using _turn = await this.#lookUps.take();
+    using _turn = await this.#options.takeLookUp();
     return this.#isOver ? [] : await lookUpName(host);
   }
 

@@ -11,7 +11,7 @@ import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginVerdict } from "./login_dialogue.ts";
 import { createLoginJudge, type LoginJudgeOptions, type SshLogin } from "./login_judge.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../core/turns.ts";
 
 const ann = softwareKey("ssh-ed25519", "ann"), eve = softwareKey("ssh-ed25519", "eve");
 const rsa = softwareKey("ssh-rsa");

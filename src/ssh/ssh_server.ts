@@ -6,7 +6,6 @@
  */
 import { clientNetwork } from "../core/client_network.ts";
 import type { Clock } from "../core/clock.ts";
-import { Shares } from "../core/shares.ts";
 import { type Logger, withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
@@ -14,7 +13,6 @@ import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
-import { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import { strangerToGo } from "../core/ssh_strangers.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
@@ -24,12 +22,12 @@ import { type Client, dismiss, putOut } from "./farewell.ts";
 import { forwardRights } from "./forward_rights.ts";
 import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
+import { MOST_CONNECTIONS, ServerLimits } from "./server_limits.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { SessionWorld } from "./session_world.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
 import type { HostKey } from "./host_key.ts";
-import { Turns } from "./turns.ts";
 
 /** Options of {@linkcode serveSsh}. */
 export interface SshServerOptions {
@@ -66,20 +64,11 @@ export interface SshServer extends AsyncDisposable {
   end(reason: string): Promise<void>;
 }
 
-/**
- * Connections that have not logged in, and how much of all descriptors they may have where these are few: for each one more one of them
- * has to go.
- */
-const MOST_STRANGERS = 100, STRANGERS_PART = 1 / 4;
-
-/** All connections, and the sessions of one and of all. */
-const MOST_CONNECTIONS = 1024, MOST_SESSIONS = { each: 64, all: 1024 };
+/** Sessions of one connection. */
+const MOST_SESSIONS = 64;
 
 /** Why somebody who has logged in cannot stay. */
 const TOO_MANY = "this login has as many connections as are left for all others";
-
-/** Tokens that the API server is asked about at once. */
-const MOST_REVIEWS = 4;
 
 /** How long a login may take, milliseconds: somebody may have to make a token meanwhile. */
 const LOGIN_MS = 120_000;
@@ -100,22 +89,13 @@ class Server implements SshServer {
   readonly #penalties = new LoginPenalties();
   readonly #over = new AbortController();
   readonly #running: Promise<void>[];
-  readonly #mostStrangers: number;
-  readonly #shares: Readonly<Record<"descriptors" | "connections" | "sessions", Shares>>;
-  readonly #reviews = new Turns(MOST_REVIEWS);
-  readonly #windows = new SshWindowBudget();
+  readonly #limits: ServerLimits;
   #stopReason: string | undefined;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
     this.#options = options;
     this.#listeners = listeners;
-    const { mostDescriptors } = options;
-    this.#mostStrangers = Math.ceil(Math.min(MOST_STRANGERS, mostDescriptors * STRANGERS_PART));
-    this.#shares = {
-      descriptors: new Shares(mostDescriptors - this.#mostStrangers),
-      connections: new Shares(MOST_CONNECTIONS - this.#mostStrangers),
-      sessions: new Shares(MOST_SESSIONS.all),
-    };
+    this.#limits = new ServerLimits(options.mostDescriptors);
     this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
     const accepting = { admit: (caller: Caller) => this.#admit(caller), over: this.#over.signal, ...options };
     this.#running = [...listeners.map((listener) => acceptAll(listener, accepting)), this.#watch()];
@@ -178,7 +158,7 @@ class Server implements SshServer {
   /** Whoever holds connections open without logging in keeps nobody out, and takes no place of somebody at a prompt. */
   #makeRoom(): void {
     const strangers = [...this.#clients].filter(({ login, connection }) => !login && !connection.over.aborted);
-    if (strangers.length < this.#mostStrangers) return;
+    if (strangers.length < this.#limits.strangers) return;
     const goes = strangerToGo(strangers.map(({ ends, connection: { stage } }) => {
       return { network: clientNetwork(ends.client.address), stage };
     }));
@@ -193,7 +173,7 @@ class Server implements SshServer {
     const judge = createLoginJudge({
       ...this.#options,
       peerAddress: ends.client.address,
-      tokens: this.#options.tokens && { ...this.#options.tokens, signal: over, turns: this.#reviews, clock },
+      tokens: this.#options.tokens && { ...this.#options.tokens, signal: over, turns: this.#limits.reviews, clock },
       ...{ log, over },
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
@@ -229,9 +209,9 @@ class Server implements SshServer {
     client.login = login;
     const { world, sockets, clock } = this.#options;
     const log = withFields(this.#options.log, login.who);
-    const { descriptors, connections } = this.#shares;
-    const takeDescriptor = descriptors.of(login.identity);
-    const shares = [takeDescriptor(), connections.of(login.identity)()];
+    const own = this.#limits.of(login.identity);
+    const { takeDescriptor, takeLookUp } = own;
+    const shares = [takeDescriptor(), own.takeConnection()];
     for (const share of shares) client.shares.use(share);
     // When it has heard that it is in: else it would ask for another key.
     if (shares.includes(undefined)) void clock.turn().then(() => this.#putOut(client, TOO_MANY));
@@ -240,11 +220,12 @@ class Server implements SshServer {
       sockets,
       log,
       takeDescriptor,
+      takeLookUp,
       channels: () => client.connection.channels,
     });
     client.forwards = forwards;
     return {
-      windows: this.#windows,
+      windows: this.#limits.windows,
       session: (channel) => this.#openSession(client, { channel, login, world, log, takeDescriptor }),
       forward: (target) => forwards.forward(target),
       request: (request) => forwards.request(request),
@@ -258,7 +239,7 @@ class Server implements SshServer {
     },
   ): Session {
     if (this.#stopReason !== undefined) throw new ChannelRefused(CHANNEL_REFUSAL.prohibited, this.#stopReason);
-    const share = client.sessions.size < MOST_SESSIONS.each ? this.#shares.sessions.of(login.identity)() : undefined;
+    const share = client.sessions.size < MOST_SESSIONS ? this.#limits.of(login.identity).takeSession() : undefined;
     if (!share) {
       throw new ChannelRefused(CHANNEL_REFUSAL.shortage, "there are too many sessions");
     }

@@ -12,7 +12,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { KrunError } from "../core/errors.ts";
 import { jwtClaims } from "../core/jwt.ts";
-import type { Turns } from "./turns.ts";
+import type { Turns } from "../core/turns.ts";
 
 /** Options of {@linkcode judgeToken}. */
 export interface TokenLoginOptions {

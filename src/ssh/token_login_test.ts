@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { FakeClock } from "../../tests/fake_clock.ts";
 import type { AccessVerdict, TokenVerdict } from "../core/cluster.ts";
 import { judgeToken, sshAudience } from "./token_login.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../core/turns.ts";
 
 const AUDIENCE = "krun-ssh/shop";
 const ANN = { username: "system:serviceaccount:shop:ann", groups: ["system:serviceaccounts"] };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Turns } from "./turns.ts";
+import { Turns, TurnsOfEach } from "./turns.ts";
 
 Deno.test("Turns.take() gives so many at once, and the others in their order", async () => {
   const turns = new Turns(2);
@@ -24,4 +24,22 @@ Deno.test("Turns.take() gives so many at once, and the others in their order", a
   await four;
   for (const turn of [await three, await four]) turn[Symbol.dispose]();
   using _again = await turns.take();
+});
+
+Deno.test("TurnsOfEach.take() gives everybody so many, however many others wait", async () => {
+  const turns = new TurnsOfEach(1);
+  const order: string[] = [];
+  const take = async (who: string) => {
+    const turn = await turns.take(who);
+    order.push(who);
+    return turn;
+  };
+  const eve = [take("eve"), take("eve"), take("eve")];
+  const ann = await take("ann");
+  assert.deepEqual(order, ["eve", "ann"]);
+  for (const turn of eve) (await turn)[Symbol.dispose]();
+  assert.deepEqual(order, ["eve", "ann", "eve", "eve"]);
+  ann[Symbol.dispose]();
+  ann[Symbol.dispose]();
+  using _again = await turns.take("ann");
 });

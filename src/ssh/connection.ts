@@ -43,6 +43,12 @@ const READ_BYTES = { least: 16 << 10, most: 256 << 10 };
 /** How long a client may take to hear goodbye, milliseconds. */
 const GOODBYE_MS = 2_000;
 
+/**
+ * For how long what a client still says is read when it has been told goodbye, milliseconds: it loses the goodbye where its last words
+ * find a socket that is closed.
+ */
+const PARTING_MS = 200;
+
 /** How often a client that says nothing is asked whether it is still there, milliseconds, and how often it may not answer. */
 const KEEP_ALIVE = { everyMs: 30_000, times: 3 };
 
@@ -57,10 +63,12 @@ export class SshConnection<Login> {
   #channels: ChannelTable | undefined;
   #lastUsedMs = performance.now();
   #silences = 0;
-  #wakers: (() => void)[] = [];
+  readonly #wakers: (() => void)[] = [];
   #software = "";
   #isBroken = false;
   #hasKeys = false;
+  /** Nothing of what the client says counts any more. */
+  #isParting = false;
 
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
     this.#socket = socket;
@@ -139,7 +147,7 @@ export class SshConnection<Login> {
       await this.#read();
     } catch (cause) {
       this.#broken(cause);
-      await aborted(this.over);
+      await this.#discard();
     }
     this.cut();
     this.#dialogue.close();
@@ -158,9 +166,21 @@ export class SshConnection<Login> {
     if (this.over.aborted) return;
     this.refuseNew();
     this.#transport.disconnect(reason, words);
-    const late = setTimeout(() => this.cut(), GOODBYE_MS);
+    this.#cutAfter(GOODBYE_MS);
+    void this.#transport.emptied().then(() => this.#output.emptied()).then(() => this.#part());
+  }
+
+  /** Closes krun's end; the client gets to close its own. */
+  async #part(): Promise<void> {
+    if (this.over.aborted) return;
+    this.#isParting = true;
+    this.#cutAfter(PARTING_MS);
+    await this.#socket.closeWrite().catch(() => this.cut());
+  }
+
+  #cutAfter(ms: number): void {
+    const late = setTimeout(() => this.cut(), ms);
     this.over.addEventListener("abort", () => clearTimeout(late));
-    void this.#transport.emptied().then(() => this.#output.emptied()).then(() => this.cut());
   }
 
   /** Ends the connection at once. */
@@ -202,9 +222,7 @@ export class SshConnection<Login> {
   }
 
   #wake(): void {
-    const wakers = this.#wakers;
-    this.#wakers = [];
-    for (const wake of wakers) wake();
+    for (const wake of this.#wakers.splice(0)) wake();
   }
 
   async #read(): Promise<void> {
@@ -214,6 +232,7 @@ export class SshConnection<Login> {
       if (buffer.length !== size || !this.#transport.copiesBytes) buffer = new Uint8Array(size);
       const count = await this.#socket.read(buffer);
       if (count === null || this.over.aborted) return;
+      if (this.#isParting) continue;
       this.#silences = 0;
       await this.#transport.receive(buffer.subarray(0, count));
       if (this.#transport.waitingBytes > MAX_BACKLOG_BYTES) {
@@ -223,6 +242,16 @@ export class SshConnection<Login> {
       await this.#output.room(MAX_BACKLOG_BYTES);
       if (count === size) size = Math.min(2 * size, READ_BYTES.most);
       else if (count < size / 4) size = Math.max(size / 2, READ_BYTES.least);
+    }
+  }
+
+  /** Reads what the client still says. Never rejects. */
+  async #discard(): Promise<void> {
+    const buffer = new Uint8Array(READ_BYTES.least);
+    try {
+      while (await this.#socket.read(buffer) !== null);
+    } catch {
+      // The connection is over.
     }
   }
 
@@ -259,13 +288,6 @@ export class SshConnection<Login> {
       this.#transport.send(request);
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 function closeQuietly(socket: Deno.Conn): void {

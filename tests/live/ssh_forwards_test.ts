@@ -155,8 +155,8 @@ Deno.test("-R listens on loopback alone, and leads to the client", async (t) => 
       assert.ok(ssh);
       // ssh(1) says "" for `*`.
       const asked = `${address === "*" ? "" : address}:${port}`;
-      const line = await audited(rig, new RegExp(`ssh remote forward user=.* at=127\\.0\\.0\\.1:${port}.*$`, "m"));
-      assert.equal(line[0].split(" asked=").at(-1), asked);
+      const line = `ssh remote forward user=.* at=127\\.0\\.0\\.1:${port}\\S* asked=(\\S+)\\n`;
+      assert.equal((await audited(rig, new RegExp(line)))[1], asked);
     }
     // The control: what listens on all addresses is there.
     await using open = serveTcp(echo, { hostname: "0.0.0.0" });

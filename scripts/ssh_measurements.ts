@@ -11,7 +11,7 @@ import { waitFor } from "../tests/wait.ts";
 import { type Measurement, type Rig, rounds, type Runtime } from "./measurements.ts";
 
 /** What each way carries, MB; as often as streams are measured; how many sessions are idle. */
-const STREAM_MB = 256, STREAM_ROUNDS = 3, IDLE = 20;
+const STREAM_MB = 256, STREAM_ROUNDS = 3, IDLE = 60;
 
 const ROUND_TRIPS = 200;
 
@@ -51,7 +51,7 @@ async function compare(
 ): Promise<Measurement[]> {
   const both = (sample: (target: Target) => Promise<number>, count: number) =>
     rounds(count, { sshd: () => sample(servers.sshd), krun: () => sample(servers.krun) });
-  const rows: Measurement[] = [];
+  const rows = await idleMemory(servers, runtime);
   const time = async (what: string, sample: (target: Target) => Promise<number>, options: {
     count: number;
     unit: "ms" | "MB/s";
@@ -82,17 +82,18 @@ async function compare(
     count: STREAM_ROUNDS,
     unit: "ms",
   });
-  const [sshd, krun] = [await idleMb(servers, servers.sshd), await idleMb(servers, servers.krun)];
-  rows.push({ what: "memory of an idle session, sshd", runtime, value: sshd, unit: "MB" });
-  rows.push({ what: "memory of an idle session, krun", runtime, value: krun, unit: "MB" });
-  rows.push({
-    what: "memory of an idle session: krun's over sshd's",
-    runtime,
-    value: krun / sshd,
-    unit: "times",
-    target: 1,
-  });
   return rows;
+}
+
+/** To be measured first: later krun has memory of earlier connections, and takes none of the system for new ones. */
+async function idleMemory(servers: Servers, runtime: string): Promise<Measurement[]> {
+  const [sshd, krun] = [await idleMb(servers, servers.sshd), await idleMb(servers, servers.krun)];
+  const what = "memory of an idle session";
+  return [
+    { what: `${what}, sshd`, runtime, value: sshd, unit: "MB" },
+    { what: `${what}, krun`, runtime, value: krun, unit: "MB" },
+    { what: `${what}: krun's over sshd's`, runtime, value: krun / sshd, unit: "times", target: 1 },
+  ];
 }
 
 function ratio({ sshd, krun, unit }: { sshd: number; krun: number; unit: "ms" | "MB/s" }): number {
@@ -324,21 +325,20 @@ function forwardTripMs(servers: Servers, target: Target): Promise<number> {
 }
 
 /**
- * What each session adds to the server's proportional memory, which is warm: what V8 still holds of earlier streams it would give back
- * while the sessions are opened. The programs in them are the same for both. They end with their input: sshd tells a program without a
- * terminal nothing when its client has gone.
+ * What each session adds to the server's proportional memory, once it has had one. The programs in them are the same for both. They end
+ * with their input: sshd tells a program without a terminal nothing when its client has gone.
  */
 async function idleMb(servers: Servers, target: Target): Promise<number> {
-  await openSessions(servers, target);
+  await memoryWith(1, servers, target);
   const before = proportionalMb(target);
-  return (await openSessions(servers, target) - before) / IDLE;
+  return (await memoryWith(IDLE, servers, target) - before) / IDLE;
 }
 
-/** Opens sessions, and ends them again. Resolves to the memory of the server while they were open. */
-async function openSessions(servers: Servers, target: Target): Promise<number> {
+/** Memory of the server while it has so many sessions, MB. */
+async function memoryWith(sessions: number, servers: Servers, target: Target): Promise<number> {
   const args = [...clientArgs(servers, target), HOST, "echo here; exec cat"];
   const clients = Array.from(
-    { length: IDLE },
+    { length: sessions },
     () => new Deno.Command("ssh", { args, stdin: "piped", stdout: "piped", stderr: "null" }).spawn(),
   );
   try {

@@ -42,6 +42,8 @@ class Ssh implements AsyncDisposable {
       StrictModes: "no",
       UsePAM: "no",
       PidFile: "none",
+      // The settings of whoever tests are not read by the shells of this server.
+      SetEnv: `HOME=${folder}`,
     };
     const flags = Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
     const sshd = network.start(host, ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", ...flags]);

@@ -33,6 +33,7 @@ if [ -f pid ] && kill -0 "$(cat pid)" 2>/dev/null; then
   found=true
 else
   found=false
+  : > log
   ${under} python3 ${SERVER} ${listens} > log 2>&1 < /dev/null &
   echo $! > pid
 fi

@@ -151,6 +151,8 @@ class Rig implements AsyncDisposable {
     await Deno.mkdir("/run/sshd", { recursive: true });
     const options = [
       ...["ListenAddress=127.0.0.1", "StrictModes=no", "PidFile=none", "UsePAM=no", "PermitUserEnvironment=yes"],
+      // The settings of whoever tests are not read by the shells of this server.
+      `SetEnv=HOME=${this.folder}`,
       ...[`HostKey=${join(this.folder, "host")}`, `AuthorizedKeysFile=${join(this.folder, "authorized_keys")}`],
     ].flatMap((option) => ["-o", option]);
     const argv = ["/usr/sbin/sshd", "-D", "-e", "-p", `${this.sshdPort}`, "-f", "/dev/null", ...options];

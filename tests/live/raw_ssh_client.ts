@@ -114,10 +114,12 @@ export class RawSshClient implements AsyncDisposable {
     this.transport.send(concatBytes(...parts));
   }
 
-  /** The next payload of a type, which must come; what came before it is left. */
-  async take(type: number): Promise<Uint8Array> {
+  /** The next payload of a type, or of that for one channel, which must come; what came before it is left. */
+  async take(type: number, channel?: number): Promise<Uint8Array> {
+    const isFor = (payload: Uint8Array) =>
+      channel === undefined || new SshReader(payload.subarray(1)).uint32() === channel;
     return await waitFor(`message ${type}`, () => {
-      const at = this.received.findIndex((payload) => payload[0] === type);
+      const at = this.received.findIndex((payload) => payload[0] === type && isFor(payload));
       if (at >= 0) return this.received.splice(at, 1)[0];
       assert.equal(this.isOver, false, "the connection is over");
     });

@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { loadLibc } from "../../src/pod/libc.ts";
 import { readProcesses } from "../../src/pod/process_table.ts";
 import { waitFor } from "../wait.ts";
+import { SSH_MESSAGE, sshMessage } from "../../src/core/ssh_messages.ts";
+import { SshReader, sshString } from "../../src/core/ssh_wire.ts";
 import { footprint, holdsAgain, residentBytes, steadyFootprint } from "./footprint.ts";
+import { RawSshClient } from "./raw_ssh_client.ts";
 import { audited, SshRig } from "./ssh_rig.ts";
 
 const libc = loadLibc();
@@ -70,6 +73,37 @@ Deno.test("a client that is killed takes its children along, nothing leaks, and 
     await other!.status;
     await holdsAgain(rig.krun.pid, before);
   });
+});
+
+/** Runs `true` so many times over one connection, many at once. */
+async function runOften(rig: SshRig, count: number): Promise<void> {
+  await using client = await RawSshClient.connect(rig.port);
+  await client.login(await Deno.readTextFile(rig.key));
+  const runOne = async () => {
+    const own = client.ask("session");
+    const reader = new SshReader((await client.take(SSH_MESSAGE.channelOpenConfirmation, own)).subarray(5));
+    const session = { own, peer: reader.uint32(), window: reader.uint32() };
+    client.request(session, "exec", { rest: [sshString("true")] });
+    await client.take(SSH_MESSAGE.channelClose, own);
+    client.send(sshMessage(SSH_MESSAGE.channelClose, session.peer));
+  };
+  let left = count;
+  await Promise.all(Array.from({ length: 30 }, async () => {
+    while (left-- > 0) await runOne();
+  }));
+}
+
+Deno.test("thousands of commands leave nothing open, and memory stays", async () => {
+  await using rig = await SshRig.start();
+  await warm(rig);
+  const before = await steadyFootprint(rig.krun.pid);
+  await runOften(rig, 1_500);
+  const memory = residentBytes(rig.krun.pid);
+  await runOften(rig, 1_500);
+  await holdsAgain(rig.krun.pid, before);
+  assert.equal(rig.krun.stderr.match(/ssh session over .*ran=true status=0/g)?.length, 3_000);
+  const grown = residentBytes(rig.krun.pid) - memory;
+  assert.ok(grown < 16 << 20, `${grown} bytes`);
 });
 
 Deno.test("200 sessions at once, over 20 connections, all served, and nothing of them left", async () => {

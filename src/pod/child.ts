@@ -76,6 +76,8 @@ export interface Child {
  * who shares a memory; krun itself cannot be traced that long either.
  */
 export function startChild(libc: Libc, child: Child): number {
+  // Before anything is open: memory for code may be forbidden.
+  code ??= libc.executable(childCode(Deno.build.arch));
   const pipe = new Int32Array(2);
   const errno = libc.attempt("pipe2", bytesOf(pipe), O_CLOEXEC);
   if (errno !== 0) return -errno;
@@ -102,7 +104,6 @@ export function startChild(libc: Libc, child: Child): number {
 /** Returns the pid of the child, which has begun, or -errno. */
 function clone(libc: Libc, child: Child, writeFd: number): number {
   const CLONE_VM = 0x100, CLONE_CHILD_SETTID = 0x1000000;
-  code ??= libc.executable(childCode(Deno.build.arch));
   const { calls, mask, path, argv, env, pid: pidBytes } = child;
   const all = [
     ...calls,

@@ -202,7 +202,7 @@ Deno.test("krun --check prints the Role for the Secret where nobody else may log
   const role = /kind: Role\n[^]*resourceNames: \["sshdebug"\]\n {2}verbs: \["get", "watch"\]/;
   assert.match(asked.report.details.join(), role);
   // Others may log in.
-  const others = await checked({ SSH_AUTH: await publicLine(await makeKey(cwd, "key")) });
+  const others = await checked({ KRUN_SSH: "127.0.0.1:0", SSH_AUTH: await publicLine(await makeKey(cwd, "key")) });
   assert.deepEqual([others.code, others.report.problems], [0, []]);
   assert.match(others.report.warnings.at(-1)!, words);
   const { code, report } = await checked({});

@@ -101,6 +101,7 @@ export class SshChannel implements Channel {
       const bytes = this.#received.shift() ?? this.#takeJoint();
       if (bytes) {
         this.#grant(bytes.length);
+        this.#settle();
         return bytes;
       }
       if (this.#hasPeerEnded) return this.#drained();
@@ -141,9 +142,11 @@ export class SshChannel implements Channel {
     this.#settle();
   }
 
-  /** SSH knows no reset of a channel: its end without an end of the bytes is one. */
+  /** SSH knows no reset of a channel: its end without an end of the bytes is one. What was received is dropped. */
   reset(): void {
     this.close();
+    this.#received.length = 0;
+    this.#joint = undefined;
     this.#break();
     this.#settle();
   }
@@ -197,8 +200,10 @@ export class SshChannel implements Channel {
   /** The connection is gone. */
   lost(): void {
     this.#hasClosed = true;
+    this.#isPeerClosed = true;
     this.#leave.abort();
     this.#break();
+    this.#settle();
   }
 
   #break(): void {
@@ -209,7 +214,8 @@ export class SshChannel implements Channel {
 
   /** While it holds something it counts, whatever the client thinks: else one could have any number of them hold a window. */
   #settle(): void {
-    if (this.#isSettled || !this.#hasClosed || !this.#isPeerClosed || !this.broken.aborted) return;
+    const holds = this.#received.length > 0 || this.#joint !== undefined;
+    if (holds || this.#isSettled || !this.#hasClosed || !this.#isPeerClosed || !this.broken.aborted) return;
     this.#isSettled = true;
     this.#options.carrier.closed(this);
   }

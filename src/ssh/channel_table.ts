@@ -128,19 +128,14 @@ export class ChannelTable {
     this.#isEnding = true;
   }
 
-  /** The connection is gone. */
+  /** The connection is gone. What its channels hold counts until it was read. */
   lost(): void {
     this.#isLost = true;
-    for (const channel of this.#channels.values()) {
-      channel.lost();
-      this.#services.windows.giveBack(channel.window);
-    }
+    for (const channel of this.#channels.values()) channel.lost();
     for (const { reject, window } of this.#asked.values()) {
       reject(new Error("the connection is gone"));
       this.#services.windows.giveBack(window);
     }
-    this.#channels.clear();
-    this.#sessions.clear();
     this.#asked.clear();
   }
 
@@ -216,7 +211,6 @@ export class ChannelTable {
   ): SshChannel {
     const closed = ({ id, window }: SshChannel) => {
       this.#sessions.delete(id);
-      // With the connection all were given back.
       if (this.#channels.delete(id)) this.#services.windows.giveBack(window);
     };
     const { send, room, used } = this.#carrier;

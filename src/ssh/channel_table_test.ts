@@ -145,6 +145,28 @@ Deno.test("the windows of all connections share what one alone has: many clients
   assert.equal(windows.take(0), 2 << 20);
 });
 
+Deno.test("with a connection that is lost a window is given back when what came by it was read", async () => {
+  const windows = new SshWindowBudget();
+  const { channels, services } = table({ windows });
+  const sent = new Uint8Array(1000);
+  for (let sender = 0; sender < 2; sender++) {
+    channels.receive(opening("session", { sender }));
+    const { id } = services.sessions.at(-1)!;
+    channels.receive(concatBytes(sshMessage(SSH_MESSAGE.channelData, id, sent.length), sent));
+  }
+  channels.lost();
+  const left = () => {
+    const all = Array.from({ length: 32 }, () => windows.take(0));
+    all.forEach((window) => windows.giveBack(window));
+    return all.reduce((sum, window) => sum + window, 0);
+  };
+  const held = left();
+  await services.sessions[0]!.read();
+  const read = left();
+  services.sessions[1]!.reset();
+  assert.ok(held < read && read < left());
+});
+
 Deno.test("a window is given back once, however its channel ends", async () => {
   const windows = new SshWindowBudget();
   const { channels, carrier, services } = table({ windows });

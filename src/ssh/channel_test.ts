@@ -131,8 +131,11 @@ Deno.test("A close without an end is a cut at once", async () => {
   channel.received(bytes("half"));
   channel.peerClosed();
   assert.deepEqual([channel.gone.aborted, channel.broken.aborted], [true, true]);
-  assert.deepEqual(carrier.closedIds, [3]);
   await assert.rejects(channel.write(bytes("x")));
+  assert.deepEqual(carrier.closedIds, [], "what holds something still counts");
+  assert.equal(text(await channel.read()), "half");
+  assert.deepEqual(carrier.closedIds, [3]);
+  await assert.rejects(channel.read());
   const idle = open().channel;
   const reading = idle.read();
   idle.peerClosed();
@@ -153,6 +156,19 @@ Deno.test("close() says so once; the number is free when the client has closed i
   assert.deepEqual([carrier.messages(), carrier.closedIds], [[], []]);
   channel.peerClosed();
   assert.deepEqual([carrier.messages(), carrier.closedIds], [[], [3]]);
+});
+
+Deno.test("reset() drops what was received", async () => {
+  for (const end of ["peerClosed", "lost"] as const) {
+    const { channel, carrier } = open();
+    channel.received(bytes("half"));
+    channel.received(bytes("and more"));
+    channel[end]();
+    assert.deepEqual(carrier.closedIds, []);
+    channel.reset();
+    assert.deepEqual(carrier.closedIds, [3]);
+    await assert.rejects(channel.read());
+  }
 });
 
 Deno.test("lost() ends what waits", async () => {

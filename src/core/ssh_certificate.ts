@@ -16,7 +16,7 @@ import {
   readNamedValues,
 } from "./ssh_certificate_options.ts";
 import { parsePublicKey, readPublicKeyFields, sshFingerprint, type SshPublicKey } from "./ssh_public_key.ts";
-import { verifySignature } from "./ssh_signature.ts";
+import { type P521Verifier, verifySignature } from "./ssh_signature.ts";
 import { SshFormatError, SshReader } from "./ssh_wire.ts";
 
 /** A certificate that was read. Nothing of it is proven yet. */
@@ -53,6 +53,7 @@ export interface CertificateQuestion {
   /** Ms since the epoch. */
   readonly nowMs: number;
   readonly peerAddress: string;
+  readonly p521?: P521Verifier | undefined;
 }
 
 /** The answer, with the reason in words where it is no. */
@@ -124,7 +125,7 @@ function acceptedCertificate(certificate: SshCertificate, question: CertificateQ
   const { validAfter, validBefore, caKey: key, signed: data, signature } = certificate;
   if (key.base64 !== question.ca.base64) throw untrustedCa(certificate);
   // The CA's own authenticator need not have been touched: OpenSSH looks at its signature only.
-  const verdict = verifySignature({ key, data, signature, touchRequired: false });
+  const verdict = verifySignature({ key, data, signature, touchRequired: false, p521: question.p521 });
   if (!verdict.valid) throw new SshFormatError(`the certificate is forged: ${verdict.reason}`);
   if (certificate.isFor !== "user") throw new SshFormatError("the certificate is a host's, and no user's");
   const now = BigInt(Math.floor(question.nowMs / 1000));

@@ -15,7 +15,7 @@ import { type LoginRights, rightsOfCertificate, rightsOfKey } from "./ssh_login_
 import type { SignedSshOffer, SshOffer } from "./ssh_offer.ts";
 import { parsePublicKey, sshFingerprint, type SshPublicKey } from "./ssh_public_key.ts";
 import { revocationReason, type Revocations } from "./ssh_revocation.ts";
-import { verifySignature } from "./ssh_signature.ts";
+import { type P521Verifier, verifySignature } from "./ssh_signature.ts";
 import { SshFormatError } from "./ssh_wire.ts";
 
 /** Who is authorized, and by what an offer is judged. */
@@ -29,6 +29,8 @@ export interface LoginQuestion {
   readonly peerAddress: string;
   /** Ms since the epoch. */
   readonly nowMs: number;
+  /** For keys whose curve the runtime does not have. @default {none: they have signed nothing} */
+  readonly p521?: P521Verifier | undefined;
 }
 
 /** Who it is, for audit lines. Of one who is refused: as far as the offer could be read, and only claimed. */
@@ -107,6 +109,7 @@ export function judgeLogin(offer: SignedSshOffer, question: LoginQuestion): Logi
       algorithm: read.algorithm.signature,
       touchRequired,
       verifyRequired,
+      p521: question.p521,
     });
     if (!verdict.valid) throw new SshFormatError(verdict.reason);
     return grant;
@@ -170,7 +173,7 @@ function entryGrant(
   { options, comment, key: ca }: AuthorizedKey,
   { read, question }: { readonly read: ReadOffer; readonly question: LoginQuestion },
 ): LoginGrant {
-  const { nowMs, peerAddress } = question;
+  const { nowMs, peerAddress, p521 } = question;
   const whose = read.certificate ? "the line of the certificate's CA" : "the line of the key";
   if (options.expiresAtMs !== undefined && nowMs > options.expiresAtMs) {
     throw new SshFormatError(`${whose} has expired at ${new Date(options.expiresAtMs).toISOString()}`);
@@ -181,7 +184,7 @@ function entryGrant(
   const who = { ...identityOf(read), ...comment === "" ? {} : { comment } };
   if (read.certificate === undefined) return { allowed: true, who, rights: rightsOfKey(options) };
   const principals = options.principals ?? question.principals;
-  const verdict = judgeCertificate(read.certificate, { ca, principals, nowMs, peerAddress });
+  const verdict = judgeCertificate(read.certificate, { ca, principals, nowMs, peerAddress, p521 });
   if (!verdict.accepted) throw new SshFormatError(verdict.reason);
   const { principal } = verdict;
   return { allowed: true, who: { ...who, principal }, rights: rightsOfCertificate(options, verdict) };

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { createHash, createPublicKey, type KeyObject } from "node:crypto";
+import { createHash, createPublicKey, getCurves, type KeyObject } from "node:crypto";
 import { certificateType, isSecurityKey, SSH_KEY_TYPES, type SshKeyType } from "./ssh_algorithm.ts";
 import { concatBytes, SshFormatError, SshReader, sshString, SshTooShortError } from "./ssh_wire.ts";
 
@@ -17,6 +17,12 @@ const LARGEST_RSA_BITS = 4096;
 /** SEC 1: what begins a point that is written with both of its coordinates. */
 const UNCOMPRESSED = 4;
 
+/** Those of SSH's curves that the runtime has, all but P-521 (secp521r1 in SEC 2) in every one. */
+const CURVES: ReadonlySet<string> = new Set([
+  ...["nistp256", "nistp384"],
+  ...getCurves().includes("secp521r1") ? ["nistp521"] : [],
+]);
+
 /** A key that was read. */
 export interface SshPublicKey {
   readonly type: SshKeyType;
@@ -26,8 +32,10 @@ export interface SshPublicKey {
   readonly blob: Uint8Array;
   /** The blob as it stands in a file: two keys are the same when this is. */
   readonly base64: string;
-  /** What checks its signatures. */
-  readonly keyObject: KeyObject;
+  /** What checks its signatures; unset where the runtime has no such curve, as Deno 2.6 has no P-521. */
+  readonly keyObject: KeyObject | undefined;
+  /** Of a key whose curve the runtime does not have: both coordinates, as SEC 1 has them. Whether it lies on the curve was not looked at. */
+  readonly point?: Uint8Array;
   /** Of a key in an authenticator: for what it was made, mostly `ssh:`. */
   readonly application?: Uint8Array;
 }
@@ -42,7 +50,7 @@ export interface PublicKeyOptions {
 const CUT = "the key is cut off: paste the whole line";
 
 /** What the fields of a key say, before it is put together. */
-type KeyFields = Pick<SshPublicKey, "bits" | "keyObject"> & { readonly fields: readonly Uint8Array[] };
+type KeyFields = Pick<SshPublicKey, "bits" | "keyObject" | "point"> & { readonly fields: readonly Uint8Array[] };
 
 /**
  * Reads a blob.
@@ -65,7 +73,7 @@ export function readPublicKeyFields(
   reader: SshReader,
   { smallestRsaBits = SMALLEST_RSA_BITS }: PublicKeyOptions = {},
 ): SshPublicKey {
-  const { bits, keyObject, fields } = type === "ssh-rsa"
+  const { bits, keyObject, fields, point } = type === "ssh-rsa"
     ? rsaFields(reader, smallestRsaBits)
     : type.includes("ed25519")
     ? ed25519Fields(reader)
@@ -77,7 +85,7 @@ export function readPublicKeyFields(
     ...(application === undefined ? [] : [sshString(application)]),
   );
   // A copy: the bytes that are read from may be used again.
-  const own = application === undefined ? {} : { application: application.slice() };
+  const own = { ...application && { application: application.slice() }, ...point && { point: point.slice() } };
   return { type, bits, blob, base64: blob.toBase64(), keyObject, ...own };
 }
 
@@ -149,9 +157,11 @@ function ecdsaFields(reader: SshReader, curve: string): KeyFields {
   if (point.length !== 1 + 2 * size || point[0] !== UNCOMPRESSED) {
     throw new SshFormatError(`a point of ${curve} has both of its coordinates, of ${size} bytes`);
   }
+  const fields = [new TextEncoder().encode(curve), point];
+  if (!CURVES.has(curve)) return { bits, fields, keyObject: undefined, point };
   const [x, y] = [point.subarray(1, 1 + size), point.subarray(1 + size)].map(base64url);
   const jwk = { kty: "EC", crv: `P-${bits}`, x: x!, y: y! };
-  return { bits, fields: [new TextEncoder().encode(curve), point], keyObject: keyObject(jwk) };
+  return { bits, fields, keyObject: keyObject(jwk) };
 }
 
 function rsaFields(reader: SshReader, smallestBits: number): KeyFields {

@@ -11,6 +11,16 @@ import { isSecurityKey } from "./ssh_algorithm.ts";
 import type { SshPublicKey } from "./ssh_public_key.ts";
 import { concatBytes, SshFormatError, SshReader, sshUint32 } from "./ssh_wire.ts";
 
+/**
+ * Judges ECDSA over P-521 with SHA-512. In: a point of both coordinates (SEC 1, 2.3.3), the two numbers of the signature, 66 bytes each, and
+ * what was signed. Never throws: a point off the curve has signed nothing.
+ */
+export type P521Verifier = (signed: {
+  readonly point: Uint8Array;
+  readonly numbers: Uint8Array;
+  readonly data: Uint8Array;
+}) => boolean;
+
 /** What is to be judged. */
 export interface SignatureQuestion {
   readonly key: SshPublicKey;
@@ -24,6 +34,8 @@ export interface SignatureQuestion {
   readonly touchRequired?: boolean;
   /** A PIN or a finger must have been checked, which only an authenticator can do: another key is refused. @default {false} */
   readonly verifyRequired?: boolean;
+  /** For keys whose curve the runtime does not have. @default {none: they have signed nothing} */
+  readonly p521?: P521Verifier | undefined;
 }
 
 /** The answer, with the reason in words where it is none. */
@@ -65,7 +77,7 @@ export function verifySignature(question: SignatureQuestion): SignatureVerdict {
 }
 
 /** @throws {SshFormatError} with the reason, when the signature is not the key's */
-function checkedSignature({ key, signature, data, algorithm }: SignatureQuestion): Assertion | undefined {
+function checkedSignature({ key, signature, data, algorithm, p521 }: SignatureQuestion): Assertion | undefined {
   const reader = new SshReader(signature);
   const name = reader.text();
   const value = reader.string();
@@ -78,7 +90,8 @@ function checkedSignature({ key, signature, data, algorithm }: SignatureQuestion
   if (algorithm !== undefined && name !== algorithm) {
     throw new SshFormatError(`it is of ${name}, and ${algorithm} was asked for`);
   }
-  if (!isOfKey(key, { name, value, data: assertion ? assertedData(key, assertion, data) : data })) {
+  const signed = { name, value, data: assertion ? assertedData(key, assertion, data) : data };
+  if (!isOfKey(key, signed, p521)) {
     throw new SshFormatError("the key has not signed this");
   }
   return assertion;
@@ -90,15 +103,36 @@ interface Signed {
   readonly data: Uint8Array;
 }
 
-function isOfKey(key: SshPublicKey, { name, value, data }: Signed): boolean {
-  const { keyObject } = key;
-  if (key.type === "ssh-rsa") return verify(RSA_HASHES[name]!, data, keyObject, ofModulus(value, key.bits));
-  if (key.type.includes("ed25519")) return verify(null, data, keyObject, value);
+function isOfKey({ type, bits, keyObject, point }: SshPublicKey, { name, value, data }: Signed, p521?: P521Verifier) {
+  if (type.includes("ecdsa")) {
+    const numbers = ecdsaNumbers(value, Math.ceil(bits / 8));
+    if (keyObject) return verify(CURVE_HASHES[bits]!, data, keyObject, derNumbers(numbers));
+    if (!p521) throw new SshFormatError("the runtime that krun has does not know its curve");
+    return p521({ point: point!, numbers: concatBytes(...numbers), data });
+  }
+  if (type === "ssh-rsa") return verify(RSA_HASHES[name]!, data, keyObject!, ofModulus(value, bits));
+  return verify(null, data, keyObject!, value);
+}
+
+function ecdsaNumbers(value: Uint8Array, size: number): readonly Uint8Array[] {
   const reader = new SshReader(value);
-  const size = Math.ceil(key.bits / 8);
-  const numbers = concatBytes(...[reader.magnitude(), reader.magnitude()].map((number) => padded(number, size)));
+  const numbers = [reader.magnitude(), reader.magnitude()].map((number) => padded(number, size));
   if (!reader.isAtEnd) throw new SshFormatError("bytes follow its numbers");
-  return verify(CURVE_HASHES[key.bits]!, data, { key: keyObject, dsaEncoding: "ieee-p1363" }, numbers);
+  return numbers;
+}
+
+/** `SEQUENCE { INTEGER r, INTEGER s }` (RFC 3279, 2.2.3): Deno 2.6 reads no other form, whatever `dsaEncoding` says. */
+function derNumbers(numbers: readonly Uint8Array[]): Uint8Array {
+  const SEQUENCE = 0x30, INTEGER = 0x02, LONG_OF_ONE_BYTE = 0x81;
+  const integers = numbers.map((number) => {
+    const first = number.findIndex((byte) => byte !== 0);
+    const bytes = first < 0 ? number.subarray(-1) : number.subarray(first);
+    const content = bytes[0]! & 0x80 ? concatBytes(new Uint8Array(1), bytes) : bytes;
+    return concatBytes(Uint8Array.of(INTEGER, content.length), content);
+  });
+  const content = concatBytes(...integers);
+  const length = content.length < 0x80 ? [content.length] : [LONG_OF_ONE_BYTE, content.length];
+  return concatBytes(Uint8Array.of(SEQUENCE, ...length), content);
 }
 
 /** What an authenticator signs: it sees hashes only (PROTOCOL.u2f, SSH U2F signatures). */

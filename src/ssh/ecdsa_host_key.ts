@@ -21,6 +21,7 @@ const SEQUENCE = 0x30, INTEGER = 0x02, OCTET_STRING = 0x04, LONG = 0x80;
 /** The same key. @throws {Error} when its two halves do not belong together, or cannot be read */
 export function ecdsaHostKey(key: Pick<Ssh2Key, "type" | "getPublicSSH" | "getPrivatePEM">): Ssh2Key {
   const { bits, keyObject } = parsePublicKey(key.getPublicSSH());
+  if (!keyObject) throw new SshFormatError(`the runtime that krun has (Deno ${Deno.version.deno}) knows no P-${bits}`);
   const { crv, x, y } = keyObject.export({ format: "jwk" });
   const number = privateNumber(key.getPrivatePEM());
   const bytes = new Uint8Array(Math.ceil(bits / 8));

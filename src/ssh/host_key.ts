@@ -6,6 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { sshFingerprint } from "../core/ssh_public_key.ts";
+import { SshFormatError } from "../core/ssh_wire.ts";
 import { ecdsaHostKey } from "./ecdsa_host_key.ts";
 import { readableForm } from "./key_form.ts";
 import type { Ssh2, Ssh2Key } from "./ssh2.ts";
@@ -43,6 +44,7 @@ export function readHostKey({ parseKey }: Pick<Ssh2, "parseKey">, text: string):
     if (probe instanceof Error) return `it does not sign: ${probe.message}`;
     return { type: key.type, publicBlob: key.getPublicSSH(), parsed };
   } catch (cause) {
+    if (cause instanceof SshFormatError) return cause.message;
     // Of ssh2, or of Deno's crypto: neither says what it takes.
     return `it is none that can be used, which ssh-keygen -p may change: ${(cause as Error).message}`;
   }

@@ -53,7 +53,7 @@ Deno.test("readHostKey() takes keys in the form of PKCS#8, and signs with them",
     const key = readHostKey(ssh2, pkcs8(privateKey));
     assert.ok(typeof key !== "string", key as string);
     const { keyObject } = parsePublicKey(key.publicBlob);
-    assert.deepEqual(keyObject.export({ format: "jwk" }), publicKey.export({ format: "jwk" }));
+    assert.deepEqual(keyObject!.export({ format: "jwk" }), publicKey.export({ format: "jwk" }));
     const data = Buffer.from("what is signed");
     const isRsa = key.type === "ssh-rsa";
     const signed = key.parsed.sign(data, isRsa ? "sha512" : undefined) as Uint8Array;

@@ -14,6 +14,7 @@ import { NO_KEY_OPTIONS } from "../core/ssh_key_options.ts";
 import type { UserauthRequest } from "../core/ssh_userauth.ts";
 import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginJudge, LoginVerdict } from "./login_dialogue.ts";
+import type { P521 } from "./p521.ts";
 import { judgeToken, sshAudience, type TokenLoginOptions } from "./token_login.ts";
 
 /** Somebody who has logged in. */
@@ -36,6 +37,7 @@ export interface LoginJudgeOptions {
   readonly principals: readonly string[];
   /** Whom tokens are shown to; unset: none are taken. */
   readonly tokens?: TokenLoginOptions | undefined;
+  readonly p521: P521;
   readonly clock: Clock;
   /** Names the connection in each line. */
   readonly log: Logger;
@@ -64,13 +66,13 @@ export function createLoginJudge(options: LoginJudgeOptions): LoginJudge<SshLogi
 
 /** What a login is judged by now, for one who may be in already. */
 export function loginQuestion(
-  { peerAddress, authorities, principals, clock }: Pick<
+  { peerAddress, authorities, principals, p521, clock }: Pick<
     LoginJudgeOptions,
-    "peerAddress" | "authorities" | "principals" | "clock"
+    "peerAddress" | "authorities" | "principals" | "p521" | "clock"
   >,
 ): LoginQuestion {
   const { authorized, revocations } = authorities();
-  return { authorized, revocations, principals, peerAddress, nowMs: clock.nowMs() };
+  return { authorized, revocations, principals, peerAddress, p521: p521.verifier, nowMs: clock.nowMs() };
 }
 
 type JudgeOptions = LoginJudgeOptions & { readonly sessionId: Uint8Array };
@@ -78,7 +80,10 @@ type JudgeOptions = LoginJudgeOptions & { readonly sessionId: Uint8Array };
 async function judge(request: UserauthRequest, options: JudgeOptions): Promise<LoginVerdict<SshLogin>> {
   const { method } = request;
   const user = request.user.slice(0, LONGEST_NAME);
-  if (method.kind === "publickey") return judgeKey(user, { method, options });
+  if (method.kind === "publickey") {
+    await options.p521.prepare(method.blob);
+    return judgeKey(user, { method, options });
+  }
   if (method.kind === "keyboard-interactive" && options.tokens) return askForToken(user, { options });
   const name = method.kind === "other" ? method.name : method.kind;
   // Clients ask so which ways there are (RFC 4252, 5.2).

@@ -10,6 +10,7 @@ import type { UserauthRequest } from "../core/ssh_userauth.ts";
 import { concatBytes, sshString } from "../core/ssh_wire.ts";
 import type { LoginVerdict } from "./login_dialogue.ts";
 import { createLoginJudge, type LoginJudgeOptions, type SshLogin } from "./login_judge.ts";
+import { P521 } from "./p521.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
 import { Turns } from "../core/turns.ts";
 
@@ -27,6 +28,7 @@ function rig(options: Partial<LoginJudgeOptions> = {}) {
   const clock = new FakeClock();
   const judge = createLoginJudge({
     ...{ peerAddress: "10.0.0.9", authorities: () => authorities, principals: ["web"], clock, log, over: over.signal },
+    p521: new P521(),
     ...options,
   });
   const ask = (user: string, method: UserauthRequest["method"]) =>

@@ -24,6 +24,7 @@ import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
 import { MOST_CONNECTIONS, ServerLimits } from "./server_limits.ts";
 import { Session, type SessionOptions } from "./session.ts";
+import { P521 } from "./p521.ts";
 import type { SessionWorld } from "./session_world.ts";
 import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
@@ -90,6 +91,7 @@ class Server implements SshServer {
   readonly #over = new AbortController();
   readonly #running: Promise<void>[];
   readonly #limits: ServerLimits;
+  readonly #p521 = new P521();
   #stopReason: string | undefined;
 
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
@@ -114,7 +116,7 @@ class Server implements SshServer {
 
   /** Of what somebody has logged in with; `undefined` for a token, which is not judged again. */
   #judgeProven({ login, ends }: Client): LoginGrant | LoginRefusal | undefined {
-    const question = loginQuestion({ ...this.#options, peerAddress: ends.client.address });
+    const question = loginQuestion({ ...this.#options, p521: this.#p521, peerAddress: ends.client.address });
     return login?.offer && judgeProven(login.offer, question);
   }
 
@@ -174,7 +176,7 @@ class Server implements SshServer {
       ...this.#options,
       peerAddress: ends.client.address,
       tokens: this.#options.tokens && { ...this.#options.tokens, signal: over, turns: this.#limits.reviews, clock },
-      ...{ log, over },
+      ...{ log, over, p521: this.#p521 },
     });
     const connection: SshConnection<SshLogin> = new SshConnection(socket, {
       ...{ ssh2, clock },

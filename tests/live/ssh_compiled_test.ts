@@ -15,7 +15,8 @@ import {
   writeAll,
 } from "./ssh_forward_rig.ts";
 import { userForwards } from "./ssh_forward_user.ts";
-import { runClient, SshRig } from "./ssh_rig.ts";
+import { certify, isIn, isRefused, publicLine } from "./ssh_attempts.ts";
+import { makeKey, runClient, SshRig } from "./ssh_rig.ts";
 
 useBinary(await compiledKrun());
 
@@ -68,6 +69,39 @@ Deno.test("the binary serves commands, terminals, files and forwards", async (t)
     rig.krun.stderr.split("\n").filter((line) => line !== "" && !/^\d{4}-\d\d-\d\dT\S+Z? /.test(line)),
     [],
   );
+});
+
+Deno.test("the binary lets in every type of key, and certificates of every type of CA", async (t) => {
+  const folder = await Deno.makeTempDir({ prefix: "krun-ssh-types-" });
+  const bits = { ed25519: [], "ecdsa-256": ["256"], "ecdsa-384": ["384"], "ecdsa-521": ["521"], rsa: ["3072"] };
+  const made = await Promise.all(["user", "ca"].flatMap((use) =>
+    Object.entries(bits).map(async ([name, [count]]) => {
+      const args = ["-t", name.split("-")[0]!, ...count ? ["-b", count] : []];
+      return [`${use}-${name}`, await makeKey(folder, `${use}-${name}`, args)] as const;
+    })
+  ));
+  const keys = new Map(made);
+  const lines = async (use: string, options: string) => {
+    const own = made.filter(([name]) => name.startsWith(use)).map(([, key]) => publicLine(key));
+    return (await Promise.all(own)).map((line) => `${options}${line}`).join("\n");
+  };
+  await t.step("keys", async (t) => {
+    await using rig = await SshRig.start({ sshAuth: await lines("user-", "") });
+    for (const name of Object.keys(bits)) await t.step(name, () => isIn(rig, { key: keys.get(`user-${name}`)! }));
+  });
+  await t.step("certificates", async (t) => {
+    await using rig = await SshRig.start({ sshAuth: await lines("ca-", 'cert-authority,principals="web" ') });
+    const pairs = Object.keys(bits).flatMap((name) => [[name, "ed25519"], ["ed25519", name]]);
+    for (const [user, ca] of pairs) {
+      await t.step(`of ${user} by ${ca}`, async () => {
+        const key = keys.get(`user-${user}`)!;
+        await isRefused(rig, /the key is not authorized/, { key });
+        const certificate = await certify(`${user} by ${ca}`, { ca: keys.get(`ca-${ca}`)!, key });
+        await isIn(rig, { key, options: [certificate] });
+      });
+    }
+  });
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("an ordinary user's binary gives that user's sessions, terminals too", async () => {

@@ -7,6 +7,7 @@ import { SshWindowBudget } from "../../src/core/ssh_window_budget.ts";
 import { systemClock } from "../../src/pod/clock.ts";
 import type { SshChannel } from "../../src/ssh/channel.ts";
 import type { ConnectionServices } from "../../src/ssh/channel_table.ts";
+import { P521 } from "../../src/ssh/p521.ts";
 import { SshConnection } from "../../src/ssh/connection.ts";
 import { createLoginJudge, type SshLogin } from "../../src/ssh/login_judge.ts";
 import { loadSsh2, type Ssh2 } from "../../src/ssh/ssh2.ts";
@@ -206,7 +207,14 @@ class Rig implements AsyncDisposable {
       const judge = createLoginJudge({
         peerAddress: socket.remoteAddr.hostname,
         authorities: () => sshAuthorities(Deno.readTextFileSync(join(this.folder, "authorized_keys")), undefined),
-        ...{ principals: ["root"], clock: systemClock, log: this.log, over: over.signal, onFailure: () => {} },
+        ...{
+          principals: ["root"],
+          p521: new P521(),
+          clock: systemClock,
+          log: this.log,
+          over: over.signal,
+          onFailure: () => {},
+        },
       });
       const options = {
         ssh2,

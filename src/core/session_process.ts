@@ -61,7 +61,7 @@ export interface SessionProcess {
   readonly error?: ProcessOutput;
   /** Resolves once, when the program itself has ended and was reaped. Never rejects. */
   readonly ended: Promise<ChildEnd>;
-  /** Sends a signal to its process group. */
+  /** Sends a signal to its process group, as the session's user; nothing once {@linkcode SessionProcess.ended} has resolved. */
   kill(signal: number): void;
   /** Of a terminal; the foreground group is told (SIGWINCH). */
   resize(size: TerminalSize): void;

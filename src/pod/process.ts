@@ -57,7 +57,7 @@ export interface RunningProcess {
   /** Resolves once, when it has ended and was reaped. Never rejects. */
   readonly ended: Promise<ChildEnd>;
   /**
-   * Sends a signal to its process group; nothing happens when the group is gone. SIGTTIN and SIGTTOU reach the program alone,
+   * Sends a signal to its process group; nothing happens once it was reaped, when its number may be another's. SIGTTIN and SIGTTOU reach the program alone,
    * and only when it handles them: else they would stop it for good, which the kernel does not do to the PID 1 of a container.
    */
   kill(signal: number): void;
@@ -218,6 +218,8 @@ export class Processes implements AsyncDisposable {
   }
 
   #kill(pid: number, signal: number): void {
+    // Its number may be somebody else's by now.
+    if (!this.#children.has(pid)) return;
     const ofTerminal = signal === SIGTTIN || signal === SIGTTOU;
     if (ofTerminal && !handlesSignal(this.#libc, pid, signal)) return;
     const isAlone = ofTerminal || signal !== SIGKILL && this.#children.get(pid)?.signalAlone === true;

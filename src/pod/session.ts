@@ -9,6 +9,7 @@
  */
 import type { ChildEnd } from "../core/exit_status.ts";
 import type { Logger } from "../core/log.ts";
+import { signalName } from "../core/signals.ts";
 import type {
   ProcessInput,
   ProcessOutput,
@@ -25,6 +26,7 @@ import { openTerminal } from "./pseudo_terminal.ts";
 import { isThere, SessionEnds } from "./session_end.ts";
 import { openPipes, type SessionDescriptors } from "./session_pipes.ts";
 import { asUser, ownUser, type User } from "./user.ts";
+import { signalAsUser } from "./user_signal.ts";
 
 /** Options of {@linkcode Sessions}. */
 export interface SessionsOptions {
@@ -48,9 +50,11 @@ export class Sessions implements SessionStarter {
   readonly #processes: Processes;
   readonly #user: User | undefined;
   readonly #ends: SessionEnds;
+  readonly #log: Logger;
 
   constructor({ processes, log, user }: SessionsOptions) {
     this.#processes = processes;
+    this.#log = log;
     this.#user = user;
     this.#ends = new SessionEnds({ libc: this.#libc, log });
   }
@@ -64,7 +68,8 @@ export class Sessions implements SessionStarter {
       const env = variable === undefined || path === undefined ? spec.env : { ...spec.env, [variable]: path };
       const { stdio: session } = descriptors;
       const program = this.#processes.start({ argv, env, cwd, ...this.#user, session, container: CONTAINER });
-      return new Session(program, { descriptors, libc: this.#libc, ends: this.#ends });
+      const user = this.#otherUser(spec);
+      return new Session(program, { descriptors, libc: this.#libc, ends: this.#ends, log: this.#log, user });
     } catch (error) {
       descriptors.close();
       throw error;
@@ -73,11 +78,16 @@ export class Sessions implements SessionStarter {
     }
   }
 
+  /** The sessions' user, if that is not krun's own. */
+  #otherUser({ argv, env }: Pick<SessionSpec, "argv" | "env">): User | undefined {
+    return otherUser(this.#libc, { argv, env, ...this.#user });
+  }
+
   /** Opens what the program talks to, as its user. */
   #open({ argv, env, terminal }: SessionSpec): SessionDescriptors {
     const libc = this.#libc;
     const open = () => terminal ? openTerminal(libc, argv[0], terminal) : openPipes(libc, argv[0]);
-    const user = otherUser(libc, { argv, env, ...this.#user });
+    const user = this.#otherUser({ argv, env });
     if (user === undefined) return open();
     let opened: SessionDescriptors | undefined;
     const errno = asUser(libc, user, () => void (opened = open()));
@@ -91,6 +101,9 @@ interface SessionOptions {
   readonly descriptors: SessionDescriptors;
   readonly libc: Libc;
   readonly ends: SessionEnds;
+  readonly log: Logger;
+  /** Whose session it is, if not krun's own user's. */
+  readonly user: User | undefined;
 }
 
 class Session implements SessionProcess {
@@ -105,9 +118,12 @@ class Session implements SessionProcess {
   readonly #libc: Libc;
   readonly #ends: SessionEnds;
   readonly #startTicks: number;
+  readonly #log: Logger;
+  readonly #user: User | undefined;
+  #hasEnded = false;
   #hungUp: Promise<void> | undefined;
 
-  constructor(program: RunningProcess, { descriptors, libc, ends }: SessionOptions) {
+  constructor(program: RunningProcess, { descriptors, libc, ends, log, user }: SessionOptions) {
     const { input, output, error, terminal } = descriptors;
     this.pid = program.pid;
     this.input = input;
@@ -118,14 +134,21 @@ class Session implements SessionProcess {
     this.#descriptors = descriptors;
     this.#libc = libc;
     this.#ends = ends;
+    this.#log = log;
+    this.#user = user;
     // It cannot have been reaped yet: that happens in a later turn of the event loop.
     this.#startTicks = readProcess(libc, program.pid)?.startTicks ?? 0;
     this.ended = program.ended;
+    void program.ended.then(() => this.#hasEnded = true);
     if (terminal) void program.ended.then(() => output.programEnded());
   }
 
   kill(signal: number): void {
-    this.#program.kill(signal);
+    // Its number may be somebody else's by now.
+    if (this.#hasEnded) return;
+    if (!this.#user) return this.#program.kill(signal);
+    const errno = signalAsUser(this.#libc, this.#user, { group: this.pid, signal });
+    if (errno !== 0) this.#log.warn("signal could not be sent", { pid: this.pid, signal: signalName(signal), errno });
   }
 
   resize(size: TerminalSize): void {

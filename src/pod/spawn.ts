@@ -129,16 +129,18 @@ function duplicates({ outputFd, session }: SpawnOptions): readonly (readonly [fd
   return outputFd === undefined ? [] : [[1, outputFd], [2, outputFd]];
 }
 
+/** How a child becomes a user for good whom this thread is by its effective ids, to which anybody may set the others. */
+export function becomingCalls({ uid, gid }: Pick<User, "uid" | "gid">): ChildCall[] {
+  return [
+    may("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL),
+    must("setresgid", gid, gid, gid),
+    must("setresuid", uid, uid, uid),
+  ];
+}
+
 /** The child cannot come back, and enters its folder as the program's user. */
 function userCalls({ user, cwd }: SpawnOptions): ChildCall[] {
-  // The thread is that user by its effective ids, to which anybody may set the others.
-  const becoming = user
-    ? [
-      may("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL),
-      must("setresgid", user.gid, user.gid, user.gid),
-      must("setresuid", user.uid, user.uid, user.uid),
-    ]
-    : [];
+  const becoming = user ? becomingCalls(user) : [];
   return cwd === undefined ? becoming : [...becoming, must("chdir", cwd)];
 }
 

@@ -1,7 +1,9 @@
 // Programs of the debug server's sessions where root is needed or much is: other users, many sessions, much data.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import type { SessionProcess, SessionSpec } from "../../src/core/session_process.ts";
+import { SIGTERM, SIGUSR1 } from "../../src/core/signals.ts";
 import { loadLibc } from "../../src/pod/libc.ts";
 import { readProcess, readProcesses } from "../../src/pod/process_table.ts";
 import { startRunner } from "../runner_process.ts";
@@ -10,6 +12,8 @@ import { isBlocked, openDescriptors, sees, SessionRig, TERMINAL, textOf, type } 
 import { waitFor } from "../wait.ts";
 
 const libc = loadLibc();
+
+const EPERM = 1;
 
 /** Whom no machine knows. */
 const USER = { uid: 54_321, gid: 54_322, groups: [7, 8] }, OTHER = { uid: 1111, gid: 1111, groups: [] };
@@ -45,6 +49,56 @@ Deno.test("A session's program is its user in every respect, and the owner of wh
       assert.match(output, /\nagain\n/);
       assert.equal(/has a terminal/.test(output), terminal !== undefined, output);
     });
+  }
+});
+
+Deno.test("A signal is sent as the session's user: what has become root's gets none", async (t) => {
+  await using rig = new SessionRig(USER);
+  const folder = await Deno.makeTempDir({ prefix: "krun-signal-" });
+  await Deno.chmod(folder, 0o755);
+  const becomes = join(folder, "becomes");
+  await Deno.copyFile("/usr/bin/setpriv", becomes);
+  const argv = [becomes, "--reuid=0", "--regid=0", "--clear-groups", "sleep", "1000"] as const;
+  const uidsOf = (pid: number) => /^Uid:\t(.*)$/m.exec(libc.procText(`/proc/${pid}/status`) ?? "")?.[1];
+  await t.step("the kernel's own judgement: root's process goes on", async () => {
+    // As sudo(8) has it: root by each of its ids.
+    await Deno.chmod(becomes, 0o4755);
+    const program = rig.start(argv);
+    await waitFor(
+      "root",
+      () => uidsOf(program.pid) === "0\t0\t0\t0" && libc.procText(`/proc/${program.pid}/comm`) === "sleep\n",
+    );
+    program.kill(SIGUSR1);
+    const [line] = rig.log.lines.filter(({ event }) => event === "signal could not be sent");
+    assert.deepEqual(line?.fields, { pid: program.pid, signal: "USR1", errno: EPERM });
+    libc.kill(program.pid, SIGTERM);
+    assert.deepEqual(await program.ended, { kind: "signaled", signal: SIGTERM });
+    program.close();
+  });
+  await t.step("the control: the user's own ends by it", async () => {
+    const program = rig.start(["sleep", "1000"]);
+    program.kill(SIGUSR1);
+    assert.deepEqual(await program.ended, { kind: "signaled", signal: SIGUSR1 });
+    program.close();
+    assert.equal(rig.log.lines.filter(({ event }) => event === "signal could not be sent").length, 1);
+  });
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("A program that was reaped gets no signal, nor does what has its number", async () => {
+  for (const user of [USER, undefined]) {
+    await using rig = new SessionRig(user);
+    // What is left of the group stands for whoever gets the number: by that it would be reached.
+    const script =
+      `sh -c 'trap "echo told" USR1; trap "echo over; exit" TERM; echo $$; while :; do sleep 0.05; done' & exit 0`;
+    const program = rig.sh(script);
+    await program.ended;
+    const left = Number(new TextDecoder().decode(await program.output.read()));
+    assert.equal(readProcess(libc, left)?.group, program.pid);
+    program.kill(SIGUSR1);
+    libc.kill(left, SIGTERM);
+    assert.equal(await textOf(program.output), "over\n");
+    program.close();
   }
 });
 

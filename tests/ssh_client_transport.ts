@@ -13,6 +13,9 @@ export interface ClientOffer {
   readonly kex?: readonly string[];
   readonly cipher?: readonly string[];
   readonly mac?: readonly string[];
+  readonly hostKey?: readonly string[];
+  /** Says each time that the next packet is a guess of the exchange (RFC 4253, 7); whoever wants a wrong one sends it. @default {false} */
+  readonly guesses?: boolean;
 }
 
 /** Options of {@linkcode SshClientTransport}. */
@@ -75,6 +78,7 @@ export class SshClientTransport {
         DISCONNECT: (_: unknown, reason: number) => onDisconnect?.(reason),
       },
     });
+    if (offer.guesses) sayThatItGuesses(this.#protocol);
     const below = this.#protocol._onPayload;
     this.#protocol._onPayload = (payload) => {
       if (payload[0] === SSH_MESSAGE.unimplemented) onUnimplemented?.(Buffer.from(payload).readUInt32BE(1));
@@ -152,11 +156,24 @@ export class SshClientTransport {
   }
 }
 
-function clientOffer({ kex = ["curve25519-sha256"], cipher, mac }: ClientOffer): object {
+/** Changes what it begins an exchange with before it signs and sends that. */
+function sayThatItGuesses(protocol: Pick<ClientProtocol, "_kexinit">): void {
+  const FROM_THE_END = 5;
+  let own: Uint8Array | undefined;
+  Object.defineProperty(protocol, "_kexinit", {
+    get: () => own,
+    set: (payload: Uint8Array | undefined) => {
+      own = payload;
+      own?.set([1], own.length - FROM_THE_END);
+    },
+  });
+}
+
+function clientOffer({ kex = ["curve25519-sha256"], cipher, mac, hostKey }: ClientOffer): object {
   const ciphers = cipher ?? ["aes128-gcm@openssh.com"];
   const macs = mac ?? ["hmac-sha2-256-etm@openssh.com"];
   const both = { cipher: ciphers, mac: macs, compress: ["none"], lang: [] };
-  const serverHostKey = ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512"];
+  const serverHostKey = hostKey ?? ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512"];
   return { kex: [...kex], serverHostKey, cs: both, sc: both };
 }
 

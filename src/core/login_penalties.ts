@@ -1,13 +1,22 @@
 /**
- * How long whoever failed to log in has to wait. In: failures by address, instants. Out: delays and refusals. As sshd_config(5)
+ * How long whoever did not log in has to wait. In: ends of connections by address, instants. Out: delays and refusals. As sshd_config(5)
  * "PerSourcePenalties" has it, with an address that many share left out.
  *
  * @module
  */
 import { clientNetwork } from "./client_network.ts";
 
-/** Each connection that ends without a login after it tried one costs so much; nobody waits longer than the most. Milliseconds. */
-const PENALTY = { eachMs: 5_000, refusedFromMs: 15_000, mostMs: 600_000 };
+/**
+ * How a connection has ended by which nobody has logged in: a login was tried and failed; none was tried, as ssh-keyscan(1) and whoever
+ * looks whether a port is open do; the time for a login ran out.
+ */
+export type LoginlessEnd = "failed" | "untried" | "late";
+
+/** What each of them costs, milliseconds: sshd's authfail, noauth and grace-exceeded. */
+const PENALTY_MS: Readonly<Record<LoginlessEnd, number>> = { failed: 5_000, untried: 1_000, late: 10_000 };
+
+/** Who owes so much is refused; nobody owes more than the most. Milliseconds. */
+const DEBT = { refusedFromMs: 15_000, mostMs: 600_000 };
 
 /** So many addresses are remembered: the ones whose penalty ends first are forgotten for others. */
 const MOST_ADDRESSES = 1_000;
@@ -22,23 +31,23 @@ export class LoginPenalties {
   /** Network of the client → the instant at which it is even again. */
   readonly #untilMs = new Map<string, number>();
 
-  /** A connection ended without a login although it tried one. Returns for how long others are refused now, where that begins. */
-  failed(address: string, nowMs: number): number | undefined {
+  /** A connection ended without a login. Returns for how long others are refused now, where that begins. */
+  ended(address: string, { how, nowMs }: { readonly how: LoginlessEnd; readonly nowMs: number }): number | undefined {
     const client = clientNetwork(address);
     if (client === undefined) return undefined;
     const left = Math.max(0, (this.#untilMs.get(client) ?? 0) - nowMs);
-    const penaltyMs = Math.min(PENALTY.mostMs, left + PENALTY.eachMs);
+    const penaltyMs = Math.min(DEBT.mostMs, left + PENALTY_MS[how]);
     this.#untilMs.set(client, nowMs + penaltyMs);
     if (this.#untilMs.size > MOST_ADDRESSES) this.#forget(nowMs);
-    const begins = left < PENALTY.refusedFromMs && penaltyMs >= PENALTY.refusedFromMs;
-    return begins ? penaltyMs - PENALTY.refusedFromMs : undefined;
+    const begins = left < DEBT.refusedFromMs && penaltyMs >= DEBT.refusedFromMs;
+    return begins ? penaltyMs - DEBT.refusedFromMs : undefined;
   }
 
   /** Whether connections of a client are refused for now. */
   isRefused(address: string, nowMs: number): boolean {
     const client = clientNetwork(address);
     const left = client === undefined ? 0 : (this.#untilMs.get(client) ?? 0) - nowMs;
-    return left >= PENALTY.refusedFromMs;
+    return left >= DEBT.refusedFromMs;
   }
 
   #forget(nowMs: number): void {

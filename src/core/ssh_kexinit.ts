@@ -1,6 +1,6 @@
 /**
- * The first packet of a client: which algorithms it has. In: what comes after its version. Out: those that krun looks at. Rules: RFC 4253,
- * sections 6 and 7.1.
+ * The packet with which an exchange of keys begins: which algorithms somebody has. In: the client's first one as it comes after its version,
+ * or payloads. Out: what krun looks at of them. Rules: RFC 4253, sections 6 and 7.
  *
  * @module
  */
@@ -27,12 +27,32 @@ export function hasFirstPacket(bytes: Uint8Array): boolean {
 
 /** The ciphers that a client has, of each direction. @throws {SshFormatError} when it is no such packet */
 export function clientCiphers(packet: Uint8Array): ClientCiphers {
-  const COOKIE_BYTES = 16;
   const reader = new SshReader(packet);
   reader.uint32();
   reader.uint8();
+  const [_kex, _hostKey, toServer, fromServer] = firstLists(reader, 4);
+  return { toServer: toServer!, fromServer: fromServer! };
+}
+
+/** What both sides begin an exchange with, as payloads. */
+export interface KexInits {
+  readonly client: Uint8Array;
+  readonly server: Uint8Array;
+}
+
+/**
+ * Whether a client that goes on at once, with a packet of the exchange that it would like best, has guessed right: method and kind of host
+ * key are the first ones of both sides. @throws {SshFormatError} when one is no such packet
+ */
+export function guessesRight({ client, server }: KexInits): boolean {
+  const guesses = [client, server].map((payload) => firstLists(new SshReader(payload), 2).map(([first]) => first));
+  return guesses[0]!.every((name, at) => name === guesses[1]![at]);
+}
+
+/** Of the lists in RFC 4253, 7.1: exchange, host key, ciphers to the server and from it, and so on. */
+function firstLists(reader: SshReader, count: number): string[][] {
+  const COOKIE_BYTES = 16;
   if (reader.uint8() !== KEXINIT) throw new SshFormatError("the client does not begin with its algorithms");
   reader.bytes(COOKIE_BYTES);
-  const [_kex, _hostKey, toServer, fromServer] = Array.from({ length: 4 }, () => reader.text().split(","));
-  return { toServer: toServer!, fromServer: fromServer! };
+  return Array.from({ length: count }, () => reader.text().split(","));
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { clientCiphers, hasFirstPacket } from "./ssh_kexinit.ts";
+import { clientCiphers, guessesRight, hasFirstPacket } from "./ssh_kexinit.ts";
 import { concatBytes, SshFormatError, sshString, sshUint32 } from "./ssh_wire.ts";
 
 /** A first packet whose lists are these, in the order of RFC 4253, 7.1. */
@@ -43,4 +43,20 @@ Deno.test("clientCiphers() throws SshFormatError and nothing else", () => {
       assert.ok(error instanceof SshFormatError, String(error));
     }
   }));
+});
+
+/** Such a packet without its length and padding. */
+function payload(kex: string, hostKey: string, message = 20): Uint8Array {
+  return packet([kex, hostKey, ...LISTS.slice(2)], { message }).subarray(5);
+}
+
+Deno.test("guessesRight() where method and kind of host key are the first ones of both sides (RFC 4253, 7)", () => {
+  const server = payload("a,b", "k,l");
+  const right = ["a,b k,l", "a k", "a,x k,l"], wrong = ["b,a k", "b k", "x,a k", "a l,k", "a l", " k", "ab k"];
+  for (const lists of [...right, ...wrong]) {
+    const [kex = "", hostKey = ""] = lists.split(" ");
+    assert.equal(guessesRight({ client: payload(kex, hostKey), server }), right.includes(lists), lists);
+  }
+  assert.throws(() => guessesRight({ client: payload("a", "k", 21), server }), SshFormatError);
+  assert.throws(() => guessesRight({ client: server.subarray(0, 30), server }), SshFormatError);
 });

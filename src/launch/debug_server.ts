@@ -238,7 +238,7 @@ export class DebugServer implements AsyncDisposable {
     const libc = loadLibc();
     const user = machineRunAs(container, { pod, self: outer.self });
     const cwd = container.workingDir ?? outer.cwd;
-    const sockets = new ProgramSockets(libc, user);
+    const sockets = new ProgramSockets(libc, { user, cwd });
     const [passwd, group] = [machineFile("/etc/passwd"), machineFile("/etc/group")];
     const world = {
       ...{ env, cwd, account: accountOf(passwd, user.uid), accounts: accountNames({ passwd, group }) },

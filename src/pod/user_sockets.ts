@@ -5,26 +5,21 @@
  * (SO_PEERCRED). They are none of Deno's: that removes the file of one by its path when it is collected, as krun, and so whatever
  * the user has put there meanwhile; and it takes no path below /dev and /proc.
  *
+ * The kernel looks a socket's path up as krun's thread, for which the links of /proc are krun's own (`user_path.ts`). So the path is resolved
+ * before, and the kernel is given what is open then: for connect(2) the socket itself, in whose place nobody can put a link any more, for
+ * bind(2), which follows none, its folder.
+ *
  * @module
  */
 import { bytesOfText } from "../core/byte_text.ts";
+import { FileFault } from "../core/user_files.ts";
 import type { UserConnection, UserListener, UserSockets } from "../core/user_sockets.ts";
 import { DescriptorInput, DescriptorOutput } from "./descriptor_stream.ts";
-import {
-  AT_FDCWD,
-  type Bytes,
-  bytesOf,
-  EAGAIN,
-  EINTR,
-  EMFILE,
-  ENFILE,
-  type Libc,
-  O_CLOEXEC,
-  O_NONBLOCK,
-} from "./libc.ts";
-import { ERRNO, statAt } from "./libc_files.ts";
+import { type Bytes, bytesOf, EAGAIN, EINTR, EMFILE, ENFILE, type Libc, O_CLOEXEC, O_NONBLOCK } from "./libc.ts";
+import { ERRNO, FileError, statAt } from "./libc_files.ts";
 import { readable, stopWaiting } from "./readable.ts";
 import { asUser, ownUser, sameUser, type User } from "./user.ts";
+import { type Place, UserPaths } from "./user_path.ts";
 
 /** Ports that only a privileged user may listen on; of a machine without the setting, what it was before there was one. */
 const UNPRIVILEGED_FROM = { setting: "/proc/sys/net/ipv4/ip_unprivileged_port_start", otherwise: 1024 };
@@ -35,6 +30,9 @@ const SOCKET_MASK = 0o177;
 /** The longest path of a socket, bytes (unix(7)). */
 const LONGEST_PATH = 107;
 
+/** What is open here, as a path. That is as long as this one at most, and leaves so much for the name of a socket in a folder, bytes. */
+const OPEN_HERE = "/proc/self/fd/", LONGEST_NAME = LONGEST_PATH - `${OPEN_HERE}1048576/`.length;
+
 const AF_UNIX = 1, SOCK_STREAM = 1, BACKLOG = 128;
 
 /** How long a connection may wait for room at a socket that many connect to, milliseconds, and how often it is tried. */
@@ -43,48 +41,57 @@ const CONNECT = { timeoutMs: 30_000, everyMs: 20 };
 /** How long nothing is accepted when no descriptor is left, milliseconds. */
 const SHORTAGE_MS = 200;
 
+/** Options of {@linkcode ProgramSockets}. */
+export interface ProgramSocketsOptions {
+  /** Whose sockets. */
+  readonly user: User;
+  /** Where a relative path begins; absolute. */
+  readonly cwd: string;
+  /** Whether openat2(2) is used. @default {where the kernel has it} */
+  readonly atOnce?: boolean;
+}
+
 /** The sockets of one user. Unix sockets need no permission. */
 export class ProgramSockets implements UserSockets {
   readonly #libc: Libc;
   readonly #user: User;
+  readonly #paths: UserPaths;
 
-  constructor(libc: Libc, user: User) {
+  constructor(libc: Libc, { user, ...how }: ProgramSocketsOptions) {
     this.#libc = libc;
     this.#user = user;
+    this.#paths = new UserPaths(libc, how);
   }
 
   async connectUnix(path: string): Promise<UserConnection> {
-    const address = socketAddress(path);
+    checkPath(path);
     const fd = openSocket(this.#libc);
     const deadline = performance.now() + CONNECT.timeoutMs;
-    for (;;) {
-      const errno = this.#as(() => this.#libc.attempt("connect", fd, address, address.length));
-      if (errno === 0) return new SocketConnection(this.#libc, fd);
-      // Its queue is full: connect(2) would wait, were the socket one that waits.
-      if (errno === EAGAIN && performance.now() < deadline) await later(CONNECT.everyMs);
-      else if (errno !== EINTR) throw this.#refused(fd, errno);
+    try {
+      for (;;) {
+        const errno = this.#as(() => this.#connect(fd, path));
+        if (errno === 0) return new SocketConnection(this.#libc, fd);
+        // Its queue is full: connect(2) would wait, were the socket one that waits.
+        if (errno === EAGAIN && performance.now() < deadline) await later(CONNECT.everyMs);
+        else if (errno !== EINTR) throw new FileFault(errno);
+      }
+    } catch (cause) {
+      throw this.#refused(fd, cause);
     }
   }
 
   listenUnix(path: string): UserListener {
-    const address = socketAddress(path);
+    checkPath(path);
     const fd = openSocket(this.#libc);
     const before = Deno.umask(SOCKET_MASK);
     try {
-      const errno = this.#as(() =>
-        this.#libc.attempt("bind", fd, address, address.length) || this.#libc.attempt("listen", fd, BACKLOG)
-      );
-      if (errno !== 0) throw this.#refused(fd, errno);
+      const made = this.#as(() => this.#paths.at(path, (place) => this.#bind(fd, place)));
+      return new SocketListener(this.#libc, { fd, remove: () => this.#as(() => this.#remove(path, made)) });
+    } catch (cause) {
+      throw this.#refused(fd, cause);
     } finally {
       Deno.umask(before);
     }
-    const made = this.#as(() => identityOf(path));
-    const remove = () =>
-      this.#as(() => {
-        // Somebody may have put something else there.
-        if (made !== undefined && identityOf(path) === made) this.#libc.call("unlinkat", AT_FDCWD, path, 0);
-      });
-    return new SocketListener(this.#libc, { fd, remove });
   }
 
   mayListen(port: number): boolean {
@@ -98,9 +105,41 @@ export class ProgramSockets implements UserSockets {
     return this.#as(() => this.#libc.access(path, "execute") === 0 && Deno.statSync(path).isFile);
   }
 
-  #refused(fd: number, errno: number): Error {
+  /** Returns errno. */
+  #connect(fd: number, path: string): number {
+    return this.#paths.with(path, { follow: true }, (found) => {
+      this.#paths.refuseProc(found);
+      // As connect(2) says of it.
+      if (statAt(found, path, "")?.kind !== "socket") return ECONNREFUSED;
+      const address = socketAddress(`${OPEN_HERE}${found}`);
+      return this.#libc.attempt("connect", fd, address, address.length);
+    });
+  }
+
+  /** Returns what tells the file from any that stands there later. */
+  #bind(fd: number, { fd: folder, name }: Place): string | undefined {
+    if (bytesOfText(name).length > LONGEST_NAME) throw new Error(`the name is longer than ${LONGEST_NAME} bytes`);
+    const address = socketAddress(`${OPEN_HERE}${folder}/${name}`);
+    this.#paths.call("bind", fd, address, address.length);
+    this.#paths.call("listen", fd, BACKLOG);
+    return statAt(folder, name, name)?.identity;
+  }
+
+  /** Somebody may have put something else there, or closed its folder. */
+  #remove(path: string, made: string | undefined): void {
+    try {
+      this.#paths.at(path, ({ fd, name }) => {
+        if (made !== undefined && statAt(fd, path, name)?.identity === made) this.#paths.call("unlinkat", fd, name, 0);
+      });
+    } catch (cause) {
+      if (errnoOf(cause) === undefined) throw cause;
+    }
+  }
+
+  #refused(fd: number, cause: unknown): Error {
     this.#libc.call("close", fd);
-    return new Error(words(errno));
+    const errno = errnoOf(cause);
+    return errno === undefined ? cause as Error : new Error(words(errno));
   }
 
   #as<Result>(act: () => Result): Result {
@@ -112,12 +151,8 @@ export class ProgramSockets implements UserSockets {
   }
 }
 
-function identityOf(path: string): string | undefined {
-  try {
-    return statAt(AT_FDCWD, path, path)?.identity;
-  } catch {
-    return undefined; // Its folder cannot be entered any more.
-  }
+function errnoOf(cause: unknown): number | undefined {
+  return cause instanceof FileFault || cause instanceof FileError ? cause.errno : undefined;
 }
 
 class SocketConnection implements UserConnection {
@@ -181,11 +216,14 @@ function openSocket(libc: Libc): number {
   return fd;
 }
 
+function checkPath(path: string): void {
+  if (path === "" || path.includes("\0")) throw new Error("that is no path of a socket");
+  if (bytesOfText(path).length > LONGEST_PATH) throw new Error(`the path is longer than ${LONGEST_PATH} bytes`);
+}
+
 /** `struct sockaddr_un`. */
 function socketAddress(path: string): Bytes {
   const name = bytesOfText(path);
-  if (name.length === 0 || name.includes(0)) throw new Error("that is no path of a socket");
-  if (name.length > LONGEST_PATH) throw new Error(`the path is longer than ${LONGEST_PATH} bytes`);
   const address = new Uint8Array(2 + name.length + 1);
   bytesOf(new Uint16Array([AF_UNIX])).forEach((byte, at) => address[at] = byte);
   address.set(name, 2);

@@ -20,6 +20,8 @@ export interface Client {
   readonly shares: DisposableStack;
   forwards?: Forwards;
   login?: SshLogin;
+  /** The time to log in ran out. */
+  isLate?: boolean;
   /** When the last session ended, as `Clock.elapsedMs` counts. */
   lastSessionMs?: number;
   /** Why it has been told to go. */

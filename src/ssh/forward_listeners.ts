@@ -43,8 +43,25 @@ export function listenOnLoopback(port: number): Deno.TcpListener[] {
   }
 }
 
-/** What a socket is called among the listeners: no address and port can be its name. */
-export function unixName(path: string): string {
+/** Where a client asks krun to listen. */
+export interface Asked {
+  /** No other place has it, whatever texts the client chooses. */
+  readonly key: string;
+  /** For the log. */
+  readonly text: string;
+}
+
+/** A port, by an address. */
+export function askedPort({ address, port }: { address: string; port: number }): Asked {
+  return { key: `tcp ${port} ${address}`, text: `${address}:${port}` };
+}
+
+/** A socket. */
+export function askedSocket(path: string): Asked {
+  return { key: `unix ${path}`, text: unixText(path) };
+}
+
+function unixText(path: string): string {
   return `unix ${path}`;
 }
 
@@ -83,7 +100,7 @@ async function acceptLater(listener: Deno.TcpListener): Promise<Deno.TcpConn | u
 /** On a socket of the workload. */
 export function unixListening(listener: UserListener, path: string): Listening {
   return {
-    at: unixName(path),
+    at: unixText(path),
     accept: async () => {
       const connection: UserConnection | undefined = await listener.accept();
       const forwarded = { kind: "streamlocal", path: bytesOfText(path) } as const;

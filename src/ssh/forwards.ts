@@ -16,6 +16,9 @@ import { lookUpName } from "../net/name_lookup.ts";
 import type { SshChannel } from "./channel.ts";
 import { ChannelRefused, type ChannelTable, type ForwardTarget, type OpenedForward } from "./channel_table.ts";
 import {
+  type Asked,
+  askedPort,
+  askedSocket,
   closeAll,
   counted,
   type Far,
@@ -25,7 +28,6 @@ import {
   listenOnLoopback,
   tcpListening,
   unixListening,
-  unixName,
 } from "./forward_listeners.ts";
 import { UserChannel } from "./user_channel.ts";
 
@@ -55,6 +57,8 @@ export interface ForwardsOptions {
 
 /** A connection may listen in so many places. */
 const MAX_LISTENERS = 64;
+
+const ALREADY = "it is listened there already";
 
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
@@ -169,9 +173,9 @@ export class Forwards {
       case "streamlocal-forward":
         return this.#listenUnix(request.path);
       case "cancel-tcpip-forward":
-        return this.#cancel(`${request.address}:${request.port}`);
+        return this.#cancel(askedPort(request));
       case "cancel-streamlocal-forward":
-        return this.#cancel(unixName(request.path));
+        return this.#cancel(askedSocket(request.path));
       default:
         return false;
     }
@@ -179,42 +183,43 @@ export class Forwards {
 
   #listenTcp({ address, port }: { address: string; port: number }): boolean | number {
     const { rights, sockets } = this.#options;
-    const at = `${address}:${port}`;
-    if (port > 65535 || !rights.mayListen(address, port)) return this.#refused(at, "this login may not listen there");
-    if (!sockets.mayListen(port)) return this.#refused(at, "the program's user may not listen on that port");
-    const listening = this.#attempt(at, 2, () => {
+    const asked = askedPort({ address, port });
+    if (port > 65535 || !rights.mayListen(address, port)) {
+      return this.#refused(asked, "this login may not listen there");
+    }
+    if (!sockets.mayListen(port)) return this.#refused(asked, "the program's user may not listen on that port");
+    const listening = this.#attempt(asked, 2, () => {
       const listeners = listenOnLoopback(port);
       const { port: found } = listeners[0]!.addr;
       return listeners.map((listener) => tcpListening(listener, { address, port: found }));
     });
     if (!listening) return false;
     const { port: found } = listening[0]!;
-    this.#serve(`${address}:${found}`, listening);
-    return port === 0 ? found! : true;
+    return this.#serve(askedPort({ address, port: found! }), listening) && (port === 0 ? found! : true);
   }
 
   #listenUnix(path: string): boolean {
     const { rights, sockets } = this.#options;
-    if (!rights.unixSockets) return this.#refused(path, "this login may not listen there");
-    const listening = this.#attempt(unixName(path), 1, () => [unixListening(sockets.listenUnix(path), path)]);
-    if (listening) this.#serve(unixName(path), listening);
-    return listening !== undefined;
+    const asked = askedSocket(path);
+    if (!rights.unixSockets) return this.#refused(asked, "this login may not listen there");
+    const listening = this.#attempt(asked, 1, () => [unixListening(sockets.listenUnix(path), path)]);
+    return listening !== undefined && this.#serve(asked, listening);
   }
 
   /** Listens, within what the client may have of descriptors. */
-  #attempt(at: string, most: 1 | 2, listen: () => Listening[]): Listening[] | undefined {
-    if (this.#listeners.has(at)) {
-      this.#refused(at, "it is listened there already");
+  #attempt(asked: Asked, most: 1 | 2, listen: () => Listening[]): Listening[] | undefined {
+    if (this.#listeners.has(asked.key)) {
+      this.#refused(asked, ALREADY);
       return undefined;
     }
     if (this.#listeners.size >= MAX_LISTENERS) {
-      this.#refused(at, `there are ${MAX_LISTENERS} already`);
+      this.#refused(asked, `there are ${MAX_LISTENERS} already`);
       return undefined;
     }
     using taken = new DisposableStack();
     const descriptors = Array.from({ length: most }, () => taken.use(this.#options.takeDescriptor()));
     if (descriptors.includes(undefined)) {
-      this.#refused(at, "too many files are open");
+      this.#refused(asked, "too many files are open");
       return undefined;
     }
     try {
@@ -224,25 +229,31 @@ export class Forwards {
       for (const unused of descriptors.splice(listening.length)) unused![Symbol.dispose]();
       return listening.map((one, index) => counted(one, descriptors[index]!));
     } catch (cause) {
-      this.#refused(at, (cause as Error).message);
+      this.#refused(asked, (cause as Error).message);
       return undefined;
     }
   }
 
-  #refused(at: string, reason: string): false {
+  #refused({ text: at }: Asked, reason: string): false {
     this.#options.log.info("ssh remote forward refused", { at, reason });
     return false;
   }
 
-  #serve(asked: string, listeners: readonly Listening[]): void {
-    this.#options.log.info("ssh remote forward", listenFields(asked, listeners));
-    this.#listeners.set(asked, listeners);
+  #serve(asked: Asked, listeners: readonly Listening[]): boolean {
+    // Of a port that was found it is not known before.
+    if (this.#listeners.has(asked.key)) {
+      closeAll(listeners);
+      return this.#refused(asked, ALREADY);
+    }
+    this.#options.log.info("ssh remote forward", listenFields(asked.text, listeners));
+    this.#listeners.set(asked.key, listeners);
     for (const listener of listeners) {
       const { at } = listener;
       void (async () => {
         for (let found; (found = await listener.accept());) void this.#toClient(at, found);
-      })().catch((cause) => this.#refused(at, (cause as Error).message));
+      })().catch((cause) => this.#refused({ ...asked, text: at }, (cause as Error).message));
     }
+    return true;
   }
 
   async #toClient(at: string, { near, forwarded }: { near: Far; forwarded: Forwarded }): Promise<void> {
@@ -256,12 +267,12 @@ export class Forwards {
     near.close();
   }
 
-  #cancel(asked: string): boolean {
-    const listeners = this.#listeners.get(asked);
+  #cancel({ key, text }: Asked): boolean {
+    const listeners = this.#listeners.get(key);
     if (!listeners) return false;
-    this.#listeners.delete(asked);
+    this.#listeners.delete(key);
     closeAll(listeners);
-    this.#options.log.info("ssh remote forward over", listenFields(asked, listeners));
+    this.#options.log.info("ssh remote forward over", listenFields(text, listeners));
     return true;
   }
 }

@@ -64,6 +64,9 @@ export interface Ssh2Protocol {
     readonly sessionID: Uint8Array;
     /** The client takes SSH_MSG_EXT_INFO, and ssh2 sends its own. */
     remoteExtInfoEnabled: boolean;
+    /** Payloads of the client and of the server that have begun the exchange; unset when it is over. */
+    readonly _remoteKexinit?: Uint8Array | undefined;
+    readonly _kexinit?: Uint8Array | undefined;
   } | undefined;
   /** Called at the end of each key exchange. */
   _onHandshakeComplete(negotiated: unknown): void;

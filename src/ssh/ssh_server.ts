@@ -191,20 +191,31 @@ class Server implements SshServer {
     });
     const client: Client = { connection, ends, sessions: new Set(), shares: new DisposableStack() };
     this.#clients.add(client);
-    void clock.sleep(LOGIN_MS, connection.over).then(() => connection.isLoggedIn || connection.cut());
+    void this.#endLate(client);
     await connection.run();
     client.forwards?.close();
     client.shares.dispose();
     this.#clients.delete(client);
     if (client.login) log.info("ssh logout", client.login.who);
-    else if (connection.failures > 0) this.#penalize(ends.client.address);
+    else this.#penalize(client);
   }
 
-  #penalize(address: string): void {
-    const refusedMs = this.#penalties.failed(address, this.#options.clock.elapsedMs());
+  /** Nobody takes for ever to log in. */
+  async #endLate(client: Client): Promise<void> {
+    const { connection } = client;
+    await this.#options.clock.sleep(LOGIN_MS, connection.over);
+    if (connection.isLoggedIn || connection.over.aborted) return;
+    client.isLate = true;
+    connection.cut();
+  }
+
+  #penalize({ isLate, connection: { failures }, ends: { client: { address } } }: Client): void {
+    const { clock, log } = this.#options;
+    const how = isLate ? "late" : failures > 0 ? "failed" : "untried";
+    const refusedMs = this.#penalties.ended(address, { how, nowMs: clock.elapsedMs() });
     if (refusedMs === undefined) return;
     const forSeconds = Math.ceil(refusedMs / 1000);
-    this.#options.log.info("ssh connections are refused, too many logins have failed", { from: address, forSeconds });
+    log.info("ssh connections are refused, too many have ended without a login", { from: address, forSeconds });
   }
 
   #welcome(client: Client, login: SshLogin): ConnectionServices {

@@ -16,6 +16,7 @@ import { type Begun, ClientBeginning } from "./client_beginning.ts";
 import { GcmInput, isGcmDecipher } from "./gcm_input.ts";
 import { GcmOutput } from "./gcm_output.ts";
 import { type HostKey, hostKeyTable } from "./host_key.ts";
+import { judgeGuesses } from "./kex_guess.ts";
 import { PIECE_BYTES } from "./output_queue.ts";
 import { PAYLOAD_AT, sharedPacket } from "./packet_room.ts";
 import { endCiphers, type Ssh2, type Ssh2Protocol } from "./ssh2.ts";
@@ -103,6 +104,7 @@ export class SshTransport {
       else this.unimplemented();
     };
     this.#tellSignatures();
+    judgeGuesses(this.#protocol);
     this.#protocol.start?.();
   }
 

@@ -135,6 +135,35 @@ Deno.test("SshTransport agrees with a client on each exchange of keys, cipher an
   }
 });
 
+Deno.test("SshTransport takes the first packet of a right guess, and passes over that of a wrong one, in each exchange", () => {
+  const right: ClientOffer[] = [{ kex: EXCHANGES }, { kex: ["curve25519-sha256"], hostKey: ["ssh-ed25519"] }];
+  const wrong: ClientOffer[] = [
+    { kex: ["ecdh-sha2-nistp256", "curve25519-sha256"] },
+    { kex: ["sntrup761x25519-sha512", "curve25519-sha256"] },
+    { hostKey: ["ecdsa-sha2-nistp256", "ssh-ed25519"] },
+  ];
+  const guess = concatBytes(Uint8Array.of(30), sshString(new Uint8Array(65)));
+  const ciphers = [["aes128-gcm@openssh.com"], ["aes256-ctr"]];
+  for (const [more, offers] of [[guess, wrong], [undefined, right]] as const) {
+    for (const [offer, cipher] of offers.flatMap((offer) => ciphers.map((cipher) => [offer, cipher] as const))) {
+      const pair = new Pair({ offer: { ...offer, cipher, guesses: true }, most: 9 });
+      // The client has the server's version, and says its algorithms.
+      for (const bytes of pair.toClient.splice(0)) pair.client.receive(bytes);
+      for (const round of [1, 2, 3]) {
+        if (round > 1) pair.client.rekey();
+        if (more) pair.client.send(more, { atOnce: true });
+        pair.carry();
+        assert.deepEqual([pair.exchanges, pair.client.exchanges], [round, round], JSON.stringify(offer));
+      }
+      pair.client.send(message(1));
+      pair.server.send(message(2));
+      pair.carry();
+      assert.deepEqual([pair.atServer, pair.atClient], [["0,1"], ["0,2"]]);
+      pair.close();
+    }
+  }
+});
+
 Deno.test("SshTransport refuses clients that have none of its algorithms", () => {
   const refused: ClientOffer[] = [
     { kex: ["diffie-hellman-group14-sha1"] },

@@ -102,6 +102,7 @@ Deno.test("KRUN_SSH is another place, with the same port of 127.0.0.1; and KRUN_
 
 Deno.test("an address that fails again and again is not listened to for a while, and no other pays for it", async (t) => {
   await net.addAddress("outer", "10.9.0.5/24");
+  await net.addAddress("outer", "10.9.0.6/24");
   await using rig = await start("outer", { env: { ...DEFAULT, KRUN_LOG: "debug" } });
   const stranger = await makeKey(rig.folder, "stranger");
   const here = { options: ["BindAddress=10.9.0.1"] }, there = { options: ["BindAddress=10.9.0.5"] };
@@ -127,5 +128,17 @@ Deno.test("an address that fails again and again is not listened to for a while,
   });
   await t.step("it passes", async () => {
     await waitFor("the penalty to be over", async () => (await rig.ssh(["true"], here)).code === 0);
+  });
+  await t.step("who only exchanges keys may do so now and then, and not again and again", async () => {
+    const scanner = { options: ["BindAddress=10.9.0.6"] };
+    // It does not know the host's key, and says nothing more.
+    const scan = () =>
+      rig.ssh(["true"], { options: [...scanner.options, "GlobalKnownHostsFile=none", "UserKnownHostsFile=none"] });
+    const scans = async (count: number) => await Promise.all(Array.from({ length: count }, scan));
+    for (const { stderr } of await scans(5)) assert.match(stderr, /Host key verification failed/);
+    await isIn(rig, scanner);
+    await waitFor("the penalty", async () => (await scans(5)).some(({ stderr }) => /closed by|reset by/.test(stderr)));
+    await audited(rig, /debug ssh connection refused from=10\.9\.0\.6 penalized=true/);
+    await isIn(rig, there);
   });
 });

@@ -6,7 +6,10 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { SSH_MESSAGE } from "../../src/core/ssh_messages.ts";
+import { sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
 import { waitFor } from "../wait.ts";
+import { RawSshClient } from "./raw_ssh_client.ts";
 import { echo, Forwarding, freePort, serveUnix } from "./ssh_forward_rig.ts";
 import { audited, SshRig } from "./ssh_rig.ts";
 
@@ -98,4 +101,62 @@ export async function userForwards(t: Deno.TestContext): Promise<void> {
       assert.equal((await where.ssh(["-R", `${port}:127.0.0.1:1`, "true"], { options })).code, 0);
     }
   });
+  await t.step(
+    "krun's own working directory and files lead no user past a folder that is shut",
+    () => pastAFolder(path),
+  );
+}
+
+async function login(rig: SshRig): Promise<RawSshClient> {
+  const client = await RawSshClient.connect(rig.port);
+  await client.login(await Deno.readTextFile(rig.key));
+  return client;
+}
+
+/** Whether krun says yes, by the types of both of its answers. */
+async function says(client: RawSshClient, [yes, no]: readonly [number, number]): Promise<boolean> {
+  return await waitFor("an answer", () => {
+    const at = client.received.findIndex(([type]) => type === yes || type === no);
+    return at < 0 ? undefined : client.received.splice(at, 1)[0];
+  }).then(([type]) => type === yes);
+}
+
+/** Whether a client is led to a socket. */
+async function opens(client: RawSshClient, socket: string): Promise<boolean> {
+  client.ask("direct-streamlocal@openssh.com", { rest: [sshString(socket), sshString(""), sshUint32(0)] });
+  return await says(client, [SSH_MESSAGE.channelOpenConfirmation, SSH_MESSAGE.channelOpenFailure]);
+}
+
+/** Whether krun listens on a socket for a client. */
+async function listens(client: RawSshClient, socket: string): Promise<boolean> {
+  const wantsReply = Uint8Array.of(1);
+  const name = sshString("streamlocal-forward@openssh.com");
+  client.send(Uint8Array.of(SSH_MESSAGE.globalRequest), name, wantsReply, sshString(socket));
+  return await says(client, [SSH_MESSAGE.requestSuccess, SSH_MESSAGE.requestFailure]);
+}
+
+/** krun's working directory is one that everybody may write to, in one that is root's alone from when the program runs. */
+async function pastAFolder(path: (...names: string[]) => string): Promise<void> {
+  const [shut, cwd] = [path("shut"), path("shut", "cwd")];
+  await Deno.mkdir(cwd, { recursive: true });
+  await Deno.chmod(cwd, 0o777);
+  await using rig = await SshRig.start({ cwd, env: { KRUN_RUN_AS: `${USER}` } });
+  await Deno.chmod(shut, 0o700);
+  await using _server = serveUnix(join(cwd, "socket"), echo);
+  await Deno.chmod(join(cwd, "socket"), 0o777);
+  await using client = await login(rig);
+  const ways = [
+    ...["self", "thread-self", `${rig.krun.pid}`].flatMap((process) => [`${process}/cwd`, `${process}/root${cwd}`]),
+    ...[...Deno.readDirSync(`/proc/${rig.krun.pid}/fd`)].slice(0, 5).map(({ name }) => `self/fd/${name}`),
+  ].map((way) => `/proc/${way}/`);
+  for (const way of [...ways, `${cwd}/`, ""]) {
+    assert.equal(await opens(client, `${way}socket`), false, way);
+    assert.equal(await listens(client, `${way}made`), false, way);
+  }
+  await assert.rejects(Deno.lstat(join(cwd, "made")), Deno.errors.NotFound);
+  // The control: where the user may go, all of it is there.
+  await Deno.chmod(shut, 0o755);
+  for (const way of [`${cwd}/`, ""]) assert.equal(await opens(client, `${way}socket`), true, way);
+  assert.equal(await listens(client, "made"), true);
+  assert.equal((await Deno.lstat(join(cwd, "made"))).uid, USER);
 }

@@ -62,7 +62,7 @@ Deno.test("a session's user may not signal krun while krun acts as that user, or
   await using processes = new Processes({ log: new RecordingLog() });
   await withFolder(async (folder) => {
     const files = userFiles(libc, { user, cwd: folder });
-    const sockets = new ProgramSockets(libc, user);
+    const sockets = new ProgramSockets(libc, { user, cwd: folder });
     const spec = { argv: ["true"], env: {}, ...user } as const;
     const acts = {
       "files": () => {
@@ -143,7 +143,7 @@ Deno.test("whoever is connected to is told the session's user", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "socket");
     const server = new Deno.Command("python3", { args: [program("peer_user.py"), path], stdout: "piped" }).output();
-    const sockets = new ProgramSockets(libc, user);
+    const sockets = new ProgramSockets(libc, { user, cwd: folder });
     await waitFor("the server", async () => ((await sockets.connectUnix(path)).close(), true));
     assert.equal(new TextDecoder().decode((await server).stdout), `${BOB} ${BOB}\n`);
   });

@@ -72,7 +72,7 @@ const IMPURE_MEMBERS: Readonly<Record<string, string>> = { Math: "random", Abort
 
 /** What of a module only calculates. A signature is checked with them, and none is made: that takes chance. */
 const PURE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
-  "node:crypto": ["createHash", "createPublicKey", "verify", "KeyObject"],
+  "node:crypto": ["createHash", "createPublicKey", "getCurves", "verify", "KeyObject"],
 };
 
 /** `new Date(ms)`, `Date.UTC`, `Date.parse` and `instanceof Date` only calculate; the rest asks the clock. */

@@ -127,7 +127,7 @@ Deno.test("krun --check is not ok where a server is asked for and nobody may log
     await t.step(what, async () => {
       const { rows, problems, warnings } = await checked({ SSH_AUTH: given });
       assert.deepEqual(problems, ofSshAuth);
-      assert.deepEqual(rows.filter((row) => row.startsWith("ssh login")), []);
+      assert.deepEqual(rows, [`ssh server: none (SSH_AUTH has no key that is of use; ${noSecret})`]);
       assert.equal(warnings.length, warning ? 1 : 0, warnings.join("\n"));
       if (warning) assert.match(warnings[0]!, warning);
       assert.doesNotMatch(warnings.join(), /aGlkZGVu/);
@@ -142,7 +142,7 @@ Deno.test("krun --check is not ok where a server is asked for and nobody may log
     const secret = { authorized_keys: SSH_AUTH, ca_team: SSH_AUTH, revoked_keys: SSH_AUTH };
     const { rows, problems, warnings } = await checked({}, secret);
     assert.deepEqual(problems, [nobody("SSH_AUTH is not set, and Secret sshdebug has none")]);
-    assert.deepEqual(rows.filter((row) => row.startsWith("ssh login")), []);
+    assert.deepEqual(rows, ["ssh server: none (SSH_AUTH is not set; Secret sshdebug has none)"]);
     assert.deepEqual(
       warnings,
       ["authorized_keys", "ca_team"].map((name) =>
@@ -156,7 +156,7 @@ Deno.test("krun --check is not ok where a server is asked for and nobody may log
       'Cannot let anybody log in by ssh: key "revoked_keys" of Secret "sshdebug" cannot be read ' +
       "(asked for by SSH_AUTH); correct it, or take it away",
     ]);
-    assert.deepEqual(rows.filter((row) => row.startsWith("ssh login")), []);
+    assert.deepEqual(rows, ['ssh server: none (key "revoked_keys" of Secret "sshdebug" cannot be read)']);
   });
   await t.step("tokens, and nobody who could review one", async () => {
     const fault = "Cannot take tokens by ssh: KRUN_SSH_RBAC needs a cluster's API server, and";
@@ -251,9 +251,7 @@ Deno.test("a start that asks for an ssh server which nobody may log in to says s
     const key = `expiry-time="20200101" ssh-ed25519 ${KEY}`;
     const [ofKey = "", ...others] = await warnings({ SSH_AUTH: key, KRUN_SSH: "127.0.0.1:0" }, true);
     assert.match(ofKey, /^an ssh key is not used reason="line 1 of SSH_AUTH lets nobody in: it expired at 2020-/);
-    assert.deepEqual(others, [
-      'nobody may log in to the ssh server hint="give SSH_AUTH a public key, or Secret sshdebug one"',
-    ]);
+    assert.deepEqual(others, [`${nobody} hint="give SSH_AUTH a public key, or Secret sshdebug one"`]);
   });
   await t.step("an address that another program has: who, and that it is tried again", async () => {
     using holder = Deno.listen({ hostname: "127.0.0.1", port: 0 });

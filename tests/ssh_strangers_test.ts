@@ -154,3 +154,38 @@ Deno.test("whoever is in goes when the key is not authorized any more, may do so
   assert.deepEqual(ended.map(({ fields }) => fields.reason), reasons);
   await waitFor("the logouts", () => rig.log.events.filter((event) => event === "info ssh logout").length === 3);
 });
+
+Deno.test("whoever is in stays when their line has expired and another one lets them do the same, and else goes with the reason", async () => {
+  const until = (time: string) => `expiry-time="2031050607${time}Z" ${ANNS_LINE}`;
+  await using rig = await openServer({ lines: `${until("0830")}\n${until("0850")}\n${until("0910")}` });
+  await using stays = await login(rig.port);
+  const ended = () => rig.log.lines.filter(({ event }) => event === "ssh connection ended");
+  // It is 07:08:09.
+  await rig.clock.pass(30_000);
+  // The second line's end is its own now, and a change elsewhere is nothing to it.
+  rig.server.judgeAgain();
+  rig.authorize(`# the first is gone\n${until("0850")}\n${until("0910")}`);
+  assert.deepEqual([stays.isOver, ended()], [false, []]);
+  await rig.clock.pass(25_000);
+  assert.deepEqual([stays.isOver, ended()], [false, []]);
+  rig.authorize(`${until("0910")}\nrestrict ${ANNS_LINE}`);
+  assert.deepEqual([stays.isOver, ended()], [false, []]);
+  await rig.clock.pass(15_000);
+  await waitFor("its end", () => stays.isOver);
+  assert.deepEqual(ended().map(({ fields }) => fields.reason), ["what it may do has changed"]);
+});
+
+Deno.test("whoever is in goes at the end that their line has by now, earlier or later", async () => {
+  await using rig = await openServer({ lines: `expiry-time="20310506070830Z" ${ANNS_LINE}` });
+  await using client = await login(rig.port);
+  rig.authorize(`expiry-time="20310506070850Z" ${ANNS_LINE}`);
+  await rig.clock.pass(25_000);
+  assert.equal(client.isOver, false);
+  rig.authorize(`expiry-time="20310506070840Z" ${ANNS_LINE}`);
+  await rig.clock.pass(15_000);
+  await waitFor("its end", () => client.isOver);
+  const ended = rig.log.lines.filter(({ event }) => event === "ssh connection ended");
+  assert.deepEqual(ended.map(({ fields }) => fields.reason), [
+    "the line of the key has expired at 2031-05-06T07:08:40.000Z",
+  ]);
+});

@@ -23,8 +23,21 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
   rsa: ["-t", "rsa", "-b", "2048"],
   rsa3072: ["-t", "rsa", "-b", "3072"],
   rsa1024: ["-t", "rsa", "-b", "1024"],
+  rsa5120: ["-t", "rsa", "-b", "5120"],
   ca: ["-t", "ed25519"],
   rsaca: ["-t", "rsa", "-b", "3072"],
+};
+
+/** Those that krun does not take. */
+const REFUSED_KEYS: Readonly<Record<string, { readonly why: string; readonly reason?: string }>> = {
+  rsa1024: {
+    why: "fewer than 2048 bits can be broken",
+    reason: "an RSA key has at least 2048 bits, this one 1024",
+  },
+  rsa5120: {
+    why: "node:crypto of Deno 2.9 takes no longer one",
+    reason: "an RSA key has at most 4096 bits, this one 5120",
+  },
 };
 
 /** ssh-keygen's own folder, and what it is asked. */
@@ -86,13 +99,8 @@ async function publicKeys(keygen: Keygen): Promise<Made[]> {
     const line = keygen.text(`${name}.pub`);
     const [bits, fingerprint] = (await keygen.run(["-l", "-f", `${name}.pub`])).split(" ");
     const key = { type: line.split(" ")[0], bits: Number(bits), fingerprint, comment: `${name} of a test` };
-    const isWeak = name === "rsa1024";
-    made.push({
-      id: name,
-      why: isWeak ? "fewer than 2048 bits can be broken" : "as ssh-keygen -l prints it",
-      input: { line },
-      expect: isWeak ? { reason: "an RSA key has at least 2048 bits, this one 1024" } : key,
-    });
+    const { why, reason } = REFUSED_KEYS[name] ?? { why: "as ssh-keygen -l prints it" };
+    made.push({ id: name, why, input: { line }, expect: reason === undefined ? key : { reason } });
   }
   return made;
 }
@@ -148,11 +156,32 @@ const REVOCATION_ROWS: readonly { id: string; why: string; list: string; ca?: st
   { id: "hash", why: "a fingerprint", list: "hash: #p256.pub\n", revoked: ["plain"] },
   { id: "CA", why: "a CA's key revokes all its certificates", list: "@ca.pub\n", revoked: ["seven", "eight"] },
   { id: "certificate", why: "itself, by its number", list: "@seven-cert.pub\n", revoked: ["seven"] },
+  ...["rsa1024.pub", "rsa5120.pub", "weak-cert.pub", "large-cert.pub"].map((name) => ({
+    id: `${name} and others`,
+    why: "the sizes of keys that are believed are no limits of what is revoked",
+    list: `@${name}\n@p256.pub\n`,
+    revoked: ["plain"],
+  })),
+  {
+    id: "key of a certificate of an RSA key of 1024 bits",
+    why: "the certificate need not be one that is believed",
+    list: "key: @weak-cert.pub\nkey: @p256.pub\n",
+    revoked: ["plain"],
+  },
+  {
+    id: "serial of an RSA CA of 5120 bits",
+    why: "made for another CA",
+    list: "serial: 7\n",
+    ca: "rsa5120",
+    revoked: [],
+  },
 ];
 
 async function revocations(keygen: Keygen): Promise<Made[]> {
   const made: Made[] = [];
   keygen.write("seven-cert.pub", await keygen.certificate({}));
+  keygen.write("weak-cert.pub", await keygen.certificate({ key: "rsa1024", args: ["-z", "99"] }));
+  keygen.write("large-cert.pub", await keygen.certificate({ ca: "rsa5120" }));
   const eight = await keygen.certificate({ args: ["-z", "8", "-I", "else"] });
   const offers = { plain: keygen.text("p256.pub"), seven: keygen.text("seven-cert.pub"), eight };
   const prints = (await keygen.run(["-l", "-f", "p256.pub"])).split(" ")[1]!;

@@ -16,22 +16,19 @@ export interface ProcessTexts {
   readonly cmdline: string;
 }
 
-/** A row for each process, by its number, and the head of the table. Threads of the kernel are left out. */
-export function processLines(processes: readonly ProcessTexts[], accounts: AccountNames): string[] {
-  const rows = processes.filter(({ stat }) => !isKernelThread(stat)).flatMap((texts) => row(texts, accounts));
-  const sorted = rows.sort((one, other) => Number(one[1]) - Number(other[1]));
-  return [["USER", "PID", "PPID", "STAT", "RSS", "COMMAND"], ...sorted].map(lineOf);
-}
+/** The head of the table. */
+export const processTitles: string = lineOf(["USER", "PID", "PPID", "STAT", "RSS", "COMMAND"]);
 
-function row({ stat, status, cmdline }: ProcessTexts, accounts: AccountNames): string[][] {
-  const parsed = parseProcStat(stat);
-  if (parsed === undefined) return [];
+/** The row of a process; `undefined` for a thread of the kernel, and for what has gone. */
+export function processLine({ stat, status, cmdline }: ProcessTexts, accounts: AccountNames): string | undefined {
+  const parsed = isKernelThread(stat) ? undefined : parseProcStat(stat);
+  if (parsed === undefined) return undefined;
   const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1];
   const uid = Number(field("Uid") ?? NaN);
   const name = /\(([^]*)\)/.exec(stat)?.[1] ?? "";
   const command = cmdline === "" ? `[${name}]` : cmdline.replace(/\0+$/, "").replaceAll("\0", " ");
   const user = accounts.userName(uid) ?? field("Uid") ?? "?";
-  return [[user, String(parsed.pid), String(parsed.parent), parsed.state, `${field("VmRSS") ?? 0}K`, command]];
+  return lineOf([user, String(parsed.pid), String(parsed.parent), parsed.state, `${field("VmRSS") ?? 0}K`, command]);
 }
 
 function lineOf([user = "", pid = "", parent = "", state = "", memory = "", command = ""]: readonly string[]): string {

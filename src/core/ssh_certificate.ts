@@ -15,7 +15,13 @@ import {
   parseExtensions,
   readNamedValues,
 } from "./ssh_certificate_options.ts";
-import { parsePublicKey, readPublicKeyFields, sshFingerprint, type SshPublicKey } from "./ssh_public_key.ts";
+import {
+  parsePublicKey,
+  type PublicKeyOptions,
+  readPublicKeyFields,
+  sshFingerprint,
+  type SshPublicKey,
+} from "./ssh_public_key.ts";
 import { type P521Verifier, verifySignature } from "./ssh_signature.ts";
 import { SshFormatError, SshReader } from "./ssh_wire.ts";
 
@@ -79,15 +85,15 @@ export function isCertificateBlob(blob: Uint8Array): boolean {
   return certificateKeyType(blob) !== undefined;
 }
 
-/** Reads a certificate; the bytes are copied. @throws {SshFormatError} with the reason */
-export function parseCertificate(blob: Uint8Array): SshCertificate {
+/** Reads a certificate; the bytes are copied. The options are for its key and its CA's. @throws {SshFormatError} with the reason */
+export function parseCertificate(blob: Uint8Array, options: PublicKeyOptions = {}): SshCertificate {
   const keyType = certificateKeyType(blob);
   if (keyType === undefined) throw new SshFormatError("it is no certificate of a type that is taken");
   const own = blob.slice();
   const reader = new SshReader(own);
   const type = reader.text();
   reader.string(); // the nonce
-  const key = readPublicKeyFields(keyType, reader);
+  const key = readPublicKeyFields(keyType, reader, options);
   const serial = reader.uint64();
   const isFor = TYPES[reader.uint32()];
   if (isFor === undefined) throw new SshFormatError("the certificate is neither a user's nor a host's");
@@ -96,9 +102,9 @@ export function parseCertificate(blob: Uint8Array): SshCertificate {
   const [validAfter, validBefore] = [reader.uint64(), reader.uint64()];
   const [criticalOptions, extensions] = [reader.string(), reader.string()];
   // What cannot be read makes the certificate unreadable, whoever has signed it.
-  for (const options of [criticalOptions, extensions]) readNamedValues(options);
+  for (const values of [criticalOptions, extensions]) readNamedValues(values);
   reader.string(); // reserved
-  const caKey = parseCaKey(reader.string());
+  const caKey = parseCaKey(reader.string(), options);
   const signed = own.subarray(0, reader.position);
   const signature = reader.string();
   if (!reader.isAtEnd) throw new SshFormatError("bytes follow the certificate");
@@ -168,9 +174,9 @@ function certificateKeyType(blob: Uint8Array) {
   }
 }
 
-function parseCaKey(blob: Uint8Array): SshPublicKey {
+function parseCaKey(blob: Uint8Array, options: PublicKeyOptions): SshPublicKey {
   try {
-    return parsePublicKey(blob);
+    return parsePublicKey(blob, options);
   } catch (cause) {
     if (!(cause instanceof SshFormatError)) throw cause;
     throw new SshFormatError(`the key of the certificate's CA: ${cause.message}`, { cause });

@@ -138,7 +138,7 @@ function forEachString(section: SshReader, take: (value: Uint8Array) => void): v
 function authorityBlob(blob: Uint8Array): string {
   const type = new SshReader(blob).text();
   // The types of sshd whose certificates krun never takes may be named.
-  if (!OTHER_TYPES.includes(type)) parsePublicKey(blob, { smallestRsaBits: 0 });
+  if (!OTHER_TYPES.includes(type)) parsePublicKey(blob, { isOnlyNamed: true });
   return blob.toBase64();
 }
 

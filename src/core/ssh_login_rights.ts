@@ -29,9 +29,9 @@ export interface LoginRights {
   readonly verifyRequired: boolean;
 }
 
-/** Whether two logins may do the same. */
+/** Whether two logins may do the same, each until its end. */
 export function sameRights(one: LoginRights, other: LoginRights): boolean {
-  const text = (rights: LoginRights) => JSON.stringify(Object.entries(rights).sort());
+  const text = ({ expiresAtMs: _end, ...rights }: LoginRights) => JSON.stringify(Object.entries(rights).sort());
   return text(one) === text(other);
 }
 

@@ -32,7 +32,7 @@ export interface SshPublicKey {
   readonly blob: Uint8Array;
   /** The blob as it stands in a file: two keys are the same when this is. */
   readonly base64: string;
-  /** What checks its signatures; unset where the runtime has no such curve, as Deno 2.6 has no P-521. */
+  /** What checks its signatures; unset where the runtime has no such curve, as Deno 2.6 has no P-521, and for RSA that is only named. */
   readonly keyObject: KeyObject | undefined;
   /** Of a key whose curve the runtime does not have: both coordinates, as SEC 1 has them. Whether it lies on the curve was not looked at. */
   readonly point?: Uint8Array;
@@ -42,8 +42,8 @@ export interface SshPublicKey {
 
 /** Options of the functions that read a key. */
 export interface PublicKeyOptions {
-  /** @default {2048} */
-  readonly smallestRsaBits?: number;
+  /** Whether it is only named, as in a list of what is revoked, and believed nothing: an RSA key may be of any size then. */
+  readonly isOnlyNamed?: boolean;
 }
 
 /** Of what ends too early. */
@@ -71,10 +71,10 @@ export function parsePublicKey(blob: Uint8Array, options: PublicKeyOptions = {})
 export function readPublicKeyFields(
   type: SshKeyType,
   reader: SshReader,
-  { smallestRsaBits = SMALLEST_RSA_BITS }: PublicKeyOptions = {},
+  { isOnlyNamed = false }: PublicKeyOptions = {},
 ): SshPublicKey {
   const { bits, keyObject, fields, point } = type === "ssh-rsa"
-    ? rsaFields(reader, smallestRsaBits)
+    ? rsaFields(reader, isOnlyNamed)
     : type.includes("ed25519")
     ? ed25519Fields(reader)
     : ecdsaFields(reader, /nistp\d+/.exec(type)![0]);
@@ -164,17 +164,21 @@ function ecdsaFields(reader: SshReader, curve: string): KeyFields {
   return { bits, fields, keyObject: keyObject(jwk) };
 }
 
-function rsaFields(reader: SshReader, smallestBits: number): KeyFields {
+function rsaFields(reader: SshReader, isOnlyNamed: boolean): KeyFields {
   const exponent = withoutZeros(reader.magnitude());
   const modulus = withoutZeros(reader.magnitude());
   const [first = 0] = modulus;
   const bits = Math.max(0, modulus.length - 1) * 8 + (32 - Math.clz32(first));
-  if (bits < smallestBits) throw new SshFormatError(`an RSA key has at least ${smallestBits} bits, this one ${bits}`);
+  const fields = [exponent, modulus].map(unsignedMpint);
+  if (isOnlyNamed && bits > 0) return { bits, fields, keyObject: undefined };
+  if (bits < SMALLEST_RSA_BITS) {
+    throw new SshFormatError(`an RSA key has at least ${SMALLEST_RSA_BITS} bits, this one ${bits}`);
+  }
   if (bits > LARGEST_RSA_BITS) {
     throw new SshFormatError(`an RSA key has at most ${LARGEST_RSA_BITS} bits, this one ${bits}`);
   }
   const jwk = { kty: "RSA", n: base64url(modulus), e: base64url(exponent) };
-  return { bits, fields: [exponent, modulus].map(unsignedMpint), keyObject: keyObject(jwk) };
+  return { bits, fields, keyObject: keyObject(jwk) };
 }
 
 /** What can be written with more zeros at its front is the same number. */

@@ -111,7 +111,7 @@ Deno.test("parsePublicKey() refuses RSA that is small, huge, senseless, or not i
     assert.equal(rsa(e, zeros(modulus(2048), count)), reason);
   }
   assert.equal(rsa(sshString(Uint8Array.of(0x81)), modulus(2048)), "a number is negative");
-  assert.equal(parsePublicKey(concatBytes(sshString("ssh-rsa"), e, modulus(1024)), { smallestRsaBits: 0 }).bits, 1024);
+  assert.equal(parsePublicKey(concatBytes(sshString("ssh-rsa"), e, modulus(1024)), { isOnlyNamed: true }).bits, 1024);
 });
 
 Deno.test("parsePublicKey() throws SshFormatError and nothing else, whatever it is given", () => {

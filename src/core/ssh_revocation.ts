@@ -108,14 +108,14 @@ function revokeLine(line: string, { keys, certificates, isWhole }: LineTarget): 
   const { type, blob } = splitKeyLine(line);
   if (new SshReader(blob).text() !== type) throw new SshFormatError(`the key is none of type ${JSON.stringify(type)}`);
   if (isCertificateBlob(blob)) {
-    const { key, caKey, serial, keyId } = parseCertificate(blob);
+    const { key, caKey, serial, keyId } = parseCertificate(blob, { isOnlyNamed: true });
     if (!isWhole) keys.add(key.base64);
     else if (serial === 0n) addCertificates(certificates, caKey.base64).keyIds.add(keyId);
     else addCertificates(certificates, caKey.base64).ranges.push({ first: serial, last: serial });
     return;
   }
   // A list may name keys that krun never takes. One of a type that it takes must be whole, or a typing error would let its owner in.
-  if (SSH_KEY_TYPES.some((known) => known === type)) parsePublicKey(blob, { smallestRsaBits: 0 });
+  if (SSH_KEY_TYPES.some((known) => known === type)) parsePublicKey(blob, { isOnlyNamed: true });
   keys.add(blob.toBase64());
 }
 

@@ -167,8 +167,10 @@ export class DebugServer implements AsyncDisposable {
     const noTokens = tokenFault(ssh, plan);
     if (noTokens) this.#warnOnce("no tokens are taken by ssh", { reason: noTokens.message, hint: noTokens.hint });
     const takesTokens = ssh.rbac && !noTokens;
-    const mayListen = this.#authorities.authorized.length > 0 || takesTokens;
-    if (logins.length === 0 && !takesTokens && this.#isAskedFor) {
+    const letsIn = logins.length > 0 || takesTokens;
+    // One that listens stays while a key is there: whoever comes is refused, with the reason in the log.
+    const mayListen = letsIn || (this.#server !== undefined && this.#authorities.authorized.length > 0);
+    if (!letsIn && this.#isAskedFor) {
       this.#warnOnce(mayListen ? "nobody may log in to the ssh server" : NO_SERVER, { hint: giveKeyHint(plan) });
     }
     if (!mayListen) return await this.#close();

@@ -65,7 +65,7 @@ export async function sshFindings(
   ];
   const isMissed = unreadable !== undefined && !failures.some(({ error }) => error === unreadable);
   const warnings = [...authorities.warnings, ...barred, ...isMissed ? [unreadable.message] : []];
-  const opens = authorities.authorized.length > 0 || takesTokens;
+  const opens = logins.length > 0 || takesTokens;
   if (!opens) return { findings: noServer(standing), warnings, failures };
   const served = await serverFindings(outer, standing);
   return {
@@ -110,12 +110,25 @@ async function readSecret(
 }
 
 /** The row of a server that would not open, where anything could ask for one. */
-function noServer({ plan, ssh, secret, unreadable }: Standing): Finding[] {
-  const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
+function noServer(standing: Standing): Finding[] {
+  const { plan, ssh, secret } = standing;
+  const ofSecret = secretText(standing);
   const asked = sshAskedBy(ssh);
   if (asked === undefined && !plan.cluster) return [];
-  const isAlone = asked === undefined && !secret;
+  const isAlone = (asked === undefined && !secret) || hasUnreadableList(standing);
   return [{ what: "ssh server", value: "none", because: isAlone ? ofSecret : `${ofSettings(ssh)}; ${ofSecret}` }];
+}
+
+/** Why the Secret lets nobody in. */
+function secretText(standing: Standing): string {
+  const { plan, secret, unreadable } = standing;
+  if (unreadable) return unreadText(unreadable);
+  if (hasUnreadableList(standing)) return `key "revoked_keys" of Secret "${SSH_SECRET}" cannot be read`;
+  return secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
+}
+
+function hasUnreadableList({ authorities }: Standing): boolean {
+  return authorities.revocations.some((list) => "everythingBecause" in list);
 }
 
 function ofSettings({ authorizedKeys }: SshSettings): string {
@@ -132,7 +145,7 @@ function noSecret({ cluster, identity: { namespace } }: Plan): string {
 
 /** Why nobody may log in where that is asked for, and why what the Secret says is not known. */
 function loginFailures(standing: Standing): StartFailure[] {
-  const { plan, ssh, secret, unreadable, authorities, logins, takesTokens } = standing;
+  const { plan, ssh, unreadable, authorities, logins, takesTokens } = standing;
   const asked = sshAskedBy(ssh);
   const hasOthers = logins.length > 0 || takesTokens;
   const failures = unreadable && asked !== undefined && !hasOthers ? [{ error: unreadable, askedBy: asked }] : [];
@@ -141,15 +154,13 @@ function loginFailures(standing: Standing): StartFailure[] {
     authorities.authorized.length + authorities.warnings.length > 0;
   const isKnown = !unreadable || ssh.authorizedKeys !== undefined;
   if (hasOthers || !isAsked || !isKnown) return failures;
-  const unreadableList = authorities.revocations.some((list) => "everythingBecause" in list);
-  const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
-  const found = unreadableList
-    ? `key "revoked_keys" of Secret "${SSH_SECRET}" cannot be read`
-    : `${ofSettings(ssh)}, and ${ofSecret}`;
+  const isListAtFault = hasUnreadableList(standing);
+  const ofSecret = secretText(standing);
+  const found = isListAtFault ? ofSecret : `${ofSettings(ssh)}, and ${ofSecret}`;
   const error = new KrunError(
     "SettingInvalid",
     `Cannot let anybody log in by ssh: ${found}`,
-    unreadableList ? "correct it, or take it away" : giveKeyHint(plan),
+    isListAtFault ? "correct it, or take it away" : giveKeyHint(plan),
   );
   return [...failures, { error, askedBy: asked ?? `Secret ${SSH_SECRET}` }];
 }

@@ -8,13 +8,16 @@ import type { AccountNames } from "../core/account_names.ts";
 import { bytesOfText } from "../core/byte_text.ts";
 import type { Clock } from "../core/clock.ts";
 import { quotedWord } from "../core/command_words.ts";
-import { longLine } from "../core/ls_lines.ts";
 import type { Env } from "../core/pod_inputs.ts";
 import { join } from "../core/posix_path.ts";
-import { processLines } from "../core/ps_lines.ts";
+import { processLine, processTitles } from "../core/ps_lines.ts";
 import { statusOfErrno } from "../core/sftp_status.ts";
 import { shownText } from "../core/shown_text.ts";
-import { FileFault, type FileStat, type UserFiles } from "../core/user_files.ts";
+import { FileFault, type UserFiles } from "../core/user_files.ts";
+import { listFolder } from "./folder_listing.ts";
+import { LineOutput } from "./line_output.ts";
+import { isListed, listedLine } from "./listed_name.ts";
+import { SharedTurns } from "./shared_turns.ts";
 
 /** What a file of /proc holds, and which processes there are. */
 export interface ProcReader {
@@ -35,8 +38,8 @@ export interface Surroundings {
   readonly clock: Clock;
 }
 
-/** What env(1) ends with when it is at fault itself. */
-const CANNOT_RUN = 125;
+/** What env(1) ends with when it is at fault itself, and a shell after Ctrl-C. */
+const CANNOT_RUN = 125, INTERRUPTED = 130;
 
 /** Where the output of a command goes. */
 export interface CommandOutput {
@@ -70,7 +73,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   ls: list,
   cat: concatenate,
   env: showEnvironment,
-  ps: ({ place, output }) => lines(output, processes(place.world)),
+  ps: showProcesses,
   pwd: ({ place, output }) => lines(output, [place.cwd]),
   cd: changeFolder,
   id: ({ place, output }) => lines(output, [identity(place.world)]),
@@ -101,26 +104,38 @@ async function lines(output: CommandOutput, texts: readonly string[]): Promise<n
   return 0;
 }
 
+/** Those of one command. */
+function turnsOf({ place, output }: CommandCall): SharedTurns {
+  return new SharedTurns(output.signal, place.world.clock);
+}
+
 /** Does it for each name; those that fail are told of, and the exit status is 1 then. */
 async function forEach(
-  { args, output }: CommandCall,
+  call: CommandCall,
   command: string,
-  act: (name: string) => Promise<void>,
+  act: (name: string, turns: SharedTurns) => Promise<void>,
 ): Promise<number> {
+  const { args, output } = call;
+  const turns = turnsOf(call);
   let status = 0;
   for (const name of args) {
-    if (output.signal.aborted) return 130;
+    if (output.signal.aborted) return INTERRUPTED;
     try {
-      await act(name);
+      await turns.carried(0);
+      await act(name, turns);
     } catch (error) {
       if (!(error instanceof FileFault)) throw error;
       status = await complain(
         output,
-        `${command}: ${quotedWord(shownText(name))}: ${statusOfErrno(error.errno).words}`,
+        `${command}: ${shownWord(name)}: ${statusOfErrno(error.errno).words}`,
       );
     }
   }
   return status;
+}
+
+function shownWord(name: string): string {
+  return quotedWord(shownText(name));
 }
 
 /** The options before the names, as a set of letters; a text that names the one that is none of `known`. */
@@ -146,76 +161,48 @@ async function list(call: CommandCall): Promise<number> {
   }
   const { letters, names } = parsed;
   const { files } = place.world;
-  const show = (shown: readonly ListedName[]) =>
-    lines(output, shown.map((one) => lineOf(one, { letters, world: place.world })));
-  return await forEach({ ...call, args: names.length > 0 ? names : ["."] }, "ls", async (name) => {
-    const path = pathOf(place, name);
-    if (!isListed(files, path, letters)) return void await show([{ name, path, stat: files.linkStat(path) }]);
-    if (names.length > 1) await lines(output, [`${name}:`]);
-    await show(entriesOf(files, path).filter((entry) => letters.has("a") || !entry.name.startsWith(".")));
+  return await forEach({ ...call, args: names.length > 0 ? names : ["."] }, "ls", async (name, turns) => {
+    const shown = new LineOutput(output, turns);
+    try {
+      const isFolder = isListed(pathOf(place, name), { files, letters });
+      if (isFolder && names.length > 1) await shown.line(`${name}:`);
+      await (isFolder ? listInside : listItself)(name, { place, letters, shown, turns, output });
+    } finally {
+      await shown.flush();
+    }
   });
 }
 
-/** Whether what is in it is shown, instead of itself: folders, and links to them where they are not told of at length. */
-function isListed(files: UserFiles, path: string, letters: ReadonlySet<string>): boolean {
-  if (letters.has("d")) return false;
-  const { mode } = files.linkStat(path);
-  return isFolder(mode) || (!letters.has("l") && isLink(mode) && leadsToFolder(files, path));
+/** How `ls` shows one name. */
+interface Listing {
+  readonly place: WorkingPlace;
+  readonly letters: ReadonlySet<string>;
+  readonly shown: LineOutput;
+  readonly turns: SharedTurns;
+  readonly output: CommandOutput;
 }
 
-function leadsToFolder(files: UserFiles, path: string): boolean {
-  try {
-    return isFolder(files.stat(path).mode);
-  } catch (error) {
-    if (!(error instanceof FileFault)) throw error;
-    return false;
-  }
+async function listItself(name: string, { place, letters, shown }: Listing): Promise<void> {
+  const { world } = place;
+  const path = pathOf(place, name);
+  await shown.line(listedLine({ name, path, stat: world.files.linkStat(path) }, { letters, world }));
 }
 
-const isFolder = (mode: number) => (mode & 0o170000) === 0o040000;
-const isLink = (mode: number) => (mode & 0o170000) === 0o120000;
-
-interface ListedName {
-  readonly name: string;
-  readonly path: string;
-  readonly stat?: FileStat | undefined;
+async function listInside(folder: string, { place, letters, shown, turns, output }: Listing): Promise<void> {
+  const { world } = place;
+  const path = pathOf(place, folder);
+  const isSorted = await listFolder(path, {
+    ...{ files: world.files, turns },
+    isShown: ({ name }) => letters.has("a") || !name.startsWith("."),
+    show: (entry) => shown.line(listedLine({ ...entry, path: join(path, entry.name) }, { letters, world })),
+  });
+  if (isSorted) return;
+  await shown.flush();
+  await output.error(bytesOfText(`ls: ${shownWord(folder)}: too many names to sort them\n`));
 }
 
-/** What is in a folder, by name. */
-function entriesOf(files: UserFiles, path: string): ListedName[] {
-  const folder = files.openFolder(path);
-  try {
-    const found: ListedName[] = [];
-    for (let some; (some = folder.entries()).length > 0;) {
-      for (const { name, stat } of some) found.push({ name, stat, path: join(path, name) });
-    }
-    return found.sort((one, other) => one.name < other.name ? -1 : 1);
-  } finally {
-    folder.close();
-  }
-}
-
-function lineOf(
-  { name, path, stat }: ListedName,
-  { letters, world }: { readonly letters: ReadonlySet<string>; readonly world: Surroundings },
-): string {
-  if (!letters.has("l")) return name;
-  if (stat === undefined) return `?????????? ${name}`;
-  const target = isLink(stat.mode) ? targetOf(world.files, path) : undefined;
-  return longLine({ name, stat, target }, { accounts: world.accounts, nowSeconds: world.clock.nowMs() / 1000 });
-}
-
-function targetOf(files: UserFiles, path: string): string | undefined {
-  try {
-    return files.readLink(path);
-  } catch (error) {
-    if (!(error instanceof FileFault)) throw error;
-    return undefined;
-  }
-}
-
-/** What is read at once, and after how much it is others' turn. */
-const CHUNK_BYTES = 64 * 1024, TURN_BYTES = 256 * 1024;
+/** What is read at once. */
+const CHUNK_BYTES = 64 * 1024;
 
 async function concatenate(call: CommandCall): Promise<number> {
   const { place, output } = call;
@@ -224,7 +211,7 @@ async function concatenate(call: CommandCall): Promise<number> {
   if (parsed.names.length === 0 || parsed.names.includes("-")) {
     return await complain(output, "cat: name a file; standard input is not read");
   }
-  return await forEach({ ...call, args: parsed.names }, "cat", async (name) => {
+  return await forEach({ ...call, args: parsed.names }, "cat", async (name, turns) => {
     const path = pathOf(place, name);
     const file = place.world.files.open(path, { read: true });
     try {
@@ -235,7 +222,7 @@ async function concatenate(call: CommandCall): Promise<number> {
         if (length === 0) return;
         await output.write(chunk.subarray(0, length));
         offset += length;
-        if (offset % TURN_BYTES < length) await place.world.clock.turn();
+        await turns.carried(length);
       }
     } finally {
       file.close();
@@ -272,14 +259,18 @@ function pathOf({ cwd }: WorkingPlace, name: string): string {
   return name.startsWith("/") || name === "" ? name : `${cwd}/${name}`;
 }
 
-function processes({ proc, accounts }: Surroundings): string[] {
-  const text = (pid: number, name: string) => proc.text(`/proc/${pid}/${name}`) ?? "";
-  const texts = proc.pids().map((pid) => ({
-    stat: text(pid, "stat"),
-    status: text(pid, "status"),
-    cmdline: text(pid, "cmdline"),
-  }));
-  return processLines(texts, accounts);
+async function showProcesses(call: CommandCall): Promise<number> {
+  const { place: { world: { proc, accounts } }, output } = call;
+  const shown = new LineOutput(output, turnsOf(call));
+  await shown.line(processTitles);
+  for (const pid of [...proc.pids()].sort((one, other) => one - other)) {
+    if (output.signal.aborted) return INTERRUPTED;
+    const text = (name: string) => proc.text(`/proc/${pid}/${name}`) ?? "";
+    const line = processLine({ stat: text("stat"), status: text("status"), cmdline: text("cmdline") }, accounts);
+    if (line !== undefined) await shown.line(line);
+  }
+  await shown.flush();
+  return 0;
 }
 
 function identity({ user, accounts }: Surroundings): string {

@@ -105,13 +105,17 @@ class Server implements SshServer {
 
   judgeAgain(): void {
     for (const client of this.#clients) {
-      const { login } = client;
       const verdict = this.#judgeProven(client);
-      if (!login || !verdict) continue;
-      if (!verdict.allowed) this.#putOut(client, verdict.reason);
-      // A session goes on with the rights that it has begun with.
-      else if (!sameRights(verdict.rights, login.rights)) this.#putOut(client, "what it may do has changed");
+      if (verdict) this.#abide(client, verdict);
     }
+  }
+
+  /** A session goes on with the rights that it has begun with, or not at all; its end may be another one now. */
+  #abide(client: Client, verdict: LoginGrant | LoginRefusal): void {
+    const login = client.login!;
+    if (!verdict.allowed) this.#putOut(client, verdict.reason);
+    else if (!sameRights(verdict.rights, login.rights)) this.#putOut(client, "what it may do has changed");
+    else client.login = { ...login, rights: verdict.rights };
   }
 
   /** Of what somebody has logged in with; `undefined` for a token, which is not judged again. */
@@ -287,7 +291,9 @@ class Server implements SshServer {
 
   #expired(client: Client): void {
     const verdict = this.#judgeProven(client);
-    this.#putOut(client, verdict?.allowed === false ? verdict.reason : "the token has expired");
+    // The key may stand on another line too.
+    if (verdict) this.#abide(client, verdict);
+    else this.#putOut(client, "the token has expired");
   }
 
   #putOut(client: Client, reason: string): void {

@@ -38,6 +38,36 @@ Deno.test("with SSH_AUTH the server listens on port 15022 of every address", asy
   assert.ok(await isReachable("inner", "127.0.0.1:15022"));
 });
 
+Deno.test("where no key lets anybody in nothing listens, until the Secret has one that does", async () => {
+  const manifests = await Deno.makeTempDir({ prefix: "krun-ssh-manifests-" });
+  const env = { ...DEFAULT, KRUN_MANIFESTS: manifests, WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web" };
+  const sshAuth = 'expiry-time="20200101" $KEY';
+  await using rig = await start("outer", { env, sshAuth, waits: false });
+  await audited(rig, /warn no ssh server: there is nobody who may log in /);
+  assert.equal(await isReachable("outer", "10.9.0.2:15022"), false);
+  assert.equal(await isReachable("inner", "127.0.0.1:15022"), false);
+  const line = await publicLine(rig.key);
+  const put = async (text: string) => {
+    const metadata = { namespace: "shop", name: "sshdebug" };
+    const data = { authorized_keys: new TextEncoder().encode(text).toBase64() };
+    const secret = JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata, data });
+    await Deno.writeTextFile(join(manifests, "new"), secret);
+    await Deno.rename(join(manifests, "new"), join(manifests, "secret.json"));
+  };
+  await put(`from="a.example.com" ${line}`);
+  await audited(rig, /warn an ssh key is not used reason="line 1 of key \\"authorized_keys\\".* no address matches/);
+  assert.equal(await isReachable("inner", "127.0.0.1:15022"), false);
+  await put(line);
+  await rig.listens();
+  await isIn(rig);
+  // What lets nobody in any more does not close it.
+  await put(`from="b.example.com" ${line}`);
+  await audited(rig, /warn nobody may log in to the ssh server /);
+  assert.ok(await isReachable("outer", "10.9.0.2:15022"));
+  assert.doesNotMatch(rig.krun.stderr, /ssh server closed/);
+  await Deno.remove(manifests, { recursive: true });
+});
+
 Deno.test("with the Secret alone it listens on port 15022 of 127.0.0.1, and no other address reaches it", async () => {
   const manifests = await Deno.makeTempDir({ prefix: "krun-ssh-manifests-" });
   const env = { ...DEFAULT, KRUN_MANIFESTS: manifests, WORKLOAD_NAMESPACE: "shop", WORKLOAD_NAME: "web" };

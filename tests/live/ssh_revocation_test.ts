@@ -12,6 +12,9 @@ import { certificateBlob, softwareKey } from "../ssh_keys.ts";
 const ann = softwareKey("ssh-ed25519", "ann"), bob = softwareKey("ecdsa-sha2-nistp256", "bob");
 const ours = softwareKey("ssh-ed25519", "ours"), theirs = softwareKey("ecdsa-sha2-nistp384", "theirs");
 
+/** Keys of RSA that krun does not believe: too short, too long. */
+const SIZES: Readonly<Record<string, string>> = { weak: "1024", large: "5120" };
+
 const line = ({ publicKey }: typeof ann) => `${publicKey.type} ${publicKey.base64}`;
 
 /** Certificates of both authorities: ends of ranges, neighbours in a bitmap, one without a number, ids that several have. */
@@ -47,6 +50,21 @@ class Keygen implements Disposable {
       join(this.#folder, name),
       typeof content === "string" ? new TextEncoder().encode(content) : content,
     );
+  }
+
+  /** Keys of RSA that krun does not believe, and certificates of the short one and by the long one: `weak-cert.pub`, `by-large-cert.pub`. */
+  async makeUnbelieved(): Promise<void> {
+    for (const [name, bits] of Object.entries(SIZES)) {
+      await this.run("-q", "-t", "rsa", "-b", bits, "-N", "", "-C", name, "-f", name);
+    }
+    this.write("by-large.pub", line(ann));
+    for (const name of ["weak", "by-large"]) {
+      await this.run("-q", "-s", "large", "-I", name, "-n", "x", "-z", "7", `${name}.pub`);
+    }
+  }
+
+  text(name: string): string {
+    return Deno.readTextFileSync(join(this.#folder, name)).trim();
   }
 
   run(...args: readonly string[]): Promise<string> {
@@ -90,7 +108,7 @@ class Keygen implements Disposable {
 
 interface Step {
   /** The authority that the lines are about; "none": every one. */
-  readonly ca?: "ours" | "theirs" | "none";
+  readonly ca?: "ours" | "theirs" | "large" | "none";
   readonly lines?: readonly string[];
   readonly files?: readonly string[];
 }
@@ -210,4 +228,24 @@ Deno.test("a list that ssh-keygen does not take lets nobody in, wherever it was 
   }
   for (let at = 6; at < whole.length; at += 9) await judge(whole.with(at, whole[at]! ^ 0x41), `byte ${at} changed`);
   assert.ok(seen.refused > 15 && seen.taken > 5, JSON.stringify(seen));
+});
+
+Deno.test("a list may name keys of RSA that krun does not believe, and counts for what else it names", async (t) => {
+  using keygen = new Keygen();
+  await keygen.makeUnbelieved();
+  const named = ["weak.pub", "large.pub", "weak-cert.pub", "by-large-cert.pub"].map((name) => keygen.text(name));
+  const lists: Record<string, () => Promise<Uint8Array> | Uint8Array> = {
+    "as lines": () => new TextEncoder().encode([...named, line(bob)].join("\n")),
+    "as a binary list": () => keygen.list([{ lines: [...named, line(bob)] }]),
+    "by an authority": () =>
+      keygen.list([{ ca: "large", lines: ["serial: 7", "id: x"] }, { ca: "none", lines: [line(bob)] }]),
+  };
+  for (const [name, make] of Object.entries(lists)) {
+    await t.step(name, async () => {
+      const bytes = await make();
+      assert.deepEqual(keygen.judged(parseRevokedKeys(bytes)), ["bob"]);
+      // ssh-keygen -Q reads no lines; sshd does.
+      if (name !== "as lines") assert.deepEqual(await keygen.asked(bytes), ["bob"]);
+    });
+  }
 });

@@ -229,9 +229,10 @@ export class DebugServer implements AsyncDisposable {
   async #world() {
     const { outer, mounted: { pod }, log } = this.#run;
     const { processes, container, env } = this.#options;
-    const [{ Sessions }, { userFiles }, { ProgramSockets }, { prepareWaiting }] = await Promise.all([
+    const [{ Sessions }, { userFiles }, { userProc }, { ProgramSockets }, { prepareWaiting }] = await Promise.all([
       import("../pod/session.ts"),
       import("../pod/user_files.ts"),
+      import("../pod/user_proc.ts"),
       import("../pod/user_sockets.ts"),
       import("../pod/readable.ts"),
     ]);
@@ -247,8 +248,7 @@ export class DebugServer implements AsyncDisposable {
       starter: new Sessions({ processes, log, user }),
       files: userFiles(libc, { user, cwd }),
       user,
-      // What everybody may read of processes, of whatever user krun is.
-      proc: { pids: () => libc.pids(), text: (path: string) => libc.procText(path) },
+      proc: userProc(libc, user),
       isExecutable: (path: string) => sockets.mayExecute(path),
     };
     return { world, sockets };

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { FileFault } from "../core/user_files.ts";
 import {
   bytesOf,
   type Libc,
@@ -101,6 +102,21 @@ export function userBracket(libc: Libc, user: User): (body: () => void) => numbe
       // The kernel clears it with every change of user (PR_SET_DUMPABLE(2const)); krun's files in /proc would belong to root.
       libc.call("prctl", PR_SET_DUMPABLE, dumpable);
     }
+  };
+}
+
+/**
+ * What calls bodies as another user, as {@linkcode userBracket}, or at once where krun is that user itself. It throws
+ * {@linkcode FileFault} where krun may not.
+ */
+export function actingAs(libc: Libc, user: User): <Result>(body: () => Result) => Result {
+  if (sameUser(ownUser(libc), user)) return (body) => body();
+  const enter = userBracket(libc, user);
+  return <Result>(body: () => Result) => {
+    const results: Result[] = [];
+    const errno = enter(() => void results.push(body()));
+    if (errno !== 0) throw new FileFault(errno);
+    return results[0]!;
   };
 }
 

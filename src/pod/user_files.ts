@@ -21,7 +21,7 @@ import {
 } from "../core/user_files.ts";
 import { AT_FDCWD, type Libc, O_NOCTTY, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from "./libc.ts";
 import { ERRNO } from "./libc_files.ts";
-import { ownUser, sameUser, type User, userBracket } from "./user.ts";
+import { actingAs, type User } from "./user.ts";
 import { type Caller, changeOpen, fileSystemOf, statOf, UserOpenFile, UserOpenFolder } from "./user_open_file.ts";
 import { AT_REMOVEDIR, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC, type Place, UserPaths } from "./user_path.ts";
 
@@ -48,18 +48,7 @@ export interface UserFilesOptions {
  */
 export function userFiles(libc: Libc, { user, cwd, ...how }: UserFilesOptions): UserFiles {
   const paths = new UserPaths(libc, { cwd, ...how });
-  const as = sameUser(ownUser(libc), user) ? <Result>(body: () => Result) => body() : bracketOf(libc, user);
-  return new SystemFiles({ libc, paths, as });
-}
-
-function bracketOf(libc: Libc, user: User): Caller["as"] {
-  const enter = userBracket(libc, user);
-  return <Result>(body: () => Result) => {
-    const results: Result[] = [];
-    const errno = enter(() => void results.push(body()));
-    if (errno !== 0) throw new FileFault(errno);
-    return results[0]!;
-  };
+  return new SystemFiles({ libc, paths, as: actingAs(libc, user) });
 }
 
 class SystemFiles implements UserFiles {

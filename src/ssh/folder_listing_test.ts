@@ -17,6 +17,7 @@ class SlowFolder {
     ...systemClock,
     elapsedMs: () => this.seen.read / 100,
     turn: () => (this.seen.turns++, Promise.resolve()),
+    sleep: () => (this.seen.turns++, Promise.resolve()),
   };
   readonly files: UserFiles;
 

@@ -11,7 +11,7 @@ import { SharedTurns } from "./shared_turns.ts";
 function rig() {
   const seen = { turns: 0, elapsedMs: 0, pieces: [] as string[], over: new AbortController() };
   const turn = () => (seen.turns++, Promise.resolve());
-  const clock: Clock = { ...systemClock, elapsedMs: () => seen.elapsedMs += 0.2, turn };
+  const clock: Clock = { ...systemClock, elapsedMs: () => seen.elapsedMs += 0.2, turn, sleep: turn };
   const write = (bytes: Uint8Array) => Promise.resolve(void seen.pieces.push(new TextDecoder().decode(bytes)));
   return { seen, clock, write };
 }

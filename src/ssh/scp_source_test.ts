@@ -147,7 +147,7 @@ Deno.test("serveScp() lets others have their turn while it looks for what a patt
     return Promise.resolve();
   };
   let nowMs = 0;
-  await using served: ServedScp = new ServedScp({ ...systemClock, elapsedMs: () => nowMs += 5, turn });
+  await using served: ServedScp = new ServedScp({ ...systemClock, elapsedMs: () => nowMs += 5, sleep: turn });
   for (let file = 0; file < 20; file++) served.write(`${file}`, "");
   served.begin("scp -t *");
   assert.deepEqual([await served.end, turns], [{ kind: "cut" }, 3]);
@@ -161,7 +161,7 @@ Deno.test("serveScp() lets others have their turn also where it only looks wheth
     if (++turns === end) served.channel.reset();
     return Promise.resolve();
   };
-  await using served: ServedScp = new ServedScp({ ...systemClock, elapsedMs: () => nowMs += 5, turn });
+  await using served: ServedScp = new ServedScp({ ...systemClock, elapsedMs: () => nowMs += 5, sleep: turn });
   for (let file = 0; file < 20; file++) served.write(`${file}`, "");
   assert.deepEqual((await served.serve("scp -f */a/a", "\0")).end, FAILED);
   const all = turns;

@@ -131,3 +131,26 @@ Deno.test("a session is the program's user, whoever krun is, and sees nothing of
   });
   await Deno.remove(home, { recursive: true });
 });
+
+Deno.test("krun's own ps shows what the program's user may see: under hidepid=2 nobody else's processes", async (t) => {
+  // Shells are hidden as well: who has one has the image's ps, or none.
+  const shells = 'for file in /bin/sh /bin/bash; do mount --bind /dev/null "$(realpath $file)"; done; exec "$@"';
+  for (const hidepid of [0, 2]) {
+    await t.step(`hidepid=${hidepid}`, async () => {
+      const script = `mount -t proc -o hidepid=${hidepid} proc /proc && ${shells}`;
+      const under = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
+      await using rig = await SshRig.start({ under, env: { KRUN_RUN_AS: `${USER}` } });
+      const { code, stdout, stderr } = await rig.ssh(["ps"]);
+      assert.equal(code, 0, stderr);
+      const rows = stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/\s+/));
+      assert.deepEqual(
+        rows.filter(([user]) => user === `${USER}`).map(([, , , , , ...command]) => command.join(" ")),
+        ["sleep 3600"],
+      );
+      // A process may always see itself, and krun is who reads.
+      const others = rows.filter(([user, pid]) => user !== `${USER}` && Number(pid) !== rig.krun.pid);
+      assert.equal(others.some(([, pid]) => Number(pid) === Deno.pid), hidepid === 0);
+      if (hidepid === 2) assert.deepEqual(others, []);
+    });
+  }
+});

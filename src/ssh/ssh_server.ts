@@ -22,7 +22,7 @@ import { type Client, dismiss, putOut } from "./farewell.ts";
 import { forwardRights } from "./forward_rights.ts";
 import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
-import { MOST_CONNECTIONS, ServerLimits } from "./server_limits.ts";
+import { ServerLimits } from "./server_limits.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { SessionWorld } from "./session_world.ts";
 import type { Ssh2 } from "./ssh2.ts";
@@ -48,6 +48,8 @@ export interface SshServerOptions {
   readonly idleTimeoutMs: number;
   /** Descriptors that all sessions and forwards together may have open. */
   readonly mostDescriptors: number;
+  /** Connections at once, however far they have come. @default {1024} */
+  readonly mostConnections?: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -95,7 +97,7 @@ class Server implements SshServer {
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
     this.#options = options;
     this.#listeners = listeners;
-    this.#limits = new ServerLimits(options.mostDescriptors);
+    this.#limits = new ServerLimits(options.mostDescriptors, options.mostConnections);
     this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
     const accepting = { admit: (caller: Caller) => this.#admit(caller), over: this.#over.signal, ...options };
     this.#running = [...listeners.map((listener) => acceptAll(listener, accepting)), this.#watch()];
@@ -146,7 +148,7 @@ class Server implements SshServer {
   #admit({ socket, ends }: Caller): void {
     const { log, clock } = this.#options;
     const isPenalized = this.#penalties.isRefused(ends.client.address, clock.elapsedMs());
-    if (isPenalized || this.#isStopping || this.#clients.size >= MOST_CONNECTIONS) {
+    if (isPenalized || this.#isStopping || this.#clients.size >= this.#limits.connections) {
       log.debug("ssh connection refused", { from: ends.client.address, penalized: isPenalized });
       return socket.close();
     }

@@ -4,6 +4,7 @@ import { RawSshClient } from "../../tests/live/raw_ssh_client.ts";
 import { RecordingLog } from "../../tests/recording_log.ts";
 import { waitFor } from "../../tests/wait.ts";
 import { SSH_MESSAGE, sshMessage } from "../core/ssh_messages.ts";
+import { SshOutputBudget } from "../core/ssh_output_budget.ts";
 import { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import { sshString } from "../core/ssh_wire.ts";
 import type { SshChannel } from "./channel.ts";
@@ -49,6 +50,7 @@ class Pair implements AsyncDisposable {
     };
     return new SshConnection(socket, {
       ...{ ssh2: { ...ssh2, Protocol }, hostKeys: [hostKey], clock: new FakeClock(), log: this.log },
+      output: new SshOutputBudget(),
       judge: {
         methods: ["none"],
         judge: () => Promise.resolve({ kind: "allowed", login: "ann" }),

@@ -4,6 +4,7 @@
  * @module
  */
 import { Shares, type TakeShare } from "../core/shares.ts";
+import { SshOutputBudget } from "../core/ssh_output_budget.ts";
 import { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import { Turns, TurnsOfEach } from "../core/turns.ts";
 
@@ -44,6 +45,8 @@ export class ServerLimits {
   readonly reviews = new Turns(MOST_REVIEWS);
   /** Bytes that clients may send before somebody reads them. */
   readonly windows = new SshWindowBudget();
+  /** Bytes that wait for clients to read them. */
+  readonly output = new SshOutputBudget();
   readonly #descriptors: Shares;
   readonly #connections: Shares;
   readonly #sessions = new Shares(MOST_SESSIONS);

@@ -187,6 +187,7 @@ class Server implements SshServer {
           this.#isStopping ? { kind: "refused", free: true } : await judge.judge(request, options),
       },
       welcome: (login) => this.#welcome(client, login),
+      output: this.#limits.output,
       log,
     });
     const client: Client = { connection, ends, sessions: new Set(), shares: new DisposableStack() };

@@ -31,9 +31,15 @@ export interface ServerRig extends AsyncDisposable {
   authorize(lines: string): void;
 }
 
-/** Opens one; `tokens`: whom tokens are shown to. */
+/** Options of {@linkcode openServer}. */
+export interface ServerRigOptions extends Pick<SshServerOptions, "tokens" | "mostConnections"> {
+  /** Who is authorized. @default {ann} */
+  readonly lines?: string;
+}
+
+/** Opens one. */
 export async function openServer(
-  { lines = ANNS_LINE, tokens }: { readonly lines?: string; readonly tokens?: SshServerOptions["tokens"] } = {},
+  { lines = ANNS_LINE, tokens, ...more }: ServerRigOptions = {},
 ): Promise<ServerRig> {
   const ssh2 = await loadSsh2();
   const { key: hostKey } = makeHostKey(ssh2);
@@ -42,7 +48,7 @@ export async function openServer(
   const server = serveSsh({
     ...{ ssh2, clock, log, principals: [], mostDescriptors: 1000, idleTimeoutMs: 0 },
     addresses: [{ hostname: "127.0.0.1", port: 0 }],
-    tokens,
+    ...{ tokens, ...more },
     hostKeys: () => [hostKey],
     authorities: () => authorities,
     // Nobody opens a session here.

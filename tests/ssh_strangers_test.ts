@@ -91,6 +91,36 @@ Deno.test("silent connections, however many, take no place of somebody who has e
   }
 });
 
+Deno.test("whoever has connected before the server stops does not log in after it", async () => {
+  await using rig = await openServer();
+  await using client = await LoginClient.connect(rig.port);
+  rig.server.stop("the program is asked to end");
+  client.offer({ algorithm: "ssh-ed25519", blob: ann.publicKey.blob, sign: (data) => ann.sign(data) });
+  assert.equal((await client.next())[0], SSH_MESSAGE.userauthFailure);
+  assert.deepEqual(rig.log.events, []);
+});
+
+Deno.test("beyond the most connections nobody is let in, and nobody has to go for that", async () => {
+  await using rig = await openServer({ mostConnections: 3 });
+  await using lurkers = new AsyncDisposableStack();
+  const all: { readonly isOver: boolean }[] = [];
+  for (let count = 0; count < 4; count++) all.push(lurkers.use(await lurk(rig.port)));
+  await waitFor("the last one to be refused", () => all[3]!.isOver);
+  assert.deepEqual(all.map(({ isOver }) => isOver), [false, false, false, true]);
+});
+
+Deno.test("one login has half of the connections at most, and is told so by the next one's end", async () => {
+  // A hundred are left for those who have not logged in.
+  await using rig = await openServer({ mostConnections: 104 });
+  await using clients = new AsyncDisposableStack();
+  const all: LoginClient[] = [];
+  for (let count = 0; count < 3; count++) all.push(clients.use(await login(rig.port)));
+  await waitFor("the third one's end", () => all[2]!.isOver);
+  assert.deepEqual(all.map(({ isOver }) => isOver), [false, false, true]);
+  const [ended] = rig.log.lines.filter(({ event }) => event === "ssh connection ended");
+  assert.equal(ended?.fields.reason, "this login has as many connections as are left for all others");
+});
+
 Deno.test("six failures end a connection, and each of them stands in the log", async () => {
   await using rig = await openServer();
   await using client = await LoginClient.connect(rig.port);

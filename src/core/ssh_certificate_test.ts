@@ -208,6 +208,13 @@ Deno.test("parseCertificate(), judgeCertificate() refuse options that are unknow
   assert.match(critical(["force-command", NO_DATA])!, /^it ends before/);
 });
 
+Deno.test("parseCertificate() reads no certificate whose options cannot be read, whoever has signed it", () => {
+  const twice = [["permit-pty", NO_DATA], ["permit-pty", NO_DATA]] as const;
+  for (const options of [{ criticalOptions: twice }, { extensions: twice }]) {
+    assert.throws(() => parseCertificate(certificateBlob({ key, ca, ...options })), SshFormatError);
+  }
+});
+
 Deno.test("judgeCertificate() refuses a source-address that is more than addresses", () => {
   for (const list of ["*", "10.0.0.*", "!10.0.0.5", "10.0.0.1/8", "", "10.0.0.1,", "localhost", "10.0.0.0/33"]) {
     const criticalOptions = [["source-address", sshString(list)]] as const;

@@ -265,6 +265,12 @@ export function forwardedChannelOpen(
   return concatBytes(Uint8Array.of(SSH_MESSAGE.channelOpen), sshString(type), ...numbers, ...rest);
 }
 
+/** SSH_MSG_GLOBAL_REQUEST that asks whether the other side is still there. */
+export function keepAliveRequest(): Uint8Array<ArrayBuffer> {
+  const wantsReply = Uint8Array.of(1);
+  return concatBytes(Uint8Array.of(SSH_MESSAGE.globalRequest), sshString("keepalive@openssh.com"), wantsReply);
+}
+
 /** SSH_MSG_CHANNEL_REQUEST that tells how a program ended; `signal` without `SIG`. */
 export function exitMessage(
   recipient: number,

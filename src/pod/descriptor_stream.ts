@@ -15,6 +15,9 @@ import { readable, stopWaiting, writable } from "./readable.ts";
 /** What a stream holds in memory: as much as there was to read at once so far, within these bounds. */
 const FIRST_BYTES = 4 * 1024, MOST_BYTES = 256 * 1024;
 
+/** What all streams together hold beyond their least sizes; and what each may grow to where nothing of that is left. */
+const ALL_BYTES = 16 * 1024 * 1024, LEAST_BYTES = 16 * 1024;
+
 /** What all streams together move before the event loop has its turn: a tenth of a millisecond of copying. */
 const TURN_BYTES = 256 * 1024;
 
@@ -25,6 +28,7 @@ const PIPE_BYTES = 1024 * 1024, BULK_BYTES = 64 * 1024;
 const TERMINAL_BYTES = 128 * 1024;
 
 let moved = 0;
+let held = 0;
 let nextTurn: Promise<void> | undefined;
 
 /** Resolves in the event loop's next turn where this one has moved enough; `undefined` where it has not. */
@@ -51,6 +55,8 @@ export class DescriptorOutput implements ProcessOutput {
   readonly #kind: DescriptorOptions["kind"];
   #buffer: Bytes = new Uint8Array(0);
   #wanted = FIRST_BYTES;
+  /** Of what all hold. */
+  #held = 0;
   #isAtEnd = false;
   #isDiscarded = false;
   #isClosed = false;
@@ -99,6 +105,7 @@ export class DescriptorOutput implements ProcessOutput {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    held -= this.#held;
     stopWaiting(this.#fd);
     if (this.#kind === "pipe") this.#libc.call("close", this.#fd);
   }
@@ -134,7 +141,12 @@ export class DescriptorOutput implements ProcessOutput {
 
   #grow(): void {
     if (this.#kind === "pipe" && this.#wanted === BULK_BYTES) growPipe(this.#libc, this.#fd);
-    this.#wanted = Math.min(this.#wanted * 4, MOST_BYTES);
+    const wanted = Math.min(this.#wanted * 4, MOST_BYTES);
+    const more = wanted > LEAST_BYTES ? wanted - this.#wanted : 0;
+    if (held + more > ALL_BYTES) return;
+    held += more;
+    this.#held += more;
+    this.#wanted = wanted;
   }
 }
 

@@ -276,6 +276,26 @@ Deno.test("receive() refuses more requests than may wait", async () => {
   await turn();
 });
 
+Deno.test("refuseNew() refuses channels of each kind, and whatever is asked, and what is open goes on", async () => {
+  const { channels, carrier, services } = table();
+  channels.receive(opening("session"));
+  const [session] = services.sessions;
+  channels.refuseNew();
+  carrier.messages();
+  for (const [type, options] of [["session"], ["direct-tcpip", FORWARD]] as const) {
+    channels.receive(opening(type, options));
+  }
+  assert.deepEqual(refusals(carrier), Array(2).fill(CHANNEL_REFUSAL.prohibited));
+  carrier.messages();
+  channels.receive(channelRequest(session!.id, "shell"));
+  channels.receive(globalRequest("tcpip-forward", sshString(""), sshUint32(0)));
+  assert.deepEqual(carrier.messages(), ["channelFailure", "requestFailure"]);
+  await assert.rejects(channels.openForwarded({ kind: "streamlocal", path: new Uint8Array() }));
+  assert.deepEqual([services.sessions.length, services.opened, services.requests], [1, [], []]);
+  channels.receive(concatBytes(sshMessage(SSH_MESSAGE.channelData, session!.id, 1), Uint8Array.of(7)));
+  assert.deepEqual(await session!.read(), Uint8Array.of(7));
+});
+
 Deno.test("receive() refuses what breaks the protocol", () => {
   const { channels, services } = table();
   channels.receive(opening("session"));

@@ -7,9 +7,11 @@
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { DISCONNECT } from "../core/ssh_disconnect.ts";
-import { isSshMessage, SSH_MESSAGE } from "../core/ssh_messages.ts";
+import { isSshMessage, keepAliveRequest, SSH_MESSAGE } from "../core/ssh_messages.ts";
+import type { SshOutputBudget } from "../core/ssh_output_budget.ts";
 import type { LoginStage } from "../core/ssh_strangers.ts";
-import { concatBytes, SshFormatError, sshString } from "../core/ssh_wire.ts";
+import { SshFormatError } from "../core/ssh_wire.ts";
+import { MAX_PACKET } from "./channel.ts";
 import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
 import type { HostKey } from "./host_key.ts";
 import { LoginDialogue, type LoginJudge } from "./login_dialogue.ts";
@@ -24,6 +26,8 @@ export interface SshConnectionOptions<Login> {
   readonly judge: LoginJudge<Login>;
   /** The client has logged in. */
   welcome(login: Login, connection: SshConnection<Login>): ConnectionServices;
+  /** What waits for all clients to read it. While more than its share waits for this one, its channels write nothing. */
+  readonly output: SshOutputBudget;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -33,9 +37,6 @@ export interface SshConnectionOptions<Login> {
  * a client that does not finish an exchange of keys: to that one has to listen.
  */
 const MAX_BACKLOG_BYTES = 4 << 20, MAX_BACKLOG_PACKETS = 1024;
-
-/** While more waits channels write nothing, bytes. */
-const MAX_OUTPUT_BYTES = 1 << 20;
 
 /** How much is read at once, bytes: as much as comes. */
 const READ_BYTES = { least: 16 << 10, most: 256 << 10 };
@@ -64,7 +65,6 @@ export class SshConnection<Login> {
   #lastUsedMs = performance.now();
   #silences = 0;
   readonly #wakers: (() => void)[] = [];
-  #software = "";
   #isBroken = false;
   #hasKeys = false;
   /** Nothing of what the client says counts any more. */
@@ -73,12 +73,11 @@ export class SshConnection<Login> {
   constructor(socket: Deno.Conn, options: SshConnectionOptions<Login>) {
     this.#socket = socket;
     this.#options = options;
-    this.#output = new OutputQueue((bytes) => this.#writeAll(bytes), () => this.cut());
-    const { ssh2, hostKeys } = options;
+    const { ssh2, hostKeys, output: budget } = options;
+    this.#output = new OutputQueue((bytes) => this.#writeAll(bytes), () => this.cut(), { budget });
     this.#transport = new SshTransport({
       ...{ ssh2, hostKeys },
       onWrite: (bytes) => this.#output.push(bytes),
-      onVersion: (software) => void (this.#software = software),
       onService: (service) => this.#serve(service),
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),
@@ -103,11 +102,6 @@ export class SshConnection<Login> {
   /** Aborts when the connection is over, whoever ended it. */
   get over(): AbortSignal {
     return this.#over.signal;
-  }
-
-  /** What the client calls itself. */
-  get software(): string {
-    return this.#software;
   }
 
   /** How many tries to log in have failed. */
@@ -209,16 +203,22 @@ export class SshConnection<Login> {
   }
 
   get #hasRoom(): boolean {
-    const { isExchanging, hasRoom } = this.#transport;
-    return this.over.aborted || (!isExchanging && hasRoom && this.#output.lengthBytes <= MAX_OUTPUT_BYTES);
+    if (this.over.aborted) return true;
+    if (this.#transport.isExchanging || !this.#transport.hasRoom(this.#mostUnderWay)) return false;
+    return this.#output.lengthBytes <= this.#options.output.share;
+  }
+
+  /** Packets that are being encrypted will wait soon: half of a share beside it. */
+  get #mostUnderWay(): number {
+    return this.#options.output.share / 2 / MAX_PACKET;
   }
 
   async #room(): Promise<void> {
     while (this.#transport.isExchanging && !this.over.aborted) {
       await new Promise<void>((resolve) => this.#wakers.push(resolve));
     }
-    await this.#transport.room();
-    await this.#output.room(MAX_OUTPUT_BYTES);
+    await this.#transport.room(this.#mostUnderWay);
+    await this.#output.room(() => this.#options.output.share);
   }
 
   #wake(): void {
@@ -239,7 +239,7 @@ export class SshConnection<Login> {
         throw new SshFormatError("the client does not exchange keys");
       }
       await this.#transport.room(MAX_BACKLOG_PACKETS);
-      await this.#output.room(MAX_BACKLOG_BYTES);
+      await this.#output.room(() => MAX_BACKLOG_BYTES);
       if (count === size) size = Math.min(2 * size, READ_BYTES.most);
       else if (count < size / 4) size = Math.max(size / 2, READ_BYTES.least);
     }
@@ -274,18 +274,12 @@ export class SshConnection<Login> {
   }
 
   async #keepAlive(): Promise<void> {
-    const wantsReply = Uint8Array.of(1);
-    const request = concatBytes(
-      Uint8Array.of(SSH_MESSAGE.globalRequest),
-      sshString("keepalive@openssh.com"),
-      wantsReply,
-    );
     for (;;) {
       await this.#options.clock.sleep(KEEP_ALIVE.everyMs, this.over);
       if (this.over.aborted) return;
       if (!this.isLoggedIn) continue;
       if (++this.#silences > KEEP_ALIVE.times) return this.cut();
-      this.#transport.send(request);
+      this.#transport.send(keepAliveRequest());
     }
   }
 }

@@ -79,3 +79,14 @@ Deno.test("putOut() tells a terminal before the goodbye, once, and its reason is
   await clock.pass(2_000);
   await done;
 });
+
+Deno.test("putOut() ends forwards and files at once, before the goodbye", async () => {
+  const { one, clock, told, log } = client();
+  Object.assign(one, { forwards: { close: () => void told.push("forwards") } });
+  const files = { tell: () => {}, stopFiles: () => void told.push("files") };
+  (one.sessions as Set<unknown>).add(files);
+  putOut(one, { reason: "the key is not authorized", clock, log });
+  assert.deepEqual(told, ["forwards", "files"]);
+  await clock.pass(100);
+  assert.deepEqual(told.slice(2), ["100 goodbye: the key is not authorized"]);
+});

@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { RecordingLog } from "../../tests/recording_log.ts";
+import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
 import type { UserListener, UserSockets } from "../core/user_sockets.ts";
+import type { ForwardTarget } from "./channel_table.ts";
 import { Forwards } from "./forwards.ts";
+
+const { prohibited, connectFailed } = CHANNEL_REFUSAL;
 
 /** Sockets of nobody, whose listeners wait until they are closed. */
 class WaitingSockets implements UserSockets {
   readonly open = new Set<string>();
+  readonly asked: string[] = [];
 
-  connectUnix(): Promise<never> {
+  connectUnix(path: string): Promise<never> {
+    this.asked.push(path);
     return Promise.reject(new Error("nobody listens there"));
   }
 
@@ -110,4 +116,25 @@ Deno.test("Forwards: a port that was found and is listened on already is refused
   assert.equal(await rig.tcp("localhost", 0), false);
   assert.equal(rig.descriptors, descriptors);
   assert.equal(await rig.tcp("other", 0), port);
+});
+
+Deno.test("forward() leads nowhere once close() was called", async () => {
+  using rig = new Rig();
+  const { forwards, sockets } = rig;
+  const target: ForwardTarget = { kind: "direct-streamlocal", path: "/run/socket" };
+  await assert.rejects(forwards.forward(target), { name: "ChannelRefused", reason: connectFailed });
+  forwards.close();
+  await assert.rejects(forwards.forward(target), { reason: prohibited, message: "this connection ends" });
+  assert.deepEqual(sockets.asked, ["/run/socket"]);
+});
+
+Deno.test("forward() leads to no port that is none, whatever is permitted", async () => {
+  using rig = new Rig();
+  const { forwards } = rig;
+  const tcp = (port: number): ForwardTarget => {
+    return { kind: "direct-tcpip", host: "127.0.0.1", port, originHost: "127.0.0.1", originPort: 1 };
+  };
+  for (const port of [0, 65_536, 2 ** 32 - 1]) {
+    await assert.rejects(forwards.forward(tcp(port)), { reason: prohibited }, `${port}`);
+  }
 });

@@ -62,9 +62,9 @@ export class GcmOutput {
     if (isGcm(cipher)) key = await importGcmKey(cipher._encKey, "encrypt");
   }
 
-  /** Whether there is room for another packet. */
-  get hasRoom(): boolean {
-    return this.#underWay < MOST_UNDER_WAY;
+  /** Whether there is room for another packet, so that no more than `most` are under way. */
+  hasRoom(most: number = MOST_UNDER_WAY): boolean {
+    return this.#underWay < most;
   }
 
   /** Resolves when there is room for another packet, or fewer than `most` are under way. */

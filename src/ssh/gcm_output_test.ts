@@ -85,8 +85,8 @@ Deno.test("GcmOutput.room() resolves when fewer packets are under way", async ()
   const cipher = new AtOnce(() => {});
   await output.takeOver(cipher);
   for (let packet = 0; packet < 16; packet++) cipher.encrypt(Buffer.alloc(5_000));
-  assert.equal(output.hasRoom, false);
+  assert.equal(output.hasRoom(), false);
   await output.room();
-  assert.equal(output.hasRoom, true);
+  assert.equal(output.hasRoom(), true);
   await output.emptied();
 });

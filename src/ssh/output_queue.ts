@@ -3,6 +3,9 @@
  *
  * @module
  */
+import type { SshOutputBudget } from "../core/ssh_output_budget.ts";
+import { giveBack } from "../net/given_back.ts";
+
 /** Takes all of the bytes, which are good until it resolves, or rejects. */
 export type WriteAll = (bytes: Uint8Array) => Promise<void>;
 
@@ -16,6 +19,7 @@ const KEPT_BYTES = 16 << 10;
 export class OutputQueue {
   readonly #write: WriteAll;
   readonly #onFault: (cause: unknown) => void;
+  readonly #budget: Pick<SshOutputBudget, "count"> | undefined;
   /** What waits lies in one, while the other one is being written. */
   #next = new Uint8Array();
   #other = new Uint8Array();
@@ -27,9 +31,15 @@ export class OutputQueue {
   #isBroken = false;
   #wakers: (() => void)[] = [];
 
-  constructor(write: WriteAll, onFault: (cause: unknown) => void) {
+  /** @param budget where what waits is counted for all connections */
+  constructor(
+    write: WriteAll,
+    onFault: (cause: unknown) => void,
+    { budget }: { readonly budget?: Pick<SshOutputBudget, "count"> } = {},
+  ) {
     this.#write = write;
     this.#onFault = onFault;
+    this.#budget = budget;
   }
 
   /** How much memory takes what waits, in bytes. */
@@ -44,13 +54,13 @@ export class OutputQueue {
     this.#next.set(bytes, this.#nextBytes);
     this.#nextBytes += bytes.length;
     this.#pieces++;
-    this.#lengthBytes += bytes.length + PIECE_BYTES;
+    this.#count(bytes.length + PIECE_BYTES);
     this.#writing ??= this.#flush();
   }
 
-  /** Resolves when no more than so many bytes of memory wait, or none will ever go out. */
-  async room(limitBytes: number): Promise<void> {
-    while (this.#lengthBytes > limitBytes && !this.#isBroken) {
+  /** Resolves when no more than so many bytes of memory wait, by a limit that may change meanwhile, or none will ever go out. */
+  async room(limitBytes: () => number): Promise<void> {
+    while (this.#lengthBytes > limitBytes() && !this.#isBroken) {
       await new Promise<void>((resolve) => this.#wakers.push(resolve));
     }
   }
@@ -66,6 +76,7 @@ export class OutputQueue {
     if (needed <= this.#next.length) return;
     const larger = new Uint8Array(Math.max(needed, 2 * this.#next.length, 1024));
     larger.set(this.#next.subarray(0, this.#nextBytes));
+    giveBack(this.#next);
     this.#next = larger;
   }
 
@@ -81,18 +92,25 @@ export class OutputQueue {
         this.#break(cause);
         return;
       }
-      this.#lengthBytes -= written.length + pieces * PIECE_BYTES;
+      this.#count(-(written.length + pieces * PIECE_BYTES));
       this.#wake();
     }
-    if (this.#next.length > KEPT_BYTES) this.#next = new Uint8Array();
-    if (this.#other.length > KEPT_BYTES) this.#other = new Uint8Array();
+    if (this.#next.length > KEPT_BYTES) this.#next = emptied(this.#next);
+    if (this.#other.length > KEPT_BYTES) this.#other = emptied(this.#other);
     this.#writing = undefined;
+  }
+
+  #count(bytes: number): void {
+    this.#lengthBytes += bytes;
+    this.#budget?.count(bytes);
   }
 
   #break(cause: unknown): void {
     this.#isBroken = true;
-    this.#next = this.#other = new Uint8Array();
-    this.#nextBytes = this.#lengthBytes = 0;
+    this.#next = emptied(this.#next);
+    this.#other = emptied(this.#other);
+    this.#nextBytes = 0;
+    this.#count(-this.#lengthBytes);
     this.#wake();
     this.#onFault(cause);
   }
@@ -102,4 +120,9 @@ export class OutputQueue {
     this.#wakers = [];
     for (const wake of wakers) wake();
   }
+}
+
+function emptied(memory: Uint8Array): Uint8Array<ArrayBuffer> {
+  giveBack(memory);
+  return new Uint8Array();
 }

@@ -49,9 +49,9 @@ Deno.test("OutputQueue.room() resolves when enough has gone out, not before", as
   const gate = new Gate();
   const queue = new OutputQueue(gate.write, neverFails);
   queue.push(new Uint8Array(1000));
-  await queue.room(2000);
+  await queue.room(() => 2000);
   let hasRoom = false;
-  const room = queue.room(500).then(() => hasRoom = true);
+  const room = queue.room(() => 500).then(() => hasRoom = true);
   await new Promise((resolve) => setTimeout(resolve));
   assert.equal(hasRoom, false);
   gate.open();
@@ -77,14 +77,14 @@ Deno.test("OutputQueue tells of a write that fails once, wakes who waits, and dr
   const causes: unknown[] = [];
   const queue = new OutputQueue(gate.write, (cause) => causes.push(cause));
   queue.push(new Uint8Array(1000));
-  const room = queue.room(0);
+  const room = queue.room(() => 0);
   const fault = new Error("gone");
   await Promise.resolve();
   gate.fail(fault);
   await room;
   await queue.emptied();
   queue.push(new Uint8Array(1000));
-  await queue.room(0);
+  await queue.room(() => 0);
   assert.deepEqual(causes, [fault]);
   assert.equal(gate.written.length, 1);
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import { Shares, type TakeShare } from "../core/shares.ts";
+import { SshOutputBudget } from "../core/ssh_output_budget.ts";
 import { SshWindowBudget } from "../core/ssh_window_budget.ts";
 import { Turns, TurnsOfEach } from "../core/turns.ts";
 
@@ -20,8 +21,7 @@ export interface LoginShare {
 }
 
 /** All connections, and sessions. */
-export const MOST_CONNECTIONS = 1024;
-const MOST_SESSIONS = 1024;
+const MOST_CONNECTIONS = 1024, MOST_SESSIONS = 1024;
 
 /**
  * Connections that have not logged in, and how much of all descriptors they may have where these are few: for each one more one of them
@@ -37,22 +37,27 @@ const MOST_LOOK_UPS = 2;
 
 /** Counts it. */
 export class ServerLimits {
+  /** Connections, however far they have come. */
+  readonly connections: number;
   /** Connections that have not logged in. */
   readonly strangers: number;
   /** Whoever shows a token to the API server takes one. */
   readonly reviews = new Turns(MOST_REVIEWS);
   /** Bytes that clients may send before somebody reads them. */
   readonly windows = new SshWindowBudget();
+  /** Bytes that wait for clients to read them. */
+  readonly output = new SshOutputBudget();
   readonly #descriptors: Shares;
   readonly #connections: Shares;
   readonly #sessions = new Shares(MOST_SESSIONS);
   readonly #lookUps = new TurnsOfEach(MOST_LOOK_UPS);
 
   /** @param mostDescriptors for all of them together */
-  constructor(mostDescriptors: number) {
+  constructor(mostDescriptors: number, connections: number = MOST_CONNECTIONS) {
+    this.connections = connections;
     this.strangers = Math.ceil(Math.min(MOST_STRANGERS, mostDescriptors * STRANGERS_PART));
     this.#descriptors = new Shares(mostDescriptors - this.strangers);
-    this.#connections = new Shares(MOST_CONNECTIONS - this.strangers);
+    this.#connections = new Shares(connections - this.strangers);
   }
 
   /** What somebody takes by, together with all others of that name. */

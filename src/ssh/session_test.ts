@@ -18,6 +18,12 @@ import { Session } from "./session.ts";
 const libc = loadLibc();
 const END = { address: "127.0.0.1", port: 1 };
 
+interface ClientOptions {
+  readonly hasShell?: boolean;
+  readonly descriptors?: number;
+  readonly forcedCommand?: string;
+}
+
 /** A session of a client that a test is. */
 class Client implements AsyncDisposable {
   readonly rig = new SessionRig();
@@ -28,7 +34,7 @@ class Client implements AsyncDisposable {
   readonly session: Session;
   isOver = false;
 
-  constructor({ hasShell = false, descriptors = 10 } = {}) {
+  constructor({ hasShell = false, descriptors = 10, forcedCommand }: ClientOptions = {}) {
     this.budget = fewDescriptors(descriptors);
     const sizes = { peerWindow: 1 << 20, peerMaxPacket: 1 << 20, window: 1 << 20 };
     this.channel = new SshChannel({ carrier: this.carrier, id: 3, peer: 7, ...sizes });
@@ -48,7 +54,7 @@ class Client implements AsyncDisposable {
         files: userFiles(libc, { user, cwd: "/" }),
         isExecutable: () => hasShell,
       },
-      rights: { pty: true },
+      rights: { pty: true, forcedCommand },
       ends: { client: END, server: END },
       clock: systemClock,
       log: this.log,
@@ -127,6 +133,27 @@ for (const hasShell of [true, false]) {
     assert.equal(await client.ended(), "HUP");
   });
 }
+
+Deno.test("whoever is forced a command sends it no signal", async () => {
+  await using client = new Client({ forcedCommand: "/bin/cat" });
+  client.runs("/bin/sleep 3600");
+  await waitFor("the program", () => client.budget.taken === 3);
+  for (const name of ["KILL", "TERM", "USR1"]) assert.equal(client.session.request({ kind: "signal", name }), false);
+  client.types("it goes on");
+  await client.sees(/^it goes on$/);
+  client.channel.peerEnded();
+  assert.equal(await client.ended(), 0);
+});
+
+Deno.test("a terminal that is asked for when the program runs is refused, and nothing is said in its way", async () => {
+  await using client = new Client();
+  client.runs("/bin/cat");
+  assert.equal(client.session.request({ kind: "pty-req", term: "dumb", terminal: TERMINAL }), false);
+  client.session.tell("it ends");
+  client.channel.peerEnded();
+  assert.equal(await client.ended(), 0);
+  assert.equal(client.shown(), "");
+});
 
 Deno.test("a program that is typed at krun's prompt gets signals, and the prompt goes on", async () => {
   await using client = new Client();

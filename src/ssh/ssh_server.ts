@@ -22,7 +22,7 @@ import { type Client, dismiss, putOut } from "./farewell.ts";
 import { forwardRights } from "./forward_rights.ts";
 import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
-import { MOST_CONNECTIONS, ServerLimits } from "./server_limits.ts";
+import { ServerLimits } from "./server_limits.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { P521 } from "./p521.ts";
 import type { SessionWorld } from "./session_world.ts";
@@ -49,6 +49,8 @@ export interface SshServerOptions {
   readonly idleTimeoutMs: number;
   /** Descriptors that all sessions and forwards together may have open. */
   readonly mostDescriptors: number;
+  /** Connections at once, however far they have come. @default {1024} */
+  readonly mostConnections?: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -97,7 +99,7 @@ class Server implements SshServer {
   constructor(options: SshServerOptions, listeners: readonly Deno.TcpListener[]) {
     this.#options = options;
     this.#listeners = listeners;
-    this.#limits = new ServerLimits(options.mostDescriptors);
+    this.#limits = new ServerLimits(options.mostDescriptors, options.mostConnections);
     this.addresses = listeners.map(({ addr: { hostname, port } }) => ({ hostname, port }));
     const accepting = { admit: (caller: Caller) => this.#admit(caller), over: this.#over.signal, ...options };
     this.#running = [...listeners.map((listener) => acceptAll(listener, accepting)), this.#watch()];
@@ -152,7 +154,7 @@ class Server implements SshServer {
   #admit({ socket, ends }: Caller): void {
     const { log, clock } = this.#options;
     const isPenalized = this.#penalties.isRefused(ends.client.address, clock.elapsedMs());
-    if (isPenalized || this.#isStopping || this.#clients.size >= MOST_CONNECTIONS) {
+    if (isPenalized || this.#isStopping || this.#clients.size >= this.#limits.connections) {
       log.debug("ssh connection refused", { from: ends.client.address, penalized: isPenalized });
       return socket.close();
     }
@@ -191,6 +193,7 @@ class Server implements SshServer {
           this.#isStopping ? { kind: "refused", free: true } : await judge.judge(request, options),
       },
       welcome: (login) => this.#welcome(client, login),
+      output: this.#limits.output,
       log,
     });
     const client: Client = { connection, ends, sessions: new Set(), shares: new DisposableStack() };

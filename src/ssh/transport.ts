@@ -28,7 +28,7 @@ export interface SshTransportOptions {
   /** Bytes for the client; good until it returns. */
   onWrite(bytes: Uint8Array): void;
   /** What the client calls itself, as `OpenSSH_9.2p1 Debian-2`. */
-  onVersion(software: string): void;
+  onVersion?(software: string): void;
   /** The client wants to log in, or another service, which is refused. */
   onService(service: string): void;
   /** A message of the layers above, of one byte at least; good until it returns. */
@@ -89,7 +89,7 @@ export class SshTransport {
         this.#hasSaidGoodbye = true;
         this.#fail(error);
       },
-      onHeader: ({ versions: { software }, comments }) => onVersion(comments ? `${software} ${comments}` : software),
+      onHeader: ({ versions: { software }, comments }) => onVersion?.(comments ? `${software} ${comments}` : software),
       onHandshakeComplete: () => this.#exchanged(),
       messageHandlers: {
         SERVICE_REQUEST: (_, service) => onService(service),
@@ -113,9 +113,9 @@ export class SshTransport {
     return this.#protocol._kex?.sessionID ?? new Uint8Array();
   }
 
-  /** Whether it takes another packet now. */
-  get hasRoom(): boolean {
-    return this.#output.hasRoom;
+  /** Whether it takes another packet now, so that no more than `most` are on their way. */
+  hasRoom(most?: number): boolean {
+    return this.#output.hasRoom(most);
   }
 
   /** Resolves when it takes another packet, or fewer than `most` are on their way. */

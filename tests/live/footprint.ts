@@ -53,6 +53,18 @@ export async function holdsAgain(pid: number, before: Footprint): Promise<void> 
   }, { timeoutMs: 20_000 });
 }
 
+/** Waits until a process takes no more memory, nor less. */
+export async function steadyMemory(pid: number): Promise<void> {
+  const LOOKS = 10;
+  let [last, same] = [0, 0];
+  await waitFor("steady memory", () => {
+    const now = residentBytes(pid);
+    same = now === last ? same + 1 : 0;
+    last = now;
+    return same === LOOKS;
+  });
+}
+
 /** Resident memory of a process, bytes. */
 export function residentBytes(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(libc.procText(`/proc/${pid}/status`) ?? "")?.[1]) * 1024;

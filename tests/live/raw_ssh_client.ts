@@ -136,7 +136,7 @@ export class RawSshClient implements AsyncDisposable {
   /** Opens a channel. */
   async open(type: string, options: OpenOptions = {}): Promise<RawChannel> {
     const own = this.ask(type, options);
-    const reader = new SshReader((await this.take(SSH_MESSAGE.channelOpenConfirmation)).subarray(1));
+    const reader = new SshReader((await this.take(SSH_MESSAGE.channelOpenConfirmation, own)).subarray(1));
     assert.equal(reader.uint32(), own);
     return { own, peer: reader.uint32(), window: reader.uint32() };
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { silentLog } from "../../src/core/log.ts";
 import { sshAuthorities } from "../../src/core/ssh_authorities.ts";
+import { SshOutputBudget } from "../../src/core/ssh_output_budget.ts";
 import { SshWindowBudget } from "../../src/core/ssh_window_budget.ts";
 import { systemClock } from "../../src/pod/clock.ts";
 import type { SshChannel } from "../../src/ssh/channel.ts";
@@ -221,6 +222,7 @@ class Rig implements AsyncDisposable {
         hostKeys: [hostKey],
         judge,
         welcome: () => ANY_COMMAND,
+        output: new SshOutputBudget(),
         clock: systemClock,
         log: silentLog,
       };

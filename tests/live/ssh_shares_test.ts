@@ -1,8 +1,9 @@
-/** What one login can take of krun's descriptors and connections: never so much that another one, or krun itself, finds none. */
+/** What one login can take of krun's descriptors, connections and memory: never so much that another one, or krun itself, finds none. */
 import assert from "node:assert/strict";
 import { SSH_MESSAGE } from "../../src/core/ssh_messages.ts";
 import { concatBytes, sshString, sshUint32 } from "../../src/core/ssh_wire.ts";
 import { waitFor } from "../wait.ts";
+import { footprint, residentBytes, steadyMemory } from "./footprint.ts";
 import { RawSshClient } from "./raw_ssh_client.ts";
 import { makeKey, SshRig } from "./ssh_rig.ts";
 
@@ -65,4 +66,36 @@ Deno.test("one login leaves descriptors and connections to others, whatever it t
     await othersWork();
   });
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a hundred connections whose programs nobody reads take little memory together, and who reads gets all of it", async () => {
+  // More than all buffers of the kernel hold; and twice 16 MiB, half of one of them, what programs take, and garbage: 65 to 85. Unbounded it was 229.
+  const [COUNT, BYTES, MOST_GROWTH] = [100, 20_000_000, 128 << 20];
+  await using rig = await SshRig.start();
+  const key = await Deno.readTextFile(rig.key);
+  const read = async () => (await rig.ssh([`head -c ${BYTES} /dev/zero`])).stdout.length;
+  assert.equal(await read(), BYTES);
+  await using stack = new AsyncDisposableStack();
+  const clients = await Promise.all(Array.from({ length: COUNT }, async () => {
+    const client = stack.use(await RawSshClient.connect(rig.port));
+    await client.login(key);
+    return client;
+  }));
+  const sessions = await Promise.all(clients.map((client) => client.openSession({ window: 2 ** 32 - 1 })));
+  const before = residentBytes(rig.krun.pid);
+  for (const [at, client] of clients.entries()) {
+    client.pause();
+    client.request(sessions[at]!, "exec", { rest: [sshString(`exec head -c ${BYTES} /dev/zero`)] });
+  }
+  const heads = () => footprint(rig.krun.pid).processes.filter((name) => name === "head").length;
+  await waitFor("all programs", () => heads() === COUNT);
+  await steadyMemory(rig.krun.pid);
+  const grown = residentBytes(rig.krun.pid) - before;
+  assert.ok(grown < MOST_GROWTH, `${grown} bytes`);
+  assert.equal(await read(), BYTES);
+  const [first] = clients;
+  first!.resume();
+  assert.deepEqual(await first!.exited(), { status: 0 });
+  assert.equal(first!.output.length, BYTES);
+  assert.equal(heads(), COUNT - 1);
 });

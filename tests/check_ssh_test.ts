@@ -240,6 +240,11 @@ Deno.test("a start that asks for an ssh server which nobody may log in to says s
     const [told] = await startWarnings({ SSH_AUTH: `ssh-ed25519 ${KEY}`, KRUN_SSH: "no-such-name.invalid:0" });
     assert.match(told ?? "", / hint="set KRUN_SSH to an address of this machine, as 127\.0\.0\.1:15022, or 0/);
   });
+  await t.step("an SSH_AUTH that is empty, as of a file that is not there", async () => {
+    const told = "SSH_AUTH is set and empty, so it lets nobody in: give it a public key, or unset it";
+    assert.deepEqual(await startWarnings({ ...alone, SSH_AUTH: "" }), [told]);
+    assert.deepEqual((await checked({ SSH_AUTH: "" })).warnings, [told]);
+  });
   await t.step("nothing, where nothing asks for one, or KRUN_SSH for none", async () => {
     assert.deepEqual(await startWarnings(alone, { sees: /program started/ }), []);
     assert.deepEqual(await startWarnings({ ...alone, KRUN_SSH: "-" }, { sees: /program started/ }), []);

@@ -28,7 +28,7 @@ class Client implements AsyncDisposable {
   readonly session: Session;
   isOver = false;
 
-  constructor({ hasShell = false, descriptors = 10 } = {}) {
+  constructor({ hasShell = false, descriptors = 10, pty = true } = {}) {
     this.budget = fewDescriptors(descriptors);
     const sizes = { peerWindow: 1 << 20, peerMaxPacket: 1 << 20, window: 1 << 20 };
     this.channel = new SshChannel({ carrier: this.carrier, id: 3, peer: 7, ...sizes });
@@ -48,7 +48,7 @@ class Client implements AsyncDisposable {
         files: userFiles(libc, { user, cwd: "/" }),
         isExecutable: () => hasShell,
       },
-      rights: { pty: true },
+      rights: { pty },
       ends: { client: END, server: END },
       clock: systemClock,
       log: this.log,
@@ -98,6 +98,29 @@ class Client implements AsyncDisposable {
     await this.rig[Symbol.asyncDispose]();
   }
 }
+
+Deno.test("what is refused of a session is told in the log, once of each kind", async () => {
+  await using client = new Client({ pty: false });
+  for (let round = 0; round < 3; round++) {
+    const types = ["auth-agent-req@openssh.com", "x11-req", "made-up@example.com"];
+    for (const type of types) assert.equal(client.session.request({ kind: "unknown", type }), false);
+    assert.equal(client.session.request({ kind: "pty-req", term: "dumb", terminal: TERMINAL }), false);
+    assert.equal(client.session.request({ kind: "subsystem", name: `bogus${round}` }), false);
+    client.session.request({ kind: "env", name: "SECRET", value: "x" });
+  }
+  assert.deepEqual(client.log.lines.map(({ event, fields: { request } }) => `${event}: ${request}`), [
+    "ssh request refused: auth-agent-req@openssh.com",
+    "ssh request refused: x11-req",
+    "ssh request refused: pty-req",
+    "ssh request refused: subsystem",
+  ]);
+  assert.deepEqual(client.log.lines.map(({ fields }) => fields.reason), [
+    "krun forwards no agent",
+    "krun forwards no X11",
+    "this login may have no terminal",
+    'there is no subsystem "bogus0"',
+  ]);
+});
 
 for (const hasShell of [true, false]) {
   const where = hasShell ? "a shell" : "no shell";

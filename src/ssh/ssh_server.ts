@@ -195,7 +195,8 @@ class Server implements SshServer {
     client.shares.dispose();
     this.#clients.delete(client);
     if (client.login) log.info("ssh logout", client.login.who);
-    else if (connection.failures > 0) this.#penalize(ends.client.address);
+    else judge.gone();
+    if (!client.login && connection.failures > 0) this.#penalize(ends.client.address);
   }
 
   #penalize(address: string): void {

@@ -197,3 +197,10 @@ Deno.test("what krun has itself and what there is not are answered without a she
     assert.match(client.shown(), shown);
   }
 });
+
+Deno.test("without a shell a program is not started for a command that has an operator, and its output says why", async () => {
+  await using client = new Client();
+  client.runs("/bin/echo a && /bin/echo b");
+  assert.equal(await client.ended(), 2);
+  assert.match(client.shown(), /^krun: "&&" is a shell's, and this image has none: /);
+});

@@ -72,7 +72,7 @@ Deno.test("connectUnix() and listenUnix() say why not", async () => {
   await assert.rejects(sockets.connectUnix(path), { message: "there is no such file" });
   Deno.writeTextFileSync(path, "");
   await assert.rejects(sockets.connectUnix(path), { message: "nobody listens there" });
-  assert.throws(() => sockets.listenUnix(path), { message: "there is a file already" });
+  assert.throws(() => sockets.listenUnix(path), { message: "there is a file already: remove it first" });
   await assert.rejects(sockets.connectUnix(`${path}\0`), { message: "that is no path of a socket" });
   await assert.rejects(sockets.connectUnix(""), { message: "that is no path of a socket" });
   assert.throws(() => sockets.listenUnix(`/${"x".repeat(107)}`), { message: "the path is longer than 107 bytes" });

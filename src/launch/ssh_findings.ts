@@ -65,8 +65,8 @@ export async function sshFindings(
   ];
   const isMissed = unreadable !== undefined && !failures.some(({ error }) => error === unreadable);
   const warnings = [...authorities.warnings, ...barred, ...isMissed ? [unreadable.message] : []];
-  const opens = authorities.authorized.length > 0 || takesTokens;
-  if (!opens) return { findings: noServer(standing), warnings, failures };
+  // A start opens one for a key that lets nobody in, too: of what it is for there is none.
+  if (logins.length === 0 && !takesTokens) return { findings: noServer(standing), warnings, failures };
   const served = await serverFindings(outer, standing);
   return {
     findings: served.findings,
@@ -110,12 +110,19 @@ async function readSecret(
 }
 
 /** The row of a server that would not open, where anything could ask for one. */
-function noServer({ plan, ssh, secret, unreadable }: Standing): Finding[] {
+function noServer({ plan, ssh, secret, unreadable, authorities }: Standing): Finding[] {
+  if (hasUnreadableList(authorities)) return [{ what: "ssh server", value: "none", because: UNREADABLE_LIST }];
   const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
   const asked = sshAskedBy(ssh);
   if (asked === undefined && !plan.cluster) return [];
   const isAlone = asked === undefined && !secret;
   return [{ what: "ssh server", value: "none", because: isAlone ? ofSecret : `${ofSettings(ssh)}; ${ofSecret}` }];
+}
+
+const UNREADABLE_LIST = `key "revoked_keys" of Secret "${SSH_SECRET}" cannot be read`;
+
+function hasUnreadableList({ revocations }: SshAuthorities): boolean {
+  return revocations.some((list) => "everythingBecause" in list);
 }
 
 function ofSettings({ authorizedKeys }: SshSettings): string {
@@ -141,11 +148,9 @@ function loginFailures(standing: Standing): StartFailure[] {
     authorities.authorized.length + authorities.warnings.length > 0;
   const isKnown = !unreadable || ssh.authorizedKeys !== undefined;
   if (hasOthers || !isAsked || !isKnown) return failures;
-  const unreadableList = authorities.revocations.some((list) => "everythingBecause" in list);
+  const unreadableList = hasUnreadableList(authorities);
   const ofSecret = unreadable ? unreadText(unreadable) : secret ? `Secret ${SSH_SECRET} has none` : noSecret(plan);
-  const found = unreadableList
-    ? `key "revoked_keys" of Secret "${SSH_SECRET}" cannot be read`
-    : `${ofSettings(ssh)}, and ${ofSecret}`;
+  const found = unreadableList ? UNREADABLE_LIST : `${ofSettings(ssh)}, and ${ofSecret}`;
   const error = new KrunError(
     "SettingInvalid",
     `Cannot let anybody log in by ssh: ${found}`,

@@ -83,6 +83,12 @@ Deno.test("krun --check refuses a secretKeyRef to a missing key", () =>
       }),
   }));
 
+Deno.test("krun --check refuses a base that is a file, and says that it is one", () =>
+  refused({
+    env: { MESH_BASE_DIR: "/etc/passwd", K8S_SECRET_db: "/elsewhere" },
+    says: /Cannot use base folder "\/etc\/passwd": open "\/etc\/passwd": it is no folder/,
+  }));
+
 Deno.test("krun --check refuses two mounts at one path", () =>
   refused({
     env: { K8S_SECRET_db: "./same", K8S_CM_app: "./same" },

@@ -1,29 +1,7 @@
 /** What `--check` says of the debug SSH server, and a start of one that nobody may log in to. */
 import assert from "node:assert/strict";
-import type { CheckReport } from "../src/launch/check_report.ts";
+import { checked, KEY, startWarnings } from "./ssh_check_rig.ts";
 import { Workspace } from "./workspace.ts";
-
-const KEY = "AAAAC3NzaC1lZDI1NTE5AAAAICEkhcWy9dA8bDAMec9JyAKgRk7/q2xTLqGB+em6Y5PU";
-
-/** The rows about it, the warnings, and what keeps somebody from coming in. */
-async function checked(
-  settings: Record<string, string>,
-  secret?: Record<string, string>,
-): Promise<{ rows: string[] } & Pick<CheckReport, "warnings" | "problems">> {
-  await using workspace = await Workspace.create();
-  if (secret) await workspace.put({ kind: "Secret", name: "sshdebug", stringData: secret });
-  const ofCluster = { KRUN_MANIFESTS: workspace.manifests, WORKLOAD_NAMESPACE: "shop" };
-  const env = secret ? { ...settings, ...ofCluster } : settings;
-  const { code, stdout, stderr } = await workspace.run({ args: ["--check=json", "--", "/bin/sh"], env });
-  const { ok, starts, findings, warnings, problems } = JSON.parse(stdout) as CheckReport;
-  assert.equal(starts, true, stdout + stderr);
-  assert.equal(ok, problems.length === 0);
-  assert.equal(code, ok ? 0 : 1, stderr);
-  const rows = findings.filter(({ what }) => what.startsWith("ssh ")).map((f) =>
-    `${f.what}: ${f.value} (${f.because})`
-  );
-  return { rows, warnings, problems };
-}
 
 Deno.test("krun --check says where the ssh server would listen, and who would be let in", async (t) => {
   await t.step("by SSH_AUTH, on all addresses", async () => {
@@ -69,7 +47,7 @@ Deno.test("krun --check says where the ssh server would listen, and who would be
     );
   });
   await t.step("a host key of the Secret that is none", async () => {
-    const { rows, warnings } = await checked({ SSH_AUTH: `ssh-ed25519 ${KEY}` }, { id_rsa: "no key" });
+    const { rows, warnings } = await checked({ SSH_AUTH: `ssh-ed25519 ${KEY}` }, { secret: { id_rsa: "no key" } });
     assert.match(rows.at(-1)!, /^ssh host key: none yet /);
     assert.match(warnings.join(), /key "id_rsa" of Secret "sshdebug" is not used as a host key: it is no private key/);
   });
@@ -140,7 +118,7 @@ Deno.test("krun --check is not ok where a server is asked for and nobody may log
   });
   await t.step("a key and an authority that are revoked", async () => {
     const secret = { authorized_keys: SSH_AUTH, ca_team: SSH_AUTH, revoked_keys: SSH_AUTH };
-    const { rows, problems, warnings } = await checked({}, secret);
+    const { rows, problems, warnings } = await checked({}, { secret });
     assert.deepEqual(problems, [nobody("SSH_AUTH is not set, and Secret sshdebug has none")]);
     assert.deepEqual(rows, ["ssh server: none (SSH_AUTH is not set; Secret sshdebug has none)"]);
     assert.deepEqual(
@@ -151,7 +129,7 @@ Deno.test("krun --check is not ok where a server is asked for and nobody may log
     );
   });
   await t.step("a list of revoked keys that cannot be read", async () => {
-    const { rows, problems } = await checked({ SSH_AUTH }, { revoked_keys: "serial: seven" });
+    const { rows, problems } = await checked({ SSH_AUTH }, { secret: { revoked_keys: "serial: seven" } });
     assert.deepEqual(problems, [
       'Cannot let anybody log in by ssh: key "revoked_keys" of Secret "sshdebug" cannot be read ' +
       "(asked for by SSH_AUTH); correct it, or take it away",
@@ -219,28 +197,19 @@ Deno.test("krun --check says whether the ssh server could listen, and who has it
 });
 
 Deno.test("a start that asks for an ssh server which nobody may log in to says so once, and what to set", async (t) => {
-  /** The warnings of a start. */
-  const warnings = async (env: Record<string, string>, isAskedFor: boolean) => {
-    await using workspace = await Workspace.create();
-    await using krun = workspace.start({ args: ["--", "/bin/sleep", "1000"], env: { KRUN_LOG: "debug", ...env } });
-    await krun.sees("stderr", isAskedFor ? / warn / : /program started/);
-    krun.kill("SIGTERM");
-    const { stderr } = await krun.end;
-    return stderr.split("\n").filter((line) => / warn /.test(line)).map((line) => line.replace(/^.* warn /, ""));
-  };
   const nobody = "no ssh server: there is nobody who may log in";
   const alone = { KRUN_MANIFESTS: "", WORKLOAD_NAMESPACE: "" };
   await t.step("KRUN_SSH without a cluster", async () => {
     const hint = 'hint="give SSH_AUTH a public key"';
-    assert.deepEqual(await warnings({ ...alone, KRUN_SSH: "127.0.0.1:0" }, true), [`${nobody} ${hint}`]);
+    assert.deepEqual(await startWarnings({ ...alone, KRUN_SSH: "127.0.0.1:0" }), [`${nobody} ${hint}`]);
   });
   await t.step("KRUN_SSH with one", async () => {
     const hint = 'hint="give SSH_AUTH a public key, or Secret sshdebug one"';
-    assert.deepEqual(await warnings({ KRUN_SSH: "127.0.0.1:0" }, true), [`${nobody} ${hint}`]);
+    assert.deepEqual(await startWarnings({ KRUN_SSH: "127.0.0.1:0" }), [`${nobody} ${hint}`]);
   });
   await t.step("tokens, and nobody who could review one", async () => {
     const rbac = { KRUN_SSH_RBAC: "true", KRUN_SSH: "127.0.0.1:0" };
-    const [ofTokens = "", ...others] = await warnings(rbac, true);
+    const [ofTokens = "", ...others] = await startWarnings(rbac);
     assert.match(
       ofTokens,
       /^no tokens are taken by ssh reason="Cannot take tokens by ssh: .*" hint="unset KRUN_MANIFESTS, /,
@@ -249,14 +218,14 @@ Deno.test("a start that asks for an ssh server which nobody may log in to says s
   });
   await t.step("a key that is there, and can let nobody in", async () => {
     const key = `expiry-time="20200101" ssh-ed25519 ${KEY}`;
-    const [ofKey = "", ...others] = await warnings({ SSH_AUTH: key, KRUN_SSH: "127.0.0.1:0" }, true);
+    const [ofKey = "", ...others] = await startWarnings({ SSH_AUTH: key, KRUN_SSH: "127.0.0.1:0" });
     assert.match(ofKey, /^an ssh key is not used reason="line 1 of SSH_AUTH lets nobody in: it expired at 2020-/);
     assert.deepEqual(others, [`${nobody} hint="give SSH_AUTH a public key, or Secret sshdebug one"`]);
   });
   await t.step("an address that another program has: who, and that it is tried again", async () => {
     using holder = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const address = `127.0.0.1:${holder.addr.port}`;
-    const [told = "", ...others] = await warnings({ SSH_AUTH: `ssh-ed25519 ${KEY}`, KRUN_SSH: address }, true);
+    const [told = "", ...others] = await startWarnings({ SSH_AUTH: `ssh-ed25519 ${KEY}`, KRUN_SSH: address });
     assert.equal(
       told,
       `the ssh server cannot be had at ${address} reason="Cannot listen on ${address} for KRUN_SSH: another program has ` +
@@ -266,12 +235,17 @@ Deno.test("a start that asks for an ssh server which nobody may log in to says s
     assert.deepEqual(others, []);
   });
   await t.step("a name that has no address", async () => {
-    const [told] = await warnings({ SSH_AUTH: `ssh-ed25519 ${KEY}`, KRUN_SSH: "no-such-name.invalid:0" }, true);
+    const [told] = await startWarnings({ SSH_AUTH: `ssh-ed25519 ${KEY}`, KRUN_SSH: "no-such-name.invalid:0" });
     assert.match(told ?? "", / hint="set KRUN_SSH to an address of this machine, as 127\.0\.0\.1:15022, or 0/);
   });
+  await t.step("an SSH_AUTH that is empty, as of a file that is not there", async () => {
+    const told = "SSH_AUTH is set and empty, so it lets nobody in: give it a public key, or unset it";
+    assert.deepEqual(await startWarnings({ ...alone, SSH_AUTH: "" }), [told]);
+    assert.deepEqual((await checked({ SSH_AUTH: "" })).warnings, [told]);
+  });
   await t.step("nothing, where nothing asks for one, or KRUN_SSH for none", async () => {
-    assert.deepEqual(await warnings(alone, false), []);
-    assert.deepEqual(await warnings({ ...alone, KRUN_SSH: "-" }, false), []);
+    assert.deepEqual(await startWarnings(alone, { sees: /program started/ }), []);
+    assert.deepEqual(await startWarnings({ ...alone, KRUN_SSH: "-" }, { sees: /program started/ }), []);
   });
 });
 

@@ -15,9 +15,9 @@ export interface WordPart {
   readonly isExpanded: boolean;
 }
 
-/** The words of a line; `undefined` when a quote does not end. */
-export function commandWords(line: string): string[] | undefined {
-  return quotedWords(line)?.map((parts) => parts.map(({ text }) => text).join(""));
+/** A word without its quotes. */
+export function textOfWord(parts: readonly WordPart[]): string {
+  return parts.map(({ text }) => text).join("");
 }
 
 /** The words of a line with what of them was quoted; `undefined` when a quote does not end. */
@@ -38,6 +38,21 @@ export function quotedWords(line: string): WordPart[][] | undefined {
     (word ??= []).push({ text, isQuoted: plain === undefined, isExpanded });
   }
   return word === undefined ? words : [...words, word];
+}
+
+/**
+ * What of a line only a shell can do, the first of it as it was written: an operator that is not quoted, or `NAME=` before a command
+ * (POSIX, sections 2.9.1 and 2.10.2); `undefined` where there is none.
+ */
+export function shellSyntax(words: readonly (readonly WordPart[])[]): string | undefined {
+  const [first] = words[0] ?? [];
+  const assignment = first?.isQuoted === false ? /^[A-Za-z_]\w*=/.exec(first.text) : null;
+  if (assignment) return assignment[0];
+  for (const { text, isQuoted } of words.flat()) {
+    const operator = isQuoted ? null : /&&|\|\||>>|<<|[;|&<>]/.exec(text);
+    if (operator) return operator[0];
+  }
+  return undefined;
 }
 
 /** A word as a line of words shows it, so that it can be typed again. */

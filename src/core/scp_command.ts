@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { quotedWords, type WordPart } from "./command_words.ts";
+import { quotedWords, textOfWord, type WordPart } from "./command_words.ts";
 import { patternOfText } from "./path_pattern.ts";
 
 /** A path as a shell would take it. */
@@ -35,8 +35,8 @@ export interface ScpCommand {
 export function parseScpCommand(line: string): ScpCommand | undefined {
   if (/[\r\n\0]/.test(line)) return undefined;
   const [program, ...words] = quotedWords(line) ?? [];
-  if (program === undefined || textOf(program) !== "scp" || words.some(needsShell)) return undefined;
-  const texts = words.map(textOf);
+  if (program === undefined || textOfWord(program) !== "scp" || words.some(needsShell)) return undefined;
+  const texts = words.map(textOfWord);
   const end = texts.findIndex((text) => text === "--" || !/^-./s.test(text));
   const paths = end < 0 ? [] : words.slice(texts[end] === "--" ? end + 1 : end);
   const options = texts.slice(0, Math.max(0, end));
@@ -52,8 +52,15 @@ export function parseScpCommand(line: string): ScpCommand | undefined {
   };
 }
 
-function textOf(word: readonly WordPart[]): string {
-  return word.map(({ text }) => text).join("");
+/**
+ * What of such a command only a shell can do, as it was written, where that is why {@linkcode parseScpCommand} does not read it; `undefined`
+ * for any other command.
+ */
+export function unexpandedInScp(line: string): string | undefined {
+  const [program, ...words] = quotedWords(line) ?? [];
+  const isFarSide = words.some((word) => /^-[vrpdq]*[tf]/.test(textOfWord(word)));
+  if (program === undefined || textOfWord(program) !== "scp" || !isFarSide) return undefined;
+  return words.filter(needsShell).map(textOfWord)[0];
 }
 
 /** Operators, comments and expansions (POSIX, sections 2.2 and 2.3). */

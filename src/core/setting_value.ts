@@ -80,13 +80,14 @@ export function readListenAddress(
   { env, text }: SettingText,
   example = "127.0.0.1:15099",
 ): { hostname: string; port: number } {
-  const [, bracketed, plain, port] = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const [, bracketed, plain, port] = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/[\]]+)):(\d+)$/.exec(text) ?? [];
   const hostname = bracketed ?? plain;
   if (hostname === "*") {
     throw settingInvalid(env, `${quoted(text)} names no address; all of them are 0.0.0.0, or [::]`, `0.0.0.0:${port}`);
   }
   if (hostname === undefined || Number(port) > 65535) {
-    throw settingInvalid(env, `${quoted(text)} is not address:port`, example);
+    const tooLarge = hostname === undefined ? "" : ": its port is above 65535";
+    throw settingInvalid(env, `${quoted(text)} is not address:port${tooLarge}`, example);
   }
   return { hostname, port: Number(port) };
 }

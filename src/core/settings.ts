@@ -33,7 +33,7 @@ import type { SettingText } from "./setting_value.ts";
 import { SETTINGS } from "./settings_table.ts";
 import type { SettingName, SettingPrefix } from "./settings_table.ts";
 import { FORWARDED, signalName, signalNumber } from "./signals.ts";
-import { readSsh, type SshSettings } from "./ssh_settings.ts";
+import { readSsh, type SshSettings, sshWarnings } from "./ssh_settings.ts";
 import { isTrafficDirector } from "./traffic_director.ts";
 import { portsBehind, type TunnelSetting, undeclaredPort } from "./tunnel.ts";
 import { unknownSettings } from "./unknown_settings.ts";
@@ -224,6 +224,7 @@ export function parseSettings(env: Env): Settings {
     ...answerReserved(text, passEnv),
     ...passEnvWarnings(passEnv, env),
     ...referenceWarnings(references, env),
+    ...sshWarnings(settings.ssh, env),
     ...unknownSettings(variables.names),
   );
   return { ...settings, warnings };

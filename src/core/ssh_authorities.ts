@@ -65,7 +65,9 @@ export function sshAuthorities(
         );
       }
     } else if (/^id_[a-z0-9_]+$/.test(name)) hostKeys.push({ name, text });
-    else warnings.push(`${where} is none that krun knows: authorized_keys, authorized_key_*, ca_*, revoked_keys, id_*`);
+    else {warnings.push(
+        `${where} is none that krun knows: authorized_keys, authorized_key_*, ca_*, SSHCA_PUB, revoked_keys, id_*`,
+      );}
   }
   return { authorized, revocations, hostKeys, warnings };
 }

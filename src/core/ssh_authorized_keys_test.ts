@@ -41,7 +41,12 @@ Deno.test("parseAuthorizedKeys() takes every type of key", () => {
 
 Deno.test("parseAuthorizedKeys() refuses a line with its reason, and takes the others", () => {
   const lines: readonly (readonly [string, string])[] = [
-    [`environment="A=b" ${KEY}`, 'its option "environment" is not one that krun honours'],
+    [`environment="A=b" ${KEY}`, 'its option "environment" is not one that krun honours (docs/ssh.md has all)'],
+    [`command=ls ${KEY}`, 'the value of its option "command" wants double quotes, as command="..."'],
+    [
+      `no-ptty ${KEY}`,
+      'its option "no-ptty" is not one that krun honours; the nearest that it does is no-pty (docs/ssh.md has all)',
+    ],
     [`command="a ${KEY}`, "a quote in its options has no end"],
     [`ssh-dss AAAAB3NzaC1kc3M=`, 'keys of type "ssh-dss" are not taken'],
     [`ssh-ed25519 ${publicKey.base64.slice(4)}`, "it is no line of a key, as: ssh-ed25519 AAAA... name"],

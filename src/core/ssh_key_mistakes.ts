@@ -66,6 +66,9 @@ function decodedText(text: string): string {
   }
 }
 
+/** Options before a key, of which one has a value without quotes; which, where it is not cut off. */
+const UNQUOTED_VALUE = /^(?:[\w-]+(?:="(?:[^"\\]|\\.)*")?,)*([a-z-]{1,32})=(?!")/i;
+
 /** What a line is that cannot be read as one of a key; `undefined` where it looks like nothing else. */
 export function mistakenLine(line: string): string | undefined {
   if (/^["'`]/.test(line) && SECOND_KEY.test(line.slice(1))) return "the key is in quotes: give it without them";
@@ -74,6 +77,8 @@ export function mistakenLine(line: string): string | undefined {
     return "it is the name of a file: give what is in it";
   }
   if (/^AAAA[\w+/]+=*(?:\s|$)/.test(line)) return "the type before the key is missing, as: ssh-ed25519 AAAA... name";
+  const [, option] = SECOND_KEY.test(line) ? UNQUOTED_VALUE.exec(line) ?? [] : [];
+  if (option !== undefined) return `the value of its option "${option}" wants double quotes, as ${option}="..."`;
   if (/AAAA[\w+/]+=*\\n/.test(line)) return "it has a backslash and an n where the line is to end";
   return undefined;
 }

@@ -24,6 +24,28 @@ Deno.test("sortKeyText() leaves lines of keys as they are, and never says anythi
   }));
 });
 
+Deno.test("mistakenLine() knows a value that has no quotes, wherever the option stands", () => {
+  const key = "ssh-ed25519 AAAAC3Nz ann";
+  for (
+    const [line, option] of [
+      [`command=ls ${key}`, "command"],
+      [`command=ls -l ${key}`, "command"],
+      [`no-pty,command="a,b=\\"c\\"",from=10.0.0.1 ${key}`, "from"],
+      [`expiry-time= ${key}`, "expiry-time"],
+      [`command='ls' ${key}`, "command"],
+    ] as const
+  ) {
+    assert.equal(
+      mistakenLine(line),
+      `the value of its option "${option}" wants double quotes, as ${option}="..."`,
+      line,
+    );
+  }
+  for (const line of [`command="a=b" ${key}`, `restrict,command="x" ${key}`, "command=ls", `restrict ${key} a=b`]) {
+    assert.equal(mistakenLine(line), undefined, line);
+  }
+});
+
 Deno.test("mistakenLine() knows nothing of a line that looks like nothing else", () => {
   for (
     const line of ["", "ssh-ed25519 AAAA", "restrict", "# x", "/+ab", 'command="a.pub" ssh-rsa AAAA', "AAAA", "no key"]

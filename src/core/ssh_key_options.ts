@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { nearestName } from "./nearest_name.ts";
 import { addressPatternsFault } from "./ssh_address_pattern.ts";
 import { type ForwardPermit, parsePermitListen, parsePermitOpen, permitText } from "./ssh_forward_permit.ts";
 import { SshFormatError } from "./ssh_wire.ts";
@@ -102,9 +103,7 @@ export function parseKeyOptions(text: string, defaults: SshKeyOptions = NO_KEY_O
   for (const { name, value } of splitOptions(text)) {
     const key = name.toLowerCase();
     const change = value === undefined ? own(FLAGS, key) : own(VALUES, key);
-    if (change === undefined) {
-      throw new SshFormatError(`its option ${JSON.stringify(name)} is not one that krun honours`);
-    }
+    if (change === undefined) throw new SshFormatError(optionFault(name, key));
     try {
       options = { ...options, ...typeof change === "function" ? change(value!, options) : change };
     } catch (cause) {
@@ -116,6 +115,17 @@ export function parseKeyOptions(text: string, defaults: SshKeyOptions = NO_KEY_O
     throw new SshFormatError('its option "principals" is one for a CA, and "cert-authority" is not there');
   }
   return options;
+}
+
+/** Why an option is none. It may be one of the others, those with a value and those without. */
+function optionFault(name: string, key: string): string {
+  const option = `its option ${JSON.stringify(name)}`;
+  if (Object.hasOwn(FLAGS, key)) return `${option} takes no value`;
+  if (Object.hasOwn(VALUES, key)) return `${option} wants a value, as ${key}="..."`;
+  // Longer than any of them; to compare takes time with each letter.
+  const nearest = key.length > 32 ? undefined : nearestName(key, [...Object.keys(FLAGS), ...Object.keys(VALUES)]);
+  const instead = nearest === undefined ? "" : `; the nearest that it does is ${nearest}`;
+  return `${option} is not one that krun honours${instead} (docs/ssh.md has all)`;
 }
 
 /**

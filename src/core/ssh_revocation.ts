@@ -83,7 +83,7 @@ function parseRevocationText(text: string): RevocationList {
     const line = written.replace(/#.*$/s, "").trim();
     if (line === "") continue;
     try {
-      const [, kind = "", value = ""] = /^(serial|id|hash|key|sha1|sha256):\s*(.*)$/is.exec(line) ?? ["", "", line];
+      const { kind, value } = revocationLine(line);
       if (/^serial$/i.test(kind)) everyCa.ranges.push(serialRange(value));
       else if (/^id$/i.test(kind)) everyCa.keyIds.add(value);
       else if (/^hash$/i.test(kind)) list.sha256.add(fingerprintIn(value));
@@ -94,6 +94,24 @@ function parseRevocationText(text: string): RevocationList {
     }
   }
   return { ...list, certificates };
+}
+
+/** What a line may begin with. */
+const KINDS = ["serial", "id", "key", "sha1", "sha256", "hash"];
+
+/** A line's first word, which is empty for a key alone, and the rest. @throws {SshFormatError} for a word that is none */
+function revocationLine(line: string): { readonly kind: string; readonly value: string } {
+  const [, kind = "", value = line] = /^([\w-]+):\s*(.*)$/s.exec(line) ?? [];
+  const word = kind.toLowerCase();
+  if (kind !== "" && !KINDS.includes(word)) {
+    throw new SshFormatError(`${JSON.stringify(kind.slice(0, 64))} is none of ${KINDS.join(", ")}`);
+  }
+  if (/^(?:(?:key|sha1|sha256):\s*)?SHA256:[\w+/]{43}=?$/i.test(line)) {
+    throw new SshFormatError(
+      'a fingerprint is revoked by "hash: SHA256:..."; key, sha1 and sha256 want the public key',
+    );
+  }
+  return { kind, value };
 }
 
 /** Where a line's key goes to. */

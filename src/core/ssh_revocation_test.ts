@@ -57,6 +57,8 @@ Deno.test("parseRevokedKeys() reads a text as ssh-keygen does: spaces, remarks, 
   assert.notEqual(because(` \tSERIAL:\t7 # bad\r\n`), undefined);
   assert.notEqual(because(`id:somebody`), undefined);
   assert.equal(because(`id: somebod`), undefined);
+  const keyId = sshFingerprint(key.publicKey.blob);
+  assert.match(because(`id: ${keyId}`, certificate({ keyId })) ?? "", /^the certificate's id /);
   assert.notEqual(because("serial: 0x7"), undefined);
   assert.notEqual(because("serial: 07"), undefined);
   assert.notEqual(because("serial: 1-18446744073709551615"), undefined);
@@ -110,6 +112,17 @@ Deno.test("parseRevokedKeys() revokes everything where a line cannot be read", (
     [`restrict ${line(key)}`, "line 1: it is no line of a key, as: ssh-ed25519 AAAA... name"],
     [line(key).slice(0, -4), "line 1: it ends before its 32 bytes"],
     [`ssh-rsa ${key.publicKey.base64}`, 'line 1: the key is none of type "ssh-rsa"'],
+    ["seriel: 7", 'line 1: "seriel" is none of serial, id, key, sha1, sha256, hash'],
+    [
+      `Fingerprint:${sshFingerprint(key.publicKey.blob)}`,
+      'line 1: "Fingerprint" is none of serial, id, key, sha1, sha256, hash',
+    ],
+    ...["sha256: ", "key:", ""].map((word) =>
+      [
+        `${word}${sshFingerprint(key.publicKey.blob)}`,
+        'line 1: a fingerprint is revoked by "hash: SHA256:..."; key, sha1 and sha256 want the public key',
+      ] as const
+    ),
     ["nonsense", "line 1: it is no line of a key, as: ssh-ed25519 AAAA... name"],
     ["SSHKRL\nserial: 7", "it is no list of revoked keys"],
   ];

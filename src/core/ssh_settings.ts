@@ -4,6 +4,7 @@
  * @module
  */
 import type { Identity } from "./identity.ts";
+import type { Env } from "./pod_inputs.ts";
 import { SSH_PORT } from "./hbone_target.ts";
 import { readBoolean, readDurationMs, readListenAddress, readNames, type SettingText } from "./setting_value.ts";
 import type { SettingName } from "./settings_table.ts";
@@ -54,6 +55,13 @@ export function sshPrincipals(
   { name, namespace }: Pick<Identity, "name" | "namespace">,
 ): readonly string[] {
   return principals ?? [...new Set([name.value, namespace.value])];
+}
+
+/** What of them is an oversight, one line each: `SSH_AUTH="$(cat KEY.pub)"` is empty where there is no such file. */
+export function sshWarnings({ off }: Pick<SshSettings, "off">, { SSH_AUTH }: Env): string[] {
+  return SSH_AUTH !== "" || off
+    ? []
+    : ["SSH_AUTH is set and empty, so it lets nobody in: give it a public key, or unset it"];
 }
 
 /** Reads them. @throws {KrunError} `SettingInvalid` */

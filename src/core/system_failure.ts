@@ -18,6 +18,9 @@ const STATES: ReadonlyMap<unknown, string> = new Map([
   ["EADDRNOTAVAIL", "this machine has no such address"],
   ["ECONNREFUSED", "connection refused"],
   ["ECONNRESET", "the connection was cut off"],
+  ["ETIMEDOUT", "the connection timed out"],
+  ["EHOSTUNREACH", "there is no way to that host"],
+  ["ENETUNREACH", "there is no way to that network"],
   ["EPIPE", "the connection was cut off"],
   ["ENOTFOUND", "that name has no address"],
 ]);

@@ -9,7 +9,7 @@ import { KrunError } from "../core/errors.ts";
 import type { ListenAddress, Settings } from "../core/settings.ts";
 import { type PlacedKey, type SshAuthorities, sshAuthorities } from "../core/ssh_authorities.ts";
 import { sshProspects } from "../core/ssh_prospects.ts";
-import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
+import { SSH_SECRET } from "../core/ssh_secret_names.ts";
 import { sshAskedBy, type SshSettings } from "../core/ssh_settings.ts";
 import type { StartFailure } from "../core/start_failure.ts";
 import { join } from "../core/posix_path.ts";
@@ -19,7 +19,7 @@ import { loadSsh2 } from "../ssh/ssh2.ts";
 import { sshAudience } from "../ssh/token_login.ts";
 import type { Finding } from "./check_report.ts";
 import { holderOfPort } from "./interception.ts";
-import { keptText } from "./kept_file.ts";
+import { keptHostKey, OTHER_KEY_SEEN } from "./kept_host_key.ts";
 import { checkAddress } from "./listen_address.ts";
 import type { Plan } from "./plan.ts";
 import { addressesText, sshAddresses, sshAddressHint } from "./ssh_addresses.ts";
@@ -195,9 +195,9 @@ async function hostKeys(
   if (unused.length > 0) unused.push("the ssh server has krun's own host key, for that of the Secret is not used");
   // Without a base no start keeps one there, nor reads it.
   if (!plan.takesBase) return { keys, unused };
-  const kept = keptText(join(plan.base, STATE_FOLDER, SSH_HOST_KEY), self.uid, { isSecret: true });
-  const own = kept === undefined ? undefined : readHostKey(ssh2, kept);
-  return { keys: own !== undefined && typeof own !== "string" ? [own] : [], unused };
+  const own = keptHostKey(ssh2, { stateFolder: join(plan.base, STATE_FOLDER), uid: self.uid });
+  if (own && "fault" in own) unused.push(`"${own.path}" is not used as a host key: ${own.fault}; ${OTHER_KEY_SEEN}`);
+  return { keys: own && "key" in own ? [own.key] : [], unused };
 }
 
 /** Why the server could not listen now. */

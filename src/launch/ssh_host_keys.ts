@@ -4,12 +4,10 @@
  *
  * @module
  */
-import { join } from "../core/posix_path.ts";
 import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { SSH_HOST_KEY, SSH_SECRET } from "../core/ssh_secret_names.ts";
 import type { HostKey } from "../ssh/host_key.ts";
 import type { Ssh2 } from "../ssh/ssh2.ts";
-import { keptText } from "./kept_file.ts";
 import type { Run } from "./run.ts";
 import { keepKeyHint } from "./ssh_faults.ts";
 
@@ -39,10 +37,15 @@ export class HostKeys {
   async #readOwn(ssh2: Ssh2): Promise<HostKey> {
     if (this.#own) return this.#own;
     const { base, outer, log, plan } = this.#run;
-    const { makeHostKey, readHostKey } = await import("../ssh/host_key.ts");
-    const kept = base && keptText(join(base.stateFolder, SSH_HOST_KEY), outer.self.uid, { isSecret: true });
-    const known = kept === undefined ? undefined : readHostKey(ssh2, kept);
-    if (known !== undefined && typeof known !== "string") return this.#own = known;
+    const [{ makeHostKey }, { keptHostKey, OTHER_KEY_SEEN }] = await Promise.all([
+      import("../ssh/host_key.ts"),
+      import("./kept_host_key.ts"),
+    ]);
+    const kept = base && keptHostKey(ssh2, { stateFolder: base.stateFolder, uid: outer.self.uid });
+    if (kept && "key" in kept) return this.#own = kept.key;
+    if (kept) {
+      log.warn("the kept ssh host key is not used", { path: kept.path, reason: kept.fault, hint: OTHER_KEY_SEEN });
+    }
     const { key, text } = makeHostKey(ssh2);
     if (base) base.keepFile(SSH_HOST_KEY, text);
     else log.info("the ssh host key is new at each start", { hint: keepKeyHint(plan) });

@@ -4,7 +4,7 @@
  * @module
  */
 import { KrunError } from "../core/errors.ts";
-import { ERRNO, FileError } from "./libc_files.ts";
+import { ERRNO, FileError, realPath } from "./libc_files.ts";
 import { memoryFileSystem } from "./memory_folder.ts";
 
 const ELSEWHERE = "or mount elsewhere";
@@ -49,6 +49,10 @@ export function fileFault(error: unknown, doing: string): unknown {
 
 function faultOf({ errno, code, call, path }: FileError): readonly [state: string, hint: string] {
   const [state, hint] = FAULTS.get(errno) ?? [code, WRITABLE];
+  // For what lies below it the same number would mean that it is on the way.
+  if (errno === ERRNO.ENOTDIR && call === "open" && realPath(path) !== undefined) {
+    return ["it is no folder", "move it away, or name a folder in its place (MESH_BASE_DIR, or the mount's path)"];
+  }
   const memory = memoryFileSystem(path);
   if (errno === ERRNO.ENOSPC && memory !== undefined) {
     return [

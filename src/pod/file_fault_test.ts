@@ -34,6 +34,8 @@ Deno.test("fileFault() says what to do about the state that was found", () => {
     [ERRNO.EPERM, "symlink", "/x", /not permitted$/, /has symlinks/],
     [ERRNO.ENAMETOOLONG, "mkdir", "/x", /too long$/, /shorter/],
     [ERRNO.ENOTDIR, "open", "/x", /something else$/, /move that away/],
+    [ERRNO.ENOTDIR, "open", "/etc/passwd", /: it is no folder$/, /MESH_BASE_DIR/],
+    [ERRNO.ENOTDIR, "mkdir", "/etc/passwd", /something else$/, /move that away/],
     [ERRNO.ELOOP, "open", "/x", /a link stands there$/, /remove the link/],
     [ERRNO.EEXIST, "mkdir", "/x", /stands there$/, /move it away/],
     [ERRNO.EBUSY, "rename", "/x", /mount point$/, /unmount/],

@@ -240,7 +240,7 @@ function words(errno: number): string {
     case ERRNO.EPERM:
       return "permission denied";
     case EADDRINUSE:
-      return "there is a file already";
+      return "there is a file already: remove it first";
     case ECONNREFUSED:
       return "nobody listens there";
     case EMFILE:

@@ -73,7 +73,7 @@ Deno.test("connectUnix() and listenUnix() say why not", async () => {
   await assert.rejects(sockets.connectUnix(path), { message: "there is no such file" });
   Deno.writeTextFileSync(path, "");
   await assert.rejects(sockets.connectUnix(path), { message: "nobody listens there" });
-  assert.throws(() => sockets.listenUnix(path), { message: "there is a file already" });
+  assert.throws(() => sockets.listenUnix(path), { message: "there is a file already: remove it first" });
   await assert.rejects(sockets.connectUnix(`${path}\0`), { message: "that is no path of a socket" });
   await assert.rejects(sockets.connectUnix(""), { message: "that is no path of a socket" });
   assert.throws(() => sockets.listenUnix(`/${"x".repeat(107)}`), { message: "the path is longer than 107 bytes" });
@@ -81,7 +81,7 @@ Deno.test("connectUnix() and listenUnix() say why not", async () => {
   const before = openDescriptors();
   for (const name of [folder.path(), "/", folder.path(".")]) {
     await assert.rejects(sockets.connectUnix(name), { message: "nobody listens there" });
-    assert.throws(() => sockets.listenUnix(name), { message: "there is a file already" });
+    assert.throws(() => sockets.listenUnix(name), { message: "there is a file already: remove it first" });
   }
   const long = `/tmp/${"x".repeat(86)}`;
   assert.throws(() => sockets.listenUnix(long), { message: "the name is longer than 85 bytes" });
@@ -131,7 +131,7 @@ testPaths("follow the links of other file systems, and begin where the program d
   Deno.symlinkSync("folder/socket", folder.path("link"));
   const listener = sockets.listenUnix("folder/socket");
   assert.equal(Deno.lstatSync(folder.path("real/socket")).isSocket, true);
-  assert.throws(() => sockets.listenUnix("link"), { message: "there is a file already" });
+  assert.throws(() => sockets.listenUnix("link"), { message: "there is a file already: remove it first" });
   for (const path of ["link", folder.path("link"), folder.path("folder/../folder/socket"), "real/socket"]) {
     const accepted = listener.accept();
     (await sockets.connectUnix(path)).close();

@@ -243,7 +243,8 @@ async function showEnvironment({ args, place, output }: CommandCall): Promise<nu
   return CANNOT_RUN;
 }
 
-async function changeFolder({ args: [name], place, output }: CommandCall): Promise<number> {
+async function changeFolder({ args: [name, ...more], place, output }: CommandCall): Promise<number> {
+  if (more.length > 0) return await complain(output, "cd: name one folder, and nothing behind it");
   const { files, home } = place.world;
   return await forEach({ args: [name ?? home], place, output }, "cd", (wanted) => {
     const path = files.realPath(pathOf(place, wanted));

@@ -16,7 +16,7 @@ import { ChannelTable, type ConnectionServices } from "./channel_table.ts";
 import type { HostKey } from "./host_key.ts";
 import { LoginDialogue, type LoginJudge } from "./login_dialogue.ts";
 import { OutputQueue } from "./output_queue.ts";
-import type { Ssh2 } from "./ssh2.ts";
+import { isAlgorithmMismatch, type Ssh2 } from "./ssh2.ts";
 import { SshTransport } from "./transport.ts";
 
 /** Options of {@linkcode SshConnection}. */
@@ -198,7 +198,8 @@ export class SshConnection<Login> {
   #broken(cause: unknown): void {
     if (this.over.aborted || this.#isBroken) return;
     this.#isBroken = true;
-    this.#options.log.debug("ssh connection broken", { reason: (cause as Error).message });
+    const level = isAlgorithmMismatch(cause as Error) ? "info" : "debug";
+    this.#options.log[level]("ssh connection broken", { reason: (cause as Error).message });
     this.end(DISCONNECT.protocolError, cause instanceof SshFormatError ? cause.message : "");
   }
 

@@ -9,6 +9,7 @@ import { parseIp } from "../core/ip_address.ts";
 import type { TakeShare } from "../core/shares.ts";
 import type { LogFields, Logger } from "../core/log.ts";
 import { CHANNEL_REFUSAL, type ConnectionRequest } from "../core/ssh_messages.ts";
+import { systemFailure } from "../core/system_failure.ts";
 import type { UserSockets } from "../core/user_sockets.ts";
 import { relay } from "../net/channel.ts";
 import { ConnChannel } from "../net/conn_channel.ts";
@@ -60,6 +61,9 @@ const MAX_LISTENERS = 64;
 
 const ALREADY = "it is listened there already";
 
+/** More of a name that the client has chosen is not told, characters. */
+const LONGEST_NAME = 256;
+
 /** How long a connection to a host may take to be made, milliseconds. */
 const CONNECT_MS = 30_000;
 
@@ -91,7 +95,7 @@ export class Forwards {
       far = await this.#connect(target);
     } catch (cause) {
       descriptor[Symbol.dispose]();
-      throw refuse(CHANNEL_REFUSAL.connectFailed, (cause as Error).message);
+      throw refuse(CHANNEL_REFUSAL.connectFailed, systemFailure(cause as Error));
     }
     log.info("ssh forward", { to });
     return {
@@ -152,7 +156,10 @@ export class Forwards {
 
   async #addressesOf(host: string): Promise<readonly string[]> {
     using _turn = await this.#options.takeLookUp();
-    return this.#isOver ? [] : await lookUpName(host);
+    if (this.#isOver) return [];
+    return await lookUpName(host).catch((cause) => {
+      throw new Error(`no address of ${JSON.stringify(host.slice(0, LONGEST_NAME))} is known`, { cause });
+    });
   }
 
   async #carry(channel: SshChannel, { far, what }: { far: Far; what: LogFields }): Promise<void> {
@@ -229,7 +236,7 @@ export class Forwards {
       for (const unused of descriptors.splice(listening.length)) unused![Symbol.dispose]();
       return listening.map((one, index) => counted(one, descriptors[index]!));
     } catch (cause) {
-      this.#refused(asked, (cause as Error).message);
+      this.#refused(asked, systemFailure(cause as Error));
       return undefined;
     }
   }
@@ -251,7 +258,7 @@ export class Forwards {
       const { at } = listener;
       void (async () => {
         for (let found; (found = await listener.accept());) void this.#toClient(at, found);
-      })().catch((cause) => this.#refused({ ...asked, text: at }, (cause as Error).message));
+      })().catch((cause) => this.#refused({ ...asked, text: at }, systemFailure(cause as Error)));
     }
     return true;
   }

@@ -45,6 +45,22 @@ export interface LoginJudgeOptions {
   readonly over: AbortSignal;
 }
 
+/** A judge who also tells of those who leave without a word. */
+export interface ConnectionJudge extends LoginJudge<SshLogin> {
+  /** The client has gone, and has not logged in: that is told, where it tried to, no refusal was, and the server is not over. */
+  gone(): void;
+}
+
+/** How one connection's login goes. */
+interface LoginCourse {
+  /** Under which name it was tried last. */
+  user?: string;
+  /** Why it is none, were it over now. */
+  reason: string;
+  /** The log has a line of it. */
+  isTold: boolean;
+}
+
 /** More of a name that a stranger has chosen is not logged, characters. */
 const LONGEST_NAME = 256;
 
@@ -55,12 +71,17 @@ const LONGEST_ANSWER = 1023;
 const LONGEST_TOKEN = 16 * LONGEST_ANSWER;
 
 /** A judge of one connection's logins. */
-export function createLoginJudge(options: LoginJudgeOptions): LoginJudge<SshLogin> {
-  const { tokens, clock, over } = options;
+export function createLoginJudge(options: LoginJudgeOptions): ConnectionJudge {
+  const { tokens, clock, over, log } = options;
+  const course: LoginCourse = { reason: `it offered no key${tokens ? " and no token" : ""}`, isTold: false };
   return {
     methods: tokens ? ["publickey", "keyboard-interactive"] : ["publickey"],
-    judge: (request, { sessionId }) => judge(request, { ...options, sessionId }),
+    judge: (request, { sessionId }) => judge(request, { ...options, sessionId, course }),
     delay: (failures) => clock.sleep(failureDelayMs(failures), over),
+    gone: () => {
+      const { user, reason, isTold } = course;
+      if (user !== undefined && !isTold && !over.aborted) log.info("ssh login refused", { user, reason });
+    },
   };
 }
 
@@ -75,11 +96,20 @@ export function loginQuestion(
   return { authorized, revocations, principals, peerAddress, p521: p521.verifier, nowMs: clock.nowMs() };
 }
 
-type JudgeOptions = LoginJudgeOptions & { readonly sessionId: Uint8Array };
+type JudgeOptions = LoginJudgeOptions & { readonly sessionId: Uint8Array; readonly course: LoginCourse };
+
+/** Writes a line of the log; the course of the login has its own then. */
+function tell(
+  event: "ssh login" | "ssh login refused",
+  { fields, options: { log, course } }: { readonly fields: LogFields; readonly options: JudgeOptions },
+): void {
+  course.isTold = true;
+  log.info(event, fields);
+}
 
 async function judge(request: UserauthRequest, options: JudgeOptions): Promise<LoginVerdict<SshLogin>> {
   const { method } = request;
-  const user = request.user.slice(0, LONGEST_NAME);
+  const user = options.course.user = request.user.slice(0, LONGEST_NAME);
   if (method.kind === "publickey") {
     await options.p521.prepare(method.blob);
     return judgeKey(user, { method, options });
@@ -90,7 +120,7 @@ async function judge(request: UserauthRequest, options: JudgeOptions): Promise<L
   const isQuestion = name === "none";
   if (!isQuestion) {
     const reason = `nobody logs in by ${JSON.stringify(name.slice(0, LONGEST_NAME))}`;
-    options.log.info("ssh login refused", { user, reason });
+    tell("ssh login refused", { fields: { user, reason }, options });
   }
   return await Promise.resolve({ kind: "refused", free: isQuestion });
 }
@@ -99,18 +129,20 @@ function judgeKey(
   user: string,
   { method, options }: { method: UserauthRequest["method"] & { kind: "publickey" }; options: JudgeOptions },
 ): LoginVerdict<SshLogin> {
-  const { sessionId, log } = options;
+  const { sessionId, course } = options;
   const offer = { algorithm: method.algorithm, blob: method.blob.slice() };
   const question = loginQuestion(options);
   if (method.signature === undefined) {
     const { allowed } = judgeOffer(offer, question);
-    return allowed ? { kind: "acceptable" } : refused(user, { offer, question, options });
+    if (!allowed) return refused(user, { offer, question, options });
+    course.reason = "it did not sign with the key that it offered";
+    return { kind: "acceptable" };
   }
   const data = concatBytes(sshString(sessionId), method.signed);
   const verdict = judgeLogin({ ...offer, signature: method.signature, data }, question);
   if (!verdict.allowed) return refused(user, { offer, question, options, reason: verdict.reason });
   const who = { user, ...identityFields(verdict.who) };
-  log.info("ssh login", who);
+  tell("ssh login", { fields: who, options });
   return { kind: "allowed", login: { who, identity: nameOf(verdict.who), rights: verdict.rights, offer } };
 }
 
@@ -125,7 +157,7 @@ function refused(
 ): LoginVerdict<SshLogin> {
   const verdict = judgeOffer(offer, question);
   const why = reason ?? (verdict.allowed ? "its signature does not fit" : verdict.reason);
-  options.log.info("ssh login refused", { user, ...identityFields(verdict.who), reason: why });
+  tell("ssh login refused", { fields: { user, ...identityFields(verdict.who), reason: why }, options });
   return { kind: "refused" };
 }
 
@@ -151,6 +183,7 @@ function askForToken(
   const { namespace } = options.tokens!;
   const audience = sshAudience(namespace);
   const isFirst = begun === "";
+  options.course.reason = "it gave no token";
   return {
     kind: "asked",
     instruction: isFirst
@@ -170,21 +203,22 @@ async function judgeAnswer(
   token: string,
   { user, options }: { user: string; options: JudgeOptions },
 ): Promise<LoginVerdict<SshLogin>> {
-  const { log, tokens, over } = options;
+  const { log, tokens, over, course } = options;
   try {
     const verdict = await judgeToken(token, tokens!);
     if (verdict.allowed) {
       const who = { user, account: verdict.username };
-      log.info("ssh login", who);
+      tell("ssh login", { fields: who, options });
       const { expiresAtMs } = verdict;
       const rights = { ...rightsOfKey(NO_KEY_OPTIONS), ...(expiresAtMs !== undefined && { expiresAtMs }) };
       return { kind: "allowed", login: { who, identity: `account ${verdict.username}`, rights } };
     }
-    log.info("ssh login refused", { user, account: verdict.username, reason: verdict.reason });
+    tell("ssh login refused", { fields: { user, account: verdict.username, reason: verdict.reason }, options });
   } catch (cause) {
     // Whoever ends the server ends what it asks the cluster, with a reason of its own.
     if (!(cause instanceof KrunError) && !over.aborted) throw cause;
     const { message, hint } = cause as Partial<KrunError>;
+    course.isTold = true;
     log.warn("ssh login refused: the token cannot be checked", { user, reason: message, hint });
   }
   return { kind: "refused" };

@@ -186,3 +186,25 @@ Deno.test("createLoginJudge() holds the answer to a fourth failure back, not to 
   await settle();
   assert.equal(isOver, true);
 });
+
+Deno.test("createLoginJudge() tells of whoever leaves without a login and without a refusal, and of nobody else", async () => {
+  const reasons = (log: RecordingLog) => log.lines.map(({ event, fields }) => `${event}: ${fields.reason}`);
+  const left = async (methods: readonly UserauthRequest["method"][], options: Partial<LoginJudgeOptions> = {}) => {
+    const { ask, judge, log } = rig(options);
+    for (const method of methods) await ask("ann", method);
+    judge.gone();
+    return reasons(log);
+  };
+  const none = { kind: "other", name: "none" } as const;
+  const question = { ...signed(ann), signature: undefined } as never;
+  const byToken = { kind: "keyboard-interactive" } as const;
+  const withTokens = { tokens: tokens(() => Promise.reject(new Error("never asked"))) };
+  assert.deepEqual(await left([]), []);
+  assert.deepEqual(await left([none, none]), ["ssh login refused: it offered no key"]);
+  assert.deepEqual(await left([none], withTokens), ["ssh login refused: it offered no key and no token"]);
+  assert.deepEqual(await left([none, question]), ["ssh login refused: it did not sign with the key that it offered"]);
+  assert.deepEqual(await left([none, byToken], withTokens), ["ssh login refused: it gave no token"]);
+  assert.equal((await left([none, signed(eve)])).length, 1);
+  assert.equal((await left([none, signed(ann)])).length, 1);
+  assert.deepEqual(await left([none], { over: AbortSignal.abort() }), []);
+});

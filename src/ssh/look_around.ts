@@ -5,8 +5,9 @@
  */
 import { AnySignal } from "../core/any_signal.ts";
 import { bytesOfText } from "../core/byte_text.ts";
-import { commandWords, quotedWord } from "../core/command_words.ts";
+import { quotedWord, quotedWords, shellSyntax, textOfWord, type WordPart } from "../core/command_words.ts";
 import { LineEditor } from "../core/line_editor.ts";
+import { unexpandedInScp } from "../core/scp_command.ts";
 import { shownText } from "../core/shown_text.ts";
 import type { Channel } from "../net/channel.ts";
 import {
@@ -67,12 +68,13 @@ interface Execution {
 
 /** The status of a line, and whether it was the last. */
 async function execute(line: string, { place, output, run }: Execution): Promise<{ status: number; isLast?: boolean }> {
-  const words = commandWords(line);
-  if (words === undefined) {
-    await complain(output, "krun: a quote does not end");
+  const words = quotedWords(line);
+  const fault = words === undefined ? "a quote does not end" : shellFault(line, words);
+  if (fault !== undefined) {
+    await complain(output, `krun: ${fault}`);
     return { status: SYNTAX };
   }
-  const [name, ...args] = words;
+  const [name, ...args] = (words ?? []).map(textOfWord);
   if (name === undefined) return { status: 0 };
   if (name === "exit") return { status: Number(args[0] ?? 0) & 0xff, isLast: true };
   const command = builtIn(name);
@@ -81,6 +83,19 @@ async function execute(line: string, { place, output, run }: Execution): Promise
   if (status !== undefined) return { status };
   await complain(output, `krun: Cannot run ${quoted(name)}: ${builtInNote}`);
   return { status: NOT_FOUND };
+}
+
+/** Why a line is none that can be run without a shell. A program gets none of it either: who types it means another thing than arguments. */
+function shellFault(line: string, words: readonly (readonly WordPart[])[]): string | undefined {
+  const inScp = unexpandedInScp(line);
+  if (inScp !== undefined) {
+    return `scp: ${quoted(inScp)} is not expanded: of a path krun expands ~, *, ? and [...] alone`;
+  }
+  const syntax = shellSyntax(words);
+  return syntax &&
+    `${
+      quoted(syntax)
+    } is a shell's, and this image has none: give one command at a time, and what is no operator in quotes`;
 }
 
 function quoted(name: string): string {

@@ -134,6 +134,28 @@ Deno.test("runCommandLine() starts programs by their words, and says what there 
   assert.deepEqual([await scene.run("  "), await scene.run("exit 7")], [[0, "", ""], [7, "", ""]]);
 });
 
+Deno.test("runCommandLine() refuses what only a shell can do, of programs too, and says so in one line", async () => {
+  const ran: string[][] = [];
+  using scene = new Scene((argv) => {
+    ran.push([...argv]);
+    return Promise.resolve(0);
+  });
+  const advice = "give one command at a time, and what is no operator in quotes";
+  for (const [line, syntax] of [["cd etc && ls", "&&"], ["app x >y", ">"], ["A=b app", "A="], ["nothing; ls", ";"]]) {
+    const told = `krun: "${syntax}" is a shell's, and this image has none: ${advice}\n`;
+    assert.deepEqual(await scene.run(line!), [2, "", told]);
+  }
+  assert.deepEqual(ran, []);
+  assert.deepEqual(await scene.run("app 'x;y' '>' A=b"), [0, "", ""]);
+  assert.deepEqual(ran, [["app", "x;y", ">", "A=b"]]);
+  assert.deepEqual(await scene.run("cd etc ls"), [1, "", "cd: name one folder, and nothing behind it\n"]);
+  assert.deepEqual(await scene.run("scp -f $HOME/x"), [
+    2,
+    "",
+    'krun: scp: "$HOME/x" is not expanded: of a path krun expands ~, *, ? and [...] alone\n',
+  ]);
+});
+
 Deno.test("runCommandLine() ends when its signal aborts", async () => {
   using scene = new Scene();
   assert.equal((await scene.run("cat /dev/zero", AbortSignal.abort()))[0], 130);

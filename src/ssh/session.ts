@@ -19,6 +19,7 @@ import type { SshChannel } from "./channel.ts";
 import type { SessionHandler } from "./channel_table.ts";
 import { budgetedFiles, budgetedStarter } from "./descriptor_budget.ts";
 import { drain, feed, HANG_UP_MS } from "./program_streams.ts";
+import { RefusedRequests } from "./refused_requests.ts";
 import { type FileSession, ownScp, serveSessionScp, serveSessionSftp } from "./session_files.ts";
 import type { SessionWorld } from "./session_world.ts";
 
@@ -55,6 +56,7 @@ export class Session implements SessionHandler {
   readonly #files: UserFiles;
   readonly #starter: SessionStarter;
   readonly #env = new AcceptedEnv();
+  readonly #refusals: RefusedRequests;
   #terminal: { readonly term: string; readonly spec: TerminalSpec } | undefined;
   #isStarted = false;
   #isTold = false;
@@ -69,6 +71,7 @@ export class Session implements SessionHandler {
     this.#options = options;
     const { channel, world: { files, starter }, takeDescriptor: take, log, onOver } = options;
     this.#files = budgetedFiles(files, take);
+    this.#refusals = new RefusedRequests(options);
     this.#starter = budgetedStarter(starter, { take, log });
     channel.gone.addEventListener("abort", () => {
       if (this.#isStarted) return;
@@ -79,6 +82,12 @@ export class Session implements SessionHandler {
   }
 
   request(request: SessionRequest): boolean {
+    const isTaken = this.#take(request);
+    if (!isTaken) this.#refusals.tell(request);
+    return isTaken;
+  }
+
+  #take(request: SessionRequest): boolean {
     switch (request.kind) {
       case "env":
         return !this.#isStarted && this.#env.accept(request.name, request.value);

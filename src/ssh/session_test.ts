@@ -21,6 +21,7 @@ const END = { address: "127.0.0.1", port: 1 };
 interface ClientOptions {
   readonly hasShell?: boolean;
   readonly descriptors?: number;
+  readonly pty?: boolean;
   readonly forcedCommand?: string;
 }
 
@@ -34,7 +35,7 @@ class Client implements AsyncDisposable {
   readonly session: Session;
   isOver = false;
 
-  constructor({ hasShell = false, descriptors = 10, forcedCommand }: ClientOptions = {}) {
+  constructor({ hasShell = false, descriptors = 10, pty = true, forcedCommand }: ClientOptions = {}) {
     this.budget = fewDescriptors(descriptors);
     const sizes = { peerWindow: 1 << 20, peerMaxPacket: 1 << 20, window: 1 << 20 };
     this.channel = new SshChannel({ carrier: this.carrier, id: 3, peer: 7, ...sizes });
@@ -54,7 +55,7 @@ class Client implements AsyncDisposable {
         files: userFiles(libc, { user, cwd: "/" }),
         isExecutable: () => hasShell,
       },
-      rights: { pty: true, forcedCommand },
+      rights: { pty, forcedCommand },
       ends: { client: END, server: END },
       clock: systemClock,
       log: this.log,
@@ -104,6 +105,29 @@ class Client implements AsyncDisposable {
     await this.rig[Symbol.asyncDispose]();
   }
 }
+
+Deno.test("what is refused of a session is told in the log, once of each kind", async () => {
+  await using client = new Client({ pty: false });
+  for (let round = 0; round < 3; round++) {
+    const types = ["auth-agent-req@openssh.com", "x11-req", "made-up@example.com"];
+    for (const type of types) assert.equal(client.session.request({ kind: "unknown", type }), false);
+    assert.equal(client.session.request({ kind: "pty-req", term: "dumb", terminal: TERMINAL }), false);
+    assert.equal(client.session.request({ kind: "subsystem", name: `bogus${round}` }), false);
+    client.session.request({ kind: "env", name: "SECRET", value: "x" });
+  }
+  assert.deepEqual(client.log.lines.map(({ event, fields: { request } }) => `${event}: ${request}`), [
+    "ssh request refused: auth-agent-req@openssh.com",
+    "ssh request refused: x11-req",
+    "ssh request refused: pty-req",
+    "ssh request refused: subsystem",
+  ]);
+  assert.deepEqual(client.log.lines.map(({ fields }) => fields.reason), [
+    "krun forwards no agent",
+    "krun forwards no X11",
+    "this login may have no terminal",
+    'there is no subsystem "bogus0"',
+  ]);
+});
 
 for (const hasShell of [true, false]) {
   const where = hasShell ? "a shell" : "no shell";
@@ -200,4 +224,11 @@ Deno.test("what krun has itself and what there is not are answered without a she
     assert.equal(await client.ended(), status);
     assert.match(client.shown(), shown);
   }
+});
+
+Deno.test("without a shell a program is not started for a command that has an operator, and its output says why", async () => {
+  await using client = new Client();
+  client.runs("/bin/echo a && /bin/echo b");
+  assert.equal(await client.ended(), 2);
+  assert.match(client.shown(), /^krun: "&&" is a shell's, and this image has none: /);
 });

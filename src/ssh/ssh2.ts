@@ -136,6 +136,11 @@ export async function loadSsh2(): Promise<Ssh2> {
   return { KexInit, parseKey, Protocol, generateKeyPairSync };
 }
 
+/** Whether a connection is over since client and server have no algorithm of a kind in common: which, the message says. */
+export function isAlgorithmMismatch({ message }: Error): boolean {
+  return message.startsWith("Handshake failed: no matching ");
+}
+
 /** ssh2 lets go of ciphers without an end, and Deno keeps the memory of such for ever: a kilobyte each. */
 export function endCiphers({ _cipher, _decipher }: Pick<Ssh2Protocol, "_cipher" | "_decipher">): void {
   for (const cipher of [_cipher._cipherInstance, _decipher?._decipherInstance]) {

@@ -30,43 +30,6 @@ import type { Ssh2 } from "./ssh2.ts";
 import type { TokenLoginOptions } from "./token_login.ts";
 import type { HostKey } from "./host_key.ts";
 
-/** Options of {@linkcode serveSsh}. */
-export interface SshServerOptions {
-  readonly ssh2: Ssh2;
-  /** Where it listens: all of them, or none. */
-  readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
-  /** Keys of new connections. */
-  hostKeys(): readonly HostKey[];
-  /** Who is authorized now. */
-  authorities(): SshAuthorities;
-  /** Names of which a certificate must have one. */
-  readonly principals: readonly string[];
-  /** Whom tokens are shown to; unset: none are taken. */
-  readonly tokens?: Pick<TokenLoginOptions, "cluster" | "namespace"> | undefined;
-  readonly world: SessionWorld;
-  readonly sockets: UserSockets;
-  /** A connection without bytes for so long is ended, milliseconds; 0: never. */
-  readonly idleTimeoutMs: number;
-  /** Descriptors that all sessions and forwards together may have open. */
-  readonly mostDescriptors: number;
-  /** Connections at once, however far they have come. @default {1024} */
-  readonly mostConnections?: number;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
-
-/** A server that runs. Disposing it ends every session. */
-export interface SshServer extends AsyncDisposable {
-  /** Where it listens. */
-  readonly addresses: readonly { readonly hostname: string; readonly port: number }[];
-  /** Who is authorized has changed: ends the connections of those who are not any more, or may do something else now. */
-  judgeAgain(): void;
-  /** Lets nobody new in, and says why on every terminal. The first reason counts, then for all of the end. */
-  stop(reason: string): void;
-  /** Ends every session, as disposing it does, and says why where no stop has said it. */
-  end(reason: string): Promise<void>;
-}
-
 /** Sessions of one connection. */
 const MOST_SESSIONS = 64;
 
@@ -204,7 +167,10 @@ class Server implements SshServer {
     client.shares.dispose();
     this.#clients.delete(client);
     if (client.login) log.info("ssh logout", client.login.who);
-    else this.#penalize(client);
+    else {
+      judge.gone();
+      this.#penalize(client);
+    }
   }
 
   /** Nobody takes for ever to log in. */
@@ -233,8 +199,9 @@ class Server implements SshServer {
     const { takeDescriptor, takeLookUp } = own;
     const shares = [takeDescriptor(), own.takeConnection()];
     for (const share of shares) client.shares.use(share);
+    const isBeyond = shares.includes(undefined);
     // When it has heard that it is in: else it would ask for another key.
-    if (shares.includes(undefined)) void clock.turn().then(() => this.#putOut(client, TOO_MANY));
+    if (isBeyond) void clock.turn().then(() => this.#putOut(client, TOO_MANY));
     const forwards = new Forwards({
       rights: forwardRights(login.rights),
       sockets,
@@ -246,7 +213,11 @@ class Server implements SshServer {
     client.forwards = forwards;
     return {
       windows: this.#limits.windows,
-      session: (channel) => this.#openSession(client, { channel, login, world, log, takeDescriptor }),
+      session: (channel) => {
+        // Nor would there be a descriptor for its program.
+        if (isBeyond) throw new ChannelRefused(CHANNEL_REFUSAL.shortage, TOO_MANY);
+        return this.#openSession(client, { channel, login, world, log, takeDescriptor });
+      },
       forward: (target) => forwards.forward(target),
       request: (request) => forwards.request(request),
     };

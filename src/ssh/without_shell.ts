@@ -6,7 +6,7 @@
  */
 import { AnySignal } from "../core/any_signal.ts";
 import { bytesOfText } from "../core/byte_text.ts";
-import { commandWords } from "../core/command_words.ts";
+import { quotedWords, shellSyntax, textOfWord } from "../core/command_words.ts";
 import { KrunError } from "../core/errors.ts";
 import { exitStatus } from "../core/exit_status.ts";
 import type { SessionProcess, SessionStarter } from "../core/session_process.ts";
@@ -29,10 +29,11 @@ export interface WithoutShellOptions {
 
 const INTERRUPTED = 130;
 
-/** The words of a command that names a program; `undefined` for a command of krun's own, and for what is no command. */
+/** The words of a command that names a program; `undefined` for a command of krun's own, and for what is none without a shell. */
 export function programWords(command: string): readonly [string, ...string[]] | undefined {
-  const [name, ...args] = commandWords(command) ?? [];
-  return name === undefined || isBuiltIn(name) ? undefined : [name, ...args];
+  const words = quotedWords(command) ?? [];
+  const [name, ...args] = words.map(textOfWord);
+  return name === undefined || isBuiltIn(name) || shellSyntax(words) !== undefined ? undefined : [name, ...args];
 }
 
 /**

@@ -94,5 +94,10 @@ for (const uid of [0, NOBODY]) {
         assert.deepEqual(await Deno.readFile(back), await Deno.readFile(there));
       });
     }
+    await t.step("what of a path only a shell could expand is named by the legacy protocol", async () => {
+      const { code, stderr } = await runClient(["scp", "-O", ...client, "ann@127.0.0.1:$HOME/x", folder]);
+      assert.notEqual(code, 0);
+      assert.match(stderr, /krun: scp: "\$HOME\/x" is not expanded: of a path krun expands ~, /);
+    });
   });
 }

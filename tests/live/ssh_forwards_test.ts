@@ -87,8 +87,10 @@ Deno.test("-L and -D lead to where the workload can connect", async (t) => {
     assert.equal(received, hashOf(said));
   });
   await t.step("refused targets, in words", async () => {
-    assert.match(await leads(rig, `127.0.0.1:${freePort()}`), /open failed: connect failed: Connection refused/);
-    await audited(rig, /ssh forward refused .* reason="Connection refused/);
+    assert.match(await leads(rig, `127.0.0.1:${freePort()}`), /open failed: connect failed: connection refused/);
+    await audited(rig, /ssh forward refused .* reason="connection refused"$/m);
+    assert.match(await leads(rig, "no-such-name.invalid:80"), /no address of "no-such-name\.invalid" is known/);
+    await audited(rig, /ssh forward refused .* reason="no address of \\"no-such-name\.invalid\\" is known"$/m);
   });
 });
 

@@ -136,6 +136,10 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
     assert.deepEqual([await terminal("restrict"), await terminal("noPty")], ["refused", "refused"]);
     assert.deepEqual([await through("plain"), await through("restrict"), await through("pty")], ["hello\n", "", ""]);
     assert.equal(await through("noForward"), "");
+    await audited(
+      rig,
+      /ssh request refused .*comment=restrict request=pty-req reason="this login may have no terminal"/,
+    );
     await audited(rig, /info ssh forward user=ann key=\S+ comment=plain to=127.0.0.1:\d+$/m);
     await audited(rig, /info ssh forward refused user=ann key=\S+ comment=noForward to=127.0.0.1:\d+ reason=/);
   });
@@ -176,6 +180,15 @@ Deno.test("the options of a key's line are kept, with the real client", async (t
       await audited(rig, new RegExp(said));
       await isRefused(rig, /the key is not authorized/, as(name));
     }
+  });
+  await t.step(
+    "who offers no key is told of as well",
+    () => isRefused(rig, /it offered no key/, as("plain", { options: ["PubkeyAuthentication=no"] })),
+  );
+  await t.step("a client without an algorithm of krun's is told of", async () => {
+    const { code } = await rig.ssh(["true"], as("plain", { options: ["Ciphers=aes128-cbc"] }));
+    assert.equal(code, 255);
+    await audited(rig, /info ssh connection broken from=.* reason="Handshake failed: no matching C->S cipher"/);
   });
   await t.step("a CA's key opens nothing itself", () => isRefused(rig, /the key is not authorized/, as("ca")));
   await t.step("whose time ends while they are in is put out", async () => {

@@ -23,7 +23,7 @@ export interface ClientEnd {
 
 /** Options of {@linkcode SshRig.start}. */
 export interface SshRigOptions {
-  /** Lines of SSH_AUTH; `$KEY` is the rig's own key. @default {"$KEY"} */
+  /** Lines of SSH_AUTH, which is not set where there are none; `$KEY` is the rig's own key. @default {"$KEY"} */
   readonly sshAuth?: string;
   /** More of krun's environment; HOME is a folder without settings of anybody's, which a shell would read for each session. */
   readonly env?: Readonly<Record<string, string>>;
@@ -128,7 +128,8 @@ export class SshRig implements AsyncDisposable {
       ...(uid === undefined ? {} : { uid, gid: uid }),
       under,
       env: {
-        ...{ KRUN_SSH: "127.0.0.1:0", SSH_AUTH: sshAuth.replaceAll("$KEY", own), MESH_BASE_DIR: join(cwd, "base") },
+        ...{ KRUN_SSH: "127.0.0.1:0", MESH_BASE_DIR: join(cwd, "base") },
+        ...sshAuth !== "" && { SSH_AUTH: sshAuth.replaceAll("$KEY", own) },
         ...{ HOME: home, ...env },
       },
     });

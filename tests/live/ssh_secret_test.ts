@@ -292,6 +292,8 @@ Deno.test("krun's own host key is the same at the next start, as long as nobody 
       await Deno.chmod(path, open);
       assert.notEqual(await restart(), before);
       assert.equal(await mode(), 0o600);
+      const told = /warn the kept ssh host key is not used path=\S*ssh_host_ed25519_key reason="others could have /g;
+      assert.equal(rig.krun.stderr.match(told)?.length, 1);
     });
   }
   await t.step("another one where it is no key, or a link", async () => {
@@ -302,6 +304,7 @@ Deno.test("krun's own host key is the same at the next start, as long as nobody 
     await Deno.rename(path, join(rig.folder, "elsewhere"));
     await Deno.symlink(join(rig.folder, "elsewhere"), path);
     assert.notEqual(await restart(), second);
+    assert.match(rig.krun.stderr, /warn the kept ssh host key is not used .* reason="it is a link"/);
   });
   await t.step("and it lets in as before", async () => {
     assert.equal((await attempt(rig)).code, 0);

@@ -83,6 +83,13 @@ Deno.test("a command runs as with sshd: its output, its input, its status", asyn
     assert.deepEqual(await client.exited(), { status: 4 });
     assert.equal(client.output, "up\nchild\n");
   });
+  await t.step("a subsystem that is none is refused, and the log says so", async () => {
+    assert.equal((await rig.ssh(["-s", "bogus"])).code, 255);
+    await audited(
+      rig,
+      /info ssh request refused user=ann .*request=subsystem reason="there is no subsystem \\"bogus\\""/,
+    );
+  });
   await t.step("only one program a session, and nothing is changed once it runs", async () => {
     await using client = await RawSshClient.connect(rig.port);
     await client.login(await Deno.readTextFile(rig.key));

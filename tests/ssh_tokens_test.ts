@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { SSH_MESSAGE } from "../src/core/ssh_messages.ts";
 import { sshString } from "../src/core/ssh_wire.ts";
-import type { SshServerOptions } from "../src/ssh/ssh_server.ts";
+import type { SshServerOptions } from "../src/ssh/ssh_server_options.ts";
 import { LoginClient } from "./ssh_login_client.ts";
 import { openServer } from "./ssh_server_rig.ts";
 import { waitFor } from "./wait.ts";

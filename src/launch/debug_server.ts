@@ -21,7 +21,7 @@ import { callersShare } from "./callers_share.ts";
 import type { Processes } from "../pod/process.ts";
 import type { HostKey } from "../ssh/host_key.ts";
 import type { Ssh2 } from "../ssh/ssh2.ts";
-import type { SshServer } from "../ssh/ssh_server.ts";
+import type { SshServer } from "../ssh/ssh_server_options.ts";
 import { machineFile, machineRunAs } from "./machine_run_as.ts";
 import type { Run } from "./run.ts";
 import { addressesText, sshAddresses } from "./ssh_addresses.ts";

@@ -5,16 +5,13 @@
  * @module
  */
 import { clientNetwork } from "../core/client_network.ts";
-import type { Clock } from "../core/clock.ts";
-import { type Logger, withFields } from "../core/log.ts";
+import { withFields } from "../core/log.ts";
 import { LoginPenalties } from "../core/login_penalties.ts";
 import type { ConnectionEnds } from "../core/session_env.ts";
 import { CHANNEL_REFUSAL } from "../core/ssh_messages.ts";
-import type { SshAuthorities } from "../core/ssh_authorities.ts";
 import { judgeProven, type LoginGrant, type LoginRefusal } from "../core/ssh_login.ts";
 import { sameRights } from "../core/ssh_login_rights.ts";
 import { strangerToGo } from "../core/ssh_strangers.ts";
-import type { UserSockets } from "../core/user_sockets.ts";
 import { acceptAll, type Caller, listenAt } from "./callers.ts";
 import { ChannelRefused, type ConnectionServices } from "./channel_table.ts";
 import { SshConnection } from "./connection.ts";
@@ -22,13 +19,10 @@ import { type Client, dismiss, putOut } from "./farewell.ts";
 import { forwardRights } from "./forward_rights.ts";
 import { Forwards } from "./forwards.ts";
 import { createLoginJudge, loginQuestion, type SshLogin } from "./login_judge.ts";
+import { P521 } from "./p521.ts";
 import { ServerLimits } from "./server_limits.ts";
 import { Session, type SessionOptions } from "./session.ts";
-import { P521 } from "./p521.ts";
-import type { SessionWorld } from "./session_world.ts";
-import type { Ssh2 } from "./ssh2.ts";
-import type { TokenLoginOptions } from "./token_login.ts";
-import type { HostKey } from "./host_key.ts";
+import type { SshServer, SshServerOptions } from "./ssh_server_options.ts";
 
 /** Sessions of one connection. */
 const MOST_SESSIONS = 64;

@@ -36,7 +36,7 @@ function kexinit(name: string): Uint8Array<ArrayBuffer> {
   return concatBytes(length, Uint8Array.of(padding), payload, new Uint8Array(padding));
 }
 
-Deno.test("a client that has no algorithm in common with krun is told of, and no garbage is", async () => {
+Deno.test("a client that has no algorithm in common with krun is told of, and no garbage or ssh-keyscan is", async () => {
   await using rig = await openServer();
   const says = async (...parts: Uint8Array<ArrayBuffer>[]) => {
     using conn = await Deno.connect({ hostname: "127.0.0.1", port: rig.port });
@@ -45,6 +45,7 @@ Deno.test("a client that has no algorithm in common with krun is told of, and no
   };
   const version = new TextEncoder().encode("SSH-2.0-test\r\n");
   await says(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
+  await says(new TextEncoder().encode("SSH-2.0-OpenSSH-keyscan\r\n"), kexinit("made-up"));
   await says(version, kexinit("made-up"));
   await waitFor("the line", () => rig.log.events.some((event) => event.startsWith("info")));
   const told = rig.log.lines.filter(({ level }) => level === "info");

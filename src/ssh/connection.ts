@@ -198,7 +198,9 @@ export class SshConnection<Login> {
   #broken(cause: unknown): void {
     if (this.over.aborted || this.#isBroken) return;
     this.#isBroken = true;
-    const level = isAlgorithmMismatch(cause as Error) ? "info" : "debug";
+    // ssh-keyscan(1) asks for one type of host key after the other, and means nothing else.
+    const isScan = this.#software.startsWith("OpenSSH-keyscan");
+    const level = isAlgorithmMismatch(cause as Error) && !isScan ? "info" : "debug";
     this.#options.log[level]("ssh connection broken", { reason: (cause as Error).message });
     this.end(DISCONNECT.protocolError, cause instanceof SshFormatError ? cause.message : "");
   }

@@ -87,7 +87,7 @@ ${MADE}
 krun says what went wrong in one line on standard error, \`krun: <what failed and how>; <what to do>\`, and more below it where
 there is more to say. Exit status 125 is a failure of krun itself, 126 and 127 are those of a program that cannot be started,
 128 + n is the end by signal n, and everything else is the program's own. \`krun --check\` tries everything without starting the program, and
-\`KRUN_LOG=debug\` says more.
+\`KRUN_LOG=debug\` says more. A login by SSH that fails: [SSH](ssh.md#when-a-login-fails).
 
 Each failure has a code, which the library gives as \`KrunError.code\`.
 ${sections.join("")}`;

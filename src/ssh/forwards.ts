@@ -61,7 +61,7 @@ const MAX_LISTENERS = 64;
 
 const ALREADY = "it is listened there already";
 
-/** More of a name that the client has chosen is not told, characters. */
+/** More of a name that the client has chosen is not told, nor listened at, characters. */
 const LONGEST_NAME = 256;
 
 /** How long a connection to a host may take to be made, milliseconds. */
@@ -190,6 +190,10 @@ export class Forwards {
 
   #listenTcp({ address, port }: { address: string; port: number }): boolean | number {
     const { rights, sockets } = this.#options;
+    // It goes back to the client with each connection, and no window limits that.
+    if (address.length > LONGEST_NAME) {
+      return this.#refused({ text: address.slice(0, LONGEST_NAME) }, "no address is as long");
+    }
     const asked = askedPort({ address, port });
     if (port > 65535 || !rights.mayListen(address, port)) {
       return this.#refused(asked, "this login may not listen there");
@@ -241,7 +245,7 @@ export class Forwards {
     }
   }
 
-  #refused({ text: at }: Asked, reason: string): false {
+  #refused({ text: at }: Pick<Asked, "text">, reason: string): false {
     this.#options.log.info("ssh remote forward refused", { at, reason });
     return false;
   }

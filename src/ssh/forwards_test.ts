@@ -118,6 +118,12 @@ Deno.test("Forwards: a port that was found and is listened on already is refused
   assert.equal(await rig.tcp("other", 0), port);
 });
 
+Deno.test("Forwards: an address that is longer than any name is refused", async () => {
+  using rig = new Rig();
+  assert.equal(await rig.tcp("x".repeat(257), 0), false);
+  assert.equal(typeof await rig.tcp("x".repeat(256), 0), "number");
+});
+
 Deno.test("forward() leads nowhere once close() was called", async () => {
   using rig = new Rig();
   const { forwards, sockets } = rig;

@@ -65,6 +65,8 @@ export class SshConnection<Login> {
   #lastUsedMs = performance.now();
   #silences = 0;
   readonly #wakers: (() => void)[] = [];
+  /** What the client calls itself. */
+  #software = "";
   #isBroken = false;
   #hasKeys = false;
   /** Nothing of what the client says counts any more. */
@@ -78,6 +80,7 @@ export class SshConnection<Login> {
     this.#transport = new SshTransport({
       ...{ ssh2, hostKeys },
       onWrite: (bytes) => this.#output.push(bytes),
+      onVersion: (software) => void (this.#software = software),
       onService: (service) => this.#serve(service),
       onPayload: (payload) => this.#receive(payload),
       onDisconnect: () => this.cut(),

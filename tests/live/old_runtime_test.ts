@@ -284,6 +284,9 @@ Deno.test("every row of the table on the runtime inside a binary is tried in thi
     // HBONE_ALLOW needs a mesh: tests/live/hbone_run_test.ts.
     "aborts": /^\| `AbortSignal.any`/,
     "HBONE": /^\| HTTP\/2 CONNECT/,
+    // Every type of key: tests/live/ssh_compiled_test.ts.
+    "ECDSA": /^\| `dsaEncoding: /,
+    "P-521": /^\| P-521 /,
   };
   for (const row of rows) assert.ok(Object.values(tried).some((pattern) => pattern.test(row)), row);
   for (const [name, pattern] of Object.entries(tried)) assert.ok(rows.some((row) => pattern.test(row)), name);

@@ -51,7 +51,8 @@ async function compare(
 ): Promise<Measurement[]> {
   const both = (sample: (target: Target) => Promise<number>, count: number) =>
     rounds(count, { sshd: () => sample(servers.sshd), krun: () => sample(servers.krun) });
-  const rows = await idleMemory(servers, runtime);
+  const idle = await idleMemory(servers, runtime);
+  const rows: Measurement[] = [];
   const time = async (what: string, sample: (target: Target) => Promise<number>, options: {
     count: number;
     unit: "ms" | "MB/s";
@@ -82,7 +83,7 @@ async function compare(
     count: STREAM_ROUNDS,
     unit: "ms",
   });
-  return rows;
+  return [...rows, ...idle];
 }
 
 /** To be measured first: later krun has memory of earlier connections, and takes none of the system for new ones. */

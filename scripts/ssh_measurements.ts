@@ -279,7 +279,8 @@ async function forwarded<Result>(
     conn.setNoDelay(true);
     return await use(conn);
   } finally {
-    tunnel.kill();
+    // OpenSSH's client may miss a polite signal, and waits for ever then.
+    tunnel.kill("SIGKILL");
     await tunnel.status;
   }
 }

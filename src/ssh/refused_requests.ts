@@ -16,6 +16,12 @@ export interface RefusedRequestsOptions {
 /** More of a name that the client has chosen is not logged, characters. */
 const LONGEST_NAME = 256;
 
+/** Why there is none of what krun does not have. */
+const REASONS: ReadonlyMap<string, string> = new Map([
+  ["auth-agent-req@openssh.com", "krun forwards no agent"],
+  ["x11-req", "krun forwards no X11"],
+]);
+
 /** Those of one session. Each kind is told once: a client may ask without end. */
 export class RefusedRequests {
   readonly #options: RefusedRequestsOptions;
@@ -42,5 +48,5 @@ function reasonOf(request: SessionRequest, { pty }: RefusedRequestsOptions["righ
     return `there is no subsystem ${JSON.stringify(request.name.slice(0, LONGEST_NAME))}`;
   }
   if (request.kind !== "unknown") return undefined;
-  return { "auth-agent-req@openssh.com": "krun forwards no agent", "x11-req": "krun forwards no X11" }[request.type];
+  return REASONS.get(request.type);
 }

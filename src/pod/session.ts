@@ -60,7 +60,8 @@ export class Sessions implements SessionStarter {
   }
 
   start(spec: SessionSpec): SessionProcess {
-    const descriptors = this.#open(spec);
+    const user = otherUser(this.#libc, { argv: spec.argv, env: spec.env, ...this.#user });
+    const descriptors = this.#open(spec, user);
     try {
       const { argv, cwd } = spec;
       const variable = spec.terminal?.variable;
@@ -68,7 +69,6 @@ export class Sessions implements SessionStarter {
       const env = variable === undefined || path === undefined ? spec.env : { ...spec.env, [variable]: path };
       const { stdio: session } = descriptors;
       const program = this.#processes.start({ argv, env, cwd, ...this.#user, session, container: CONTAINER });
-      const user = this.#otherUser(spec);
       return new Session(program, { descriptors, libc: this.#libc, ends: this.#ends, log: this.#log, user });
     } catch (error) {
       descriptors.close();
@@ -78,16 +78,10 @@ export class Sessions implements SessionStarter {
     }
   }
 
-  /** The sessions' user, if that is not krun's own. */
-  #otherUser({ argv, env }: Pick<SessionSpec, "argv" | "env">): User | undefined {
-    return otherUser(this.#libc, { argv, env, ...this.#user });
-  }
-
   /** Opens what the program talks to, as its user. */
-  #open({ argv, env, terminal }: SessionSpec): SessionDescriptors {
+  #open({ argv, env, terminal }: SessionSpec, user: User | undefined): SessionDescriptors {
     const libc = this.#libc;
     const open = () => terminal ? openTerminal(libc, argv[0], terminal) : openPipes(libc, argv[0]);
-    const user = this.#otherUser({ argv, env });
     if (user === undefined) return open();
     let opened: SessionDescriptors | undefined;
     const errno = asUser(libc, user, () => void (opened = open()));
